@@ -1,0 +1,57 @@
+"""Does a small pilot agree with the full run of the same configuration?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import betabinom, hypergeom
+
+from kvlab.lab.stats.checks import check_counts
+
+
+@dataclass(frozen=True)
+class PilotCheck:
+    """How surprising one run's count is, given the other's.
+
+    `expected`: successes expected; `at_most` and `at_least`: chance of as few, as many or more extreme ones;
+    `two_sided`: chance of any count that is no more probable than the one seen (as in Fisher's exact test).
+    """
+
+    expected: float
+    at_most: float
+    at_least: float
+    two_sided: float
+
+
+def pilot_hypergeometric(pilot_k: int, pilot_n: int, full_k: int, full_n: int) -> PilotCheck:
+    """Chance of the pilot's successes if its episodes were a random draw from the full run's, without replacement.
+
+    ValueError: counts outside 0..n, an empty run, a pilot larger than the full run.
+    """
+    (pilot_k, pilot_n), (full_k, full_n) = check_counts(pilot_k, pilot_n), check_counts(full_k, full_n)
+    if pilot_n > full_n:
+        raise ValueError(f"the pilot's {pilot_n} episodes must not outnumber the full run's {full_n}.")
+    return _check(pilot_k, hypergeom(full_n, full_k, pilot_n), pilot_n)
+
+
+def pilot_predictive(pilot_k: int, pilot_n: int, full_k: int, full_n: int) -> PilotCheck:
+    """Chance of the full run's successes as the pilot predicts them, for new episodes at the pilot's unknown rate.
+
+    The prediction is the Beta-binomial of a Jeffreys posterior: wide after a small pilot, so that disagreement found in
+    spite of it is strong. Errors as in `check_counts`: counts outside 0..n, an empty run.
+    """
+    (pilot_k, pilot_n), (full_k, full_n) = check_counts(pilot_k, pilot_n), check_counts(full_k, full_n)
+    return _check(full_k, betabinom(full_n, pilot_k + 0.5, pilot_n - pilot_k + 0.5), full_n)
+
+
+def _check(seen: int, distribution, n: int) -> PilotCheck:
+    chances = distribution.pmf(np.arange(n + 1))
+    # Equal probabilities that differ by rounding count as equal.
+    as_rare = chances[chances <= chances[seen] * (1 + 1e-7)].sum()
+    return PilotCheck(
+        float(distribution.mean()),
+        float(min(1, chances[: seen + 1].sum())),
+        float(min(1, chances[seen:].sum())),
+        float(min(1, as_rare)),
+    )
