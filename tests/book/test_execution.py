@@ -1,0 +1,129 @@
+"""Executing a chapter: what is published is the same each time, and a failure leaves the old notebook."""
+
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from kvlab.lab import notebooks
+
+HEADER = "---\nkernelspec:\n  name: python3\n  display_name: Python 3\n  language: python\n---\n\n"
+CHAPTER = """# A chapter
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+episodes: int = 3
+thresholds: list[float] = [0.985]
+```
+
+```{code-cell} ipython3
+from kvlab.lab.notebooks import check_parameters
+
+given = check_parameters(globals())
+```
+
+```{code-cell} ipython3
+from tqdm import tqdm
+
+rows = [(threshold, n) for threshold in tqdm(thresholds) for n in range(episodes)]
+print(len(rows))
+print(rows[0], given)
+```
+"""
+FIGURE = """
+```{code-cell} ipython3
+import matplotlib.pyplot as plt
+
+plt.plot(rows);
+```
+"""
+
+
+@pytest.fixture
+def chapter(tmp_path, monkeypatch):
+    """A small chapter's source in a folder of its own, with what is built there too."""
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    monkeypatch.setattr(notebooks, "BOOK", tmp_path)
+    source = tmp_path / "chapter.md"
+    source.write_text(HEADER + CHAPTER)
+    return source
+
+
+def papermill(notebook, *arguments) -> subprocess.CompletedProcess:
+    """Runs papermill as the README says."""
+    command = [sys.executable, "-m", "papermill", notebook, notebook.with_name("out.ipynb"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def outputs(path) -> list:
+    return [output for cell in nbformat.read(path, 4).cells for output in cell.get("outputs", [])]
+
+
+def test_two_executions_give_the_same_bytes(chapter):
+    chapter.write_text(chapter.read_text() + FIGURE)
+    first = notebooks.execute(chapter).read_bytes()
+    assert notebooks.execute(chapter).read_bytes() == first
+    text, figure = outputs(chapter.with_suffix(".ipynb"))
+    assert text.name == "stdout" and text.text == "3\n(0.985, 0) ()\n"  # and no stderr: the bar is gone
+    assert "image/png" in figure.data
+
+
+def test_a_failing_chapter_leaves_the_published_one_and_says_which_cell(chapter):
+    published = notebooks.execute(chapter).read_bytes()
+    chapter.write_text(chapter.read_text().replace("print(rows[0], given)", "raise RuntimeError('no bowl')"))
+    with pytest.raises(ValueError, match=r"chapter.md: code cell 3 failed with RuntimeError: no bowl"):
+        notebooks.execute(chapter)
+    assert chapter.with_suffix(".ipynb").read_bytes() == published
+
+
+def test_text_and_notebook_out_of_step_are_told_apart(chapter):
+    published = notebooks.execute(chapter)
+    assert notebooks.differences(chapter, published) == []
+    text = chapter.read_text()
+    chapter.write_text(text.replace("print(len(rows))", "print(rows)"))
+    assert notebooks.differences(chapter, published) == ["cell 3 of chapter.ipynb is not what chapter.md says"]
+    chapter.write_text(text.replace(":tags: [parameters]", ":tags: [hide-input]"))
+    assert notebooks.differences(chapter, published) == ["cell 1 of chapter.ipynb is not what chapter.md says"]
+    chapter.write_text(text + "\n+++\n\nMore.\n")
+    assert notebooks.differences(chapter, published) == ["chapter.md has 5 cells and chapter.ipynb 4"]
+
+
+def test_other_warnings_stay_when_a_progress_bar_goes():
+    stream = nbformat.v4.new_output("stream", name="stderr", text="\r 0%\r100%\nUserWarning: look here\n")
+    cell = nbformat.v4.new_code_cell(outputs=[stream])
+    notebooks.clean(nbformat.v4.new_notebook(cells=[cell]))
+    assert [output.text for output in cell.outputs] == ["UserWarning: look here\n"]
+
+
+def test_papermill_sets_parameters_from_the_command_line(chapter):
+    published = notebooks.execute(chapter)
+    ran = papermill(published, "-p", "episodes", "2", "-p", "thresholds", "[0.98, 0.97]")
+    assert ran.returncode == 0, ran.stderr
+    text = next(output for output in outputs(published.with_name("out.ipynb")) if output.get("name") == "stdout")
+    assert text.text == "4\n(0.98, 0) ('episodes', 'thresholds')\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("-p", "episode", "2"), "ParameterError: unknown parameter 'episode'; this notebook has episodes (int)"),
+        (("-p", "thresholds", "high"), "ParameterError: parameter 'thresholds' must be list[float], got 'high' (str)"),
+    ],
+)
+def test_papermill_with_a_wrong_parameter_ends_in_one_sentence(chapter, arguments, sentence):
+    ran = papermill(notebooks.execute(chapter), *arguments)
+    assert ran.returncode != 0
+    assert ran.stderr.strip().splitlines()[-1].startswith(sentence)
+
+
+def test_a_chapter_that_does_not_exist_is_one_sentence(chapter, capsys):
+    with pytest.raises(SystemExit, match=r"kvlab: no chapter nowhere.md in .*; a chapter's source is book/<name>.md"):
+        notebooks.main(["nowhere"])
+
+
+def test_a_page_without_a_kernel_is_not_executed(chapter):
+    chapter.write_text("# Only text\n")
+    with pytest.raises(ValueError, match="chapter.md names no kernel"):
+        notebooks.execute(chapter)
