@@ -1,4 +1,7 @@
-"""The command line: a thin skin over the library. Heavy imports stay inside the commands so that `--help` is instant."""
+"""The command line: a thin skin over the library. Heavy imports stay inside the commands: `--help` is instant."""
+
+import sys
+from typing import Annotated
 
 import typer
 
@@ -8,3 +11,26 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.callback()
 def main() -> None:
     """kvlab: Pi0 with a reusable KV cache, on LIBERO, with evidence."""
+
+
+@app.command()
+def doctor(
+    install: Annotated[bool, typer.Option(help="Install a missing OpenGL driver with apt, where it can be.")] = False,
+) -> None:
+    """Check what kvlab needs of this machine: Python, the pinned packages, OpenGL without a screen."""
+    from kvlab.doctor import diagnose
+    from kvlab.lab.paths import ROOT
+
+    checks = diagnose(ROOT / "constraints.txt", install)
+    for check in checks:
+        typer.echo(f"{'ok' if check.ok else 'MISSING':8}{check.name}: {check.text}")
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def program() -> None:
+    """The program `kvlab`: what a user got wrong ends in one sentence, not in a traceback."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        sys.exit(f"kvlab: {error}")

@@ -1,0 +1,73 @@
+"""The doctor: tells a machine that kvlab can work on from one that it cannot, and says what to do."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kvlab import doctor
+from kvlab.lab.paths import ROOT
+
+
+@pytest.fixture
+def no_driver(monkeypatch):
+    """A machine without OpenGL, where apt would be called in a file of the test's own instead."""
+    calls = []
+    monkeypatch.setattr(doctor, "check_gl", lambda backend: doctor.Check("OpenGL", False, f"no frame with {backend}"))
+    monkeypatch.setattr(doctor, "install_gl", lambda apt, packages: calls.append((apt, packages)))
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None if name == "sudo" else f"/usr/bin/{name}")
+    return calls
+
+
+def test_this_machine_is_well():
+    command = [Path(sys.executable).with_name("kvlab"), "doctor"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert [line.split(":")[0].split() for line in ran.stdout.splitlines()] == [
+        ["ok", "python"],
+        ["ok", "packages"],
+        ["ok", "OpenGL"],
+    ]
+
+
+def test_a_driver_that_does_not_draw_is_reported_and_the_command_fails():
+    command = [Path(sys.executable).with_name("kvlab"), "doctor"]
+    ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MUJOCO_GL": "nonsense"})
+    assert ran.returncode == 1
+    assert "MISSING OpenGL: no frame could be drawn with MUJOCO_GL=nonsense" in ran.stdout
+    assert "Traceback" not in ran.stdout + ran.stderr
+
+
+def test_other_versions_than_the_pins_are_named_but_allowed(tmp_path):
+    pins = tmp_path / "constraints.txt"
+    pins.write_text("# of another day\nmujoco==2.3.7\nnumpy>=1  # any\nnot-installed-here==1.0\n")
+    check = doctor.check_packages(pins)
+    assert check.ok
+    assert check.text.startswith("other versions than the records were made with: mujoco ")
+    assert check.text.endswith("(==2.3.7)")
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["numpy", "pi-zero>=1", 'ruff; extra == "test"'])
+    check = doctor.check_packages(ROOT / "constraints.txt")
+    assert (check.ok, check.text) == (False, "missing: pi-zero; install with: make setup")
+
+
+def test_without_root_and_sudo_the_exact_command_is_asked_for(no_driver, monkeypatch):
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    check = doctor.diagnose(ROOT / "constraints.txt", install=True)[-1]
+    assert no_driver == []
+    command = "sudo apt-get install --no-install-recommends libegl1 libgl1-mesa-dri libgl1 libglib2.0-0"
+    assert check.text == f"no frame with egl; run: {command}"
+
+
+def test_as_root_the_driver_of_the_chosen_backend_is_installed(no_driver, monkeypatch):
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 0)
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    doctor.diagnose(ROOT / "constraints.txt", install=False)
+    assert no_driver == []
+    doctor.diagnose(ROOT / "constraints.txt", install=True)
+    assert no_driver == [(["apt-get"], ("libosmesa6", "libgl1", "libglib2.0-0"))]
