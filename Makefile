@@ -1,0 +1,53 @@
+# make report: publishes the book.   make test: runs every check.   Each sets up .venv first if that is not done.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+JOBS ?= 2
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+READY := $(VENV)/.ready
+
+export MUJOCO_GL ?= egl
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: help setup report test lab clean
+
+help:
+	@echo "make report   execute the chapters and publish _build/html/index.html"
+	@echo "make test     run every check"
+	@echo "make setup    only set up .venv and the OpenGL driver (the others do it by themselves)"
+	@echo "make book/NAME.ipynb   execute one chapter after a change of book/NAME.md"
+	@echo "make lab      open the chapters in JupyterLab"
+	@echo "make clean    remove what was built (not .venv, not data)"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
+	  "kvlab needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name one with: make PYTHON=/path/to/python3.11")'
+	@echo "Setting up $(VENV) with $(PYTHON): some minutes, 4 GB, once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) pip install --progress-bar off $(shell test -t 2 || echo --quiet) -e '.[test]' -c constraints.txt
+	@$(VENV)/bin/kvlab doctor --install
+	@touch $@
+
+report: $(READY)
+	@$(RUN) kvlab.lab.notebooks
+	@$(VENV)/bin/jupyter-book build . --all -W -n --keep-going -q
+	@echo "Published _build/html/index.html"
+
+test: $(READY)
+	@$(RUN) ruff check kvlab tests
+	@$(RUN) pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env tests book
+
+book/%.ipynb: book/%.md | $(READY)
+	@$(RUN) kvlab.lab.notebooks $*
+
+lab: $(READY)
+	@$(VENV)/bin/jupyter lab book
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
