@@ -12,6 +12,8 @@ READY := $(VENV)/.ready
 export MUJOCO_GL ?= egl
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
+# What pip says of every file that it looks at, in which its progress and its errors would drown.
+PIP_NOISE := '^(  |Looking in|Requirement already|WARNING: Location|DEPRECATION|\[notice\]|$$)'
 
 .PHONY: help setup report test lab clean
 
@@ -30,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 	  "kvlab needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name one with: make PYTHON=/path/to/python3.11")'
 	@echo "Setting up $(VENV) with $(PYTHON): some minutes, 4 GB, once."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) pip install --progress-bar off $(shell test -t 2 || echo --quiet) -e '.[test]' -c constraints.txt
+	@$(RUN) pip install --progress-bar off -e '.[test]' -c constraints.txt 2>&1 | grep --line-buffered -vE $(PIP_NOISE)
 	@$(VENV)/bin/kvlab doctor --install
 	@touch $@
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from kvlab import doctor
 from kvlab.lab.paths import ROOT
@@ -71,3 +72,10 @@ def test_as_root_the_driver_of_the_chosen_backend_is_installed(no_driver, monkey
     assert no_driver == []
     doctor.diagnose(ROOT / "constraints.txt", install=True)
     assert no_driver == [(["apt-get"], ("libosmesa6", "libgl1", "libglib2.0-0"))]
+
+
+def test_every_pinned_version_installs_on_any_python_3_11():
+    """A pin made on a late 3.11 may refuse an early one, such as the 3.11.2 of Debian 12."""
+    needs = {found.name: found.metadata["Requires-Python"] for found in doctor.metadata.distributions()}
+    refused = {name: need for name, need in needs.items() if need and not SpecifierSet(need).contains("3.11.0")}
+    assert refused == {}
