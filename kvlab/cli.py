@@ -1,6 +1,7 @@
 """The command line: a thin skin over the library. Heavy imports stay inside the commands: `--help` is instant."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,20 @@ def doctor(
         typer.echo(f"{'ok' if check.ok else 'MISSING':8}{check.name}: {check.text}")
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
+
+
+@app.command()
+def demos(
+    suite: str,
+    out: Annotated[Path, typer.Option(help="Folder for the demonstrations, one file each.")] = Path(".demos"),
+    per_task: Annotated[int, typer.Option(min=1, help="Demonstrations of each task.")] = 40,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Record demonstrations by the scripted expert, with recovery noise; goes on where an earlier run stopped."""
+    from kvlab.sim.demos import generate
+
+    written, failed = generate(suite, out, per_task, workers)
+    typer.echo(f"{written} demonstrations written to {out / suite}; {failed} episodes failed and were left out.")
 
 
 def program() -> None:

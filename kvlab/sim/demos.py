@@ -1,0 +1,115 @@
+"""Demonstrations with recovery: the expert's clean action is the label, a disturbed one is executed.
+
+So the policy sees states off the expert's path together with the way back (DART, Laskey et al. 2017).
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from joblib import Parallel, delayed
+from safetensors.numpy import save_file
+from tqdm import tqdm
+
+from kvlab.sim.env import LiberoEnv
+from kvlab.sim.expert import BowlExpert
+from kvlab.sim.suites import STEP_LIMITS, Task, task, tasks
+
+HELD_OUT = range(10)  # initial states kept for evaluation: never demonstrated
+STATES = range(10, 50)
+
+
+def episodes(suite: str, per_task: int) -> list[tuple[int, int, int]]:
+    """(task, initial state, seed) of every demonstration, states in the outer order so that any part is balanced.
+
+    After the 40 states that are not held out the same ones come again with the next seed.
+    """
+    order = [
+        (one.index, STATES[k % len(STATES)], k // len(STATES)) for k in range(per_task) for one in tasks(suite)
+    ]
+    assert not any(state in HELD_OUT for _, state, _ in order)
+    return order
+
+
+def path(out: Path, suite: str, index: int, state: int, seed: int) -> Path:
+    """Where a demonstration is kept."""
+    return out / suite / f"task{index:02d}_state{state:02d}_seed{seed}.safetensors"
+
+
+def generate(
+    suite: str, out: Path, per_task: int = 40, workers: int = 2, render: str = "fast", size: int = 128
+) -> tuple[int, int]:
+    """Record the missing ones of `per_task` demonstrations a task; how many were written, and how many failed.
+
+    One file each (see `record`), moved into place when complete, so that an interrupted run goes on where it was.
+    Failed episodes are not written. Raises ValueError for an unknown suite.
+    """
+    missing = [e for e in episodes(suite, per_task) if not path(out, suite, *e).exists()]
+    (out / suite).mkdir(parents=True, exist_ok=True)
+    jobs = (delayed(_record_one)(out, suite, *e, render, size) for e in missing)
+    failed = 0
+    with tqdm(total=len(missing), desc=f"{suite} demonstrations", unit="demo") as bar:
+        for success in Parallel(n_jobs=workers, return_as="generator_unordered")(jobs):
+            failed += not success
+            bar.update()
+            bar.set_postfix(failed=failed)
+    return len(missing) - failed, failed
+
+
+def record(env: LiberoEnv, state: int, seed: int) -> dict[str, np.ndarray] | None:
+    """One disturbed expert episode; None if it fails.
+
+    `agentview` and `wrist` uint8 (T, size, size, 3), `state` float32 (T, 8), `action` float32 (T, 7): what was seen
+    before each step and the clean action there.
+    """
+    env.reset(state, seed)
+    expert = BowlExpert(env)
+    noise = disturbance(np.random.default_rng([env.task.index, state, seed]))
+    frames, states, actions, success = [], [], [], False
+    for _ in range(STEP_LIMITS[env.task.suite]):
+        seen, action = env.observe(), expert.act()
+        if expert.done:
+            break
+        frames.append(seen.images)
+        states.append(seen.state)
+        actions.append(np.clip(action, -1.0, 1.0))
+        success = env.step(np.clip(action + next(noise), -1.0, 1.0))
+    if not success:
+        return None
+    cameras = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
+    return cameras | {"state": np.stack(states), "action": np.stack(actions).astype(np.float32)}
+
+
+def disturbance(rng: np.random.Generator) -> Iterator[Float[np.ndarray, "7"]]:
+    """What is added to the clean actions: white noise, and now and then a push of a quarter second one way.
+
+    The gripper is left alone.
+    """
+    push, left = np.zeros(6), 0
+    while True:
+        if left == 0 and rng.random() < 0.03:
+            push, left = rng.normal(0.0, [0.5, 0.5, 0.3, 0.2, 0.2, 0.2]), 5
+        noise = rng.normal(0.0, 0.1, 6) + (push if left else 0.0)
+        left = max(0, left - 1)
+        yield np.append(noise, 0.0)
+
+
+@cache
+def _env(one: Task, render: str, size: int) -> LiberoEnv:
+    """Environments take seconds to build, so each worker keeps one per task."""
+    return LiberoEnv(one, render, size)
+
+
+def _record_one(out: Path, suite: str, index: int, state: int, seed: int, render: str, size: int) -> bool:
+    one = task(suite, index)
+    demo = record(_env(one, render, size), state, seed)
+    if demo is None:
+        return False
+    facts = {"suite": suite, "task": index, "language": one.language, "initial_state": state, "seed": seed}
+    final = path(out, suite, index, state, seed)
+    part = final.with_suffix(".part")
+    save_file(demo, part, {k: str(v) for k, v in (facts | {"render": render, "size": size}).items()})
+    part.replace(final)
+    return True

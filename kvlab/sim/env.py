@@ -1,0 +1,144 @@
+"""One LIBERO task as an episode machine: reset to an official initial state, step, look only when asked.
+
+Physics, controller and success predicate are LIBERO's own; what robosuite computes at each of the 25 physics steps of
+a control step and nobody reads (observables, two further forward passes) is left out, which changes no bit of the
+trajectory. Nothing is drawn except by `observe`.
+"""
+
+import contextlib
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from scipy.spatial.transform import Rotation
+
+from kvlab.sim.render import Renderer, profile
+from kvlab.sim.suites import Task, initial_states, quiet
+
+CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}  # our image keys: LIBERO's cameras
+SETTLING_STEPS = 10
+NO_OP = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])  # stay, gripper open
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a policy sees: `images` by camera (agentview, wrist), upright RGB; `state`: end effector position (3, m),
+    its orientation as axis-angle (3, rad), finger joint positions (2, m)."""
+
+    images: dict[str, UInt8[np.ndarray, "h w 3"]]
+    state: Float32[np.ndarray, "8"]
+
+
+class _Unforwarded:
+    """The simulation as a controller sees it, its `forward` doing nothing: `LiberoEnv.step` has done that part."""
+
+    def __init__(self, sim):
+        self.model, self.data = sim.model, sim.data
+
+    def forward(self) -> None:
+        pass
+
+
+class LiberoEnv:
+    """A task's environment. The same (initial state, seed) gives the same episode bit for bit, whatever ran before."""
+
+    def __init__(self, task: Task, render: str = "fast", size: int = 128):
+        """`render` names a profile of `kvlab.sim.render`, `size` is the side of the square images in pixels.
+
+        Raises ValueError for an unknown profile, RuntimeError where no GL driver is installed.
+        """
+        profile(render)
+        self.task, self.render, self.size = task, render, size
+        self._states = initial_states(task)
+        with quiet():
+            from libero.libero.envs.env_wrapper import ControlEnv
+
+            self.libero = ControlEnv(
+                task.bddl, use_camera_obs=False, has_offscreen_renderer=False, hard_reset=False
+            ).env
+        self.libero.visualize({part: False for part in self.libero._visualizations})  # as robosuite's own reset does
+        self.model: mujoco.MjModel = self.libero.sim.model._model
+        self.data: mujoco.MjData = self.libero.sim.data._data
+        self._site_colours = self.model.site_rgba.copy()
+        self._cameras = [self.model.camera(name).id for name in CAMERAS.values()]
+        self._substeps = int(self.libero.control_timestep / self.libero.model_timestep)
+        self._renderer: Renderer | None = None
+
+    def reset(self, initial_state: int, seed: int) -> None:
+        """Begin the episode (initial_state 0..49, seed >= 0) and let it settle for 10 no-op steps.
+
+        The official states leave out where cabinet and stove stand; that is drawn from the task's own ranges, by a
+        generator that (task, initial_state, seed) alone determine. ValueError for an unknown initial state.
+        """
+        if not 0 <= initial_state < len(self._states):
+            raise ValueError(f"Unknown initial state {initial_state}: there are 0 to {len(self._states) - 1}.")
+        env, robot = self.libero, self.libero.robots[0]
+        mujoco.mj_resetData(self.model, self.data)
+        self.model.site_rgba[:] = self._site_colours
+        self._place_fixtures(np.random.SeedSequence([self.task.index, initial_state, seed]).generate_state(1)[0])
+        env.timestep, env.cur_time, env.done = 0, 0.0, False
+        mujoco.mj_forward(self.model, self.data)
+        robot.reset(deterministic=False)  # a new controller, its rest posture the robot's own
+        robot.gripper.current_action = np.zeros(robot.gripper.dof)
+        env.sim.set_state_from_flattened(self._states[initial_state])
+        mujoco.mj_forward(self.model, self.data)
+        env._post_process()
+        robot.controller.sim = _Unforwarded(env.sim)
+        for _ in range(SETTLING_STEPS):
+            self.step(NO_OP)
+
+    def step(self, action: Float[np.ndarray, "7"]) -> bool:
+        """One control step (1/20 s) of (translation 3, rotation 3, gripper: 1 closes), each in [-1, 1].
+
+        A full translation asks for 5 cm, a full rotation for 0.5 rad. True if the task's predicate holds afterwards.
+        """
+        env = self.libero
+        for substep in range(self._substeps):
+            mujoco.mj_step1(self.model, self.data)
+            env._pre_action(action, policy_step=substep == 0)
+            mujoco.mj_step2(self.model, self.data)
+        env._post_process()
+        return bool(env._check_success())
+
+    def state(self) -> Float32[np.ndarray, "8"]:
+        """The proprioceptive part of `observe`."""
+        robot, data = self.libero.robots[0], self.data
+        turn = Rotation.from_quat(data.body(robot.robot_model.eef_name).xquat, scalar_first=True).as_rotvec()
+        fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
+        return np.concatenate([data.site_xpos[robot.eef_site_id], turn, fingers]).astype(np.float32)
+
+    def observe(self) -> Observation:
+        """Draw both cameras and read the state. RuntimeError where no GL driver works."""
+        if self._renderer is None:
+            self._renderer = Renderer(self.model, self.render, self.size)
+        images = self._renderer.draw(self.data, self._cameras)
+        return Observation(dict(zip(CAMERAS, images, strict=True)), self.state())
+
+    def close(self) -> None:
+        """Free the simulation and the GL context."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _place_fixtures(self, seed: int) -> None:
+        """Draw each fixture's pose from the task's own sampler, which uses numpy's global generator."""
+        env = self.libero
+        with _global_seed(seed):
+            for sampler in env.placement_initializer.samplers.values():
+                if sampler.mujoco_objects[0].name not in env.fixtures_dict:
+                    continue
+                for position, quaternion, fixture in sampler.sample().values():
+                    body = self.model.body(fixture.root_body).id
+                    self.model.body_pos[body], self.model.body_quat[body] = position, quaternion
+
+
+@contextlib.contextmanager
+def _global_seed(seed: int):
+    """Seed numpy's global generator inside, and leave it as it was."""
+    before = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)

@@ -1,0 +1,217 @@
+"""Scripted experts: they read the simulator's state and act through the same 7 numbers as a policy.
+
+One state machine, reach - close - carry - release, is enough for all of `libero_spatial`. Its parts (`servo`, `funnel`,
+`rim_angle`) know nothing of that suite. Lengths are in metres, in the world frame; a step is 1/20 s.
+"""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from kvlab.sim.env import LiberoEnv
+
+SUITES = ("libero_spatial",)
+OPEN, CLOSED = -1.0, 1.0
+SLEW = 0.3  # largest change of an action's component from step to step
+HAND = np.array([[x, y, z] for x in (-0.105, -0.05, 0.0, 0.05, 0.105) for y in (-0.033, 0.033) for z in (-0.04, -0.11)])
+FINGER = np.array([[x, y, z] for x in (0.04, 0.063) for y in (-0.011, 0.011) for z in (-0.04, -0.015, 0.01)])
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """Where to hold a bowl's rim: distance from its axis and height above its origin; how far to lift it first."""
+
+    radius: float = 0.047
+    height: float = 0.027
+    lift: float = 0.07
+    clear: float = 0.04  # no sideways motion before this much of the lift
+
+
+TABLE, DRAWER = Grasp(), Grasp(radius=0.042, height=0.037, lift=0.10, clear=0.075)
+
+
+def servo(
+    error: Float[np.ndarray, "3"], turn: Float[np.ndarray, "3"], speed: float, gripper: float
+) -> Float[np.ndarray, "7"]:
+    """Proportional control of the hand: `error` (m) and `turn` (rotation vector, rad) to go, in the world frame.
+
+    Sideways and vertical motion are limited apart, so that a long way sideways does not flatten the descent.
+    """
+    move = 1.3 * error / 0.05
+    sideways = np.linalg.norm(move[:2])
+    move[:2] *= min(1.0, speed / max(sideways, 1e-9))
+    fall = 0.45 if abs(error[2]) < 0.03 else 0.9
+    move[2] = np.clip(move[2], -fall, fall)
+    rotate = turn / 0.5
+    rotate *= min(1.0, 0.6 / max(np.linalg.norm(rotate), 1e-9))
+    return np.concatenate([move, rotate, [gripper]])
+
+
+def funnel(distance: float, slope: float) -> float:
+    """Height to keep above the goal while still `distance` away sideways: down a cone, at most 10 cm up."""
+    return float(np.clip(slope * (distance - 0.01), 0.0, 0.10))
+
+
+class BowlExpert:
+    """Picks up the task's bowl by its rim and puts it on the task's plate. One instance is one episode."""
+
+    def __init__(self, env: LiberoEnv):
+        """`env` just reset. ValueError for a suite without an expert."""
+        if env.task.suite not in SUITES:
+            raise ValueError(f"No expert for {env.task.suite!r}: there is one for {', '.join(SUITES)}.")
+        (goal,) = env.libero.parsed_problem["goal_state"]
+        self.env, self.bowl, self.plate = env, env.libero.obj_body_id[goal[1]], env.libero.obj_body_id[goal[2]]
+        self.grasp = DRAWER if "drawer" in env.task.name else TABLE
+        self.base = env.data.body(env.libero.robots[0].robot_model.root_body).xpos.copy()
+        self.site = env.libero.robots[0].eef_site_id
+        self.fingers = env.libero.robots[0]._ref_gripper_joint_pos_indexes
+        self.last = np.zeros(6)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.phase, self.waited, self.width = "reach", 0, self._opening()
+        angle = rim_angle(self.env, self.bowl, self.plate, self.grasp, self.site, self.base)
+        self.axis = np.array([np.cos(angle), np.sin(angle), 0.0])
+
+    @property
+    def done(self) -> bool:
+        """The bowl is released and the hand has withdrawn."""
+        return self.phase == "done"
+
+    def act(self) -> Float[np.ndarray, "7"]:
+        """The action for the present state, each component in [-1, 1]."""
+        action = getattr(self, f"_{self.phase}")() if not self.done else servo(np.zeros(3), np.zeros(3), 0.0, OPEN)
+        action[:6] = np.clip(action[:6], self.last - SLEW, self.last + SLEW)
+        self.last = action[:6].copy()
+        return action
+
+    def _reach(self) -> np.ndarray:
+        goal = self._rim()
+        error = goal - self._hand()
+        turn = self._turn()
+        far = max(np.linalg.norm(error[:2]), 0.08 * np.linalg.norm(turn))
+        if far < 0.007 and abs(error[2]) < 0.006:
+            self.phase, self.waited = "close", 0
+        error[2] += funnel(far, slope=1.5)
+        return servo(error, turn, 0.45 if far < 0.03 else 0.9, OPEN)
+
+    def _close(self) -> np.ndarray:
+        before, self.width = self.width, self._opening()
+        self.waited += 1
+        if self.waited >= 15 or (self.waited >= 8 and abs(before - self.width) < 0.0006):
+            self.phase, self.floor = "lift", self._hand()[2]
+        return servo(self._rim() - self._hand(), self._turn(), 0.2, CLOSED)
+
+    def _lift(self) -> np.ndarray:
+        up = self.floor + self.grasp.lift - self._hand()[2]
+        if self._lost():
+            self._begin()
+        elif up < self.grasp.lift - self.grasp.clear:
+            self.phase = "carry"
+        return servo(np.array([0.0, 0.0, up]), self._turn(), 0.9, CLOSED)
+
+    def _carry(self) -> np.ndarray:
+        if self._lost():
+            self._begin()
+        data, hand = self.env.data, self._hand()
+        error = data.xpos[self.plate] - data.xpos[self.bowl]
+        error[2] += 0.006  # a bowl at rest on the plate
+        distance = np.linalg.norm(error[:2])
+        if distance < 0.016 and abs(error[2]) < 0.014:
+            self.phase, self.waited = "release", 0
+        ceiling = max(self.floor + self.grasp.lift - hand[2], error[2] + 0.10)
+        error[2] = min(error[2] + max(0.0, 1.3 * (distance - 0.01)), ceiling)
+        error[:2] = inside(self.base, hand, error[:2])
+        return servo(error, self._turn(), 0.45 if distance < 0.03 else 0.9, CLOSED)
+
+    def _release(self) -> np.ndarray:
+        self.waited += 1
+        if self.waited >= 12:
+            self.phase = "done"
+        rise = np.array([0.0, 0.0, 0.03 if self.waited > 6 else 0.0])
+        return servo(rise, np.zeros(3), 0.45, OPEN)
+
+    def _hand(self) -> np.ndarray:
+        return self.env.data.site_xpos[self.site].copy()
+
+    def _lost(self) -> bool:
+        away = np.linalg.norm(self.env.data.xpos[self.bowl] - self._hand())
+        return self._opening() < 0.003 or away > 0.10
+
+    def _opening(self) -> float:
+        return float(np.ptp(self.env.data.qpos[self.fingers]))
+
+    def _rim(self) -> np.ndarray:
+        return self.env.data.xpos[self.bowl] + self.grasp.radius * self.axis + [0.0, 0.0, self.grasp.height]
+
+    def _turn(self) -> np.ndarray:
+        """Rotation vector to a vertical hand with its finger axis along the rim's radius, whichever way is nearer."""
+        return turn_to(self.env.data.site_xmat[self.site].reshape(3, 3), self.axis)
+
+
+def turn_to(hand: Float[np.ndarray, "3 3"], axis: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+    """Rotation vector from the present grip site to one that points down, its x axis along +-`axis` (horizontal)."""
+    x = axis if hand[:, 0] @ axis >= 0 else -axis
+    down = np.array([0.0, 0.0, -1.0])
+    wanted = np.column_stack([x, np.cross(down, x), down])
+    return Rotation.from_matrix(wanted @ hand.T).as_rotvec()
+
+
+def inside(
+    base: Float[np.ndarray, "3"], hand: Float[np.ndarray, "3"], way: Float[np.ndarray, "2"], radius: float = 0.70
+) -> Float[np.ndarray, "2"]:
+    """Bend a long way sideways inwards while the hand is beyond `radius` of the base: stretched out, it would stick."""
+    out = hand[:2] - base[:2]
+    reach = np.linalg.norm(out)
+    if reach > radius and np.linalg.norm(way) > 0.10:
+        return way - out / reach * max(0.0, way @ out / reach + reach - radius)
+    return way
+
+
+def rim_angle(env: LiberoEnv, bowl: int, plate: int, grasp: Grasp, site: int, base: np.ndarray) -> float:
+    """Direction (rad, world) from the bowl's axis to the rim point to hold, the best of 24 by turn, room and reach."""
+    boxes = _obstacles(env, bowl)
+    hand = env.data.site_xmat[site].reshape(3, 3)
+    centre = env.data.xpos[bowl] + [0.0, 0.0, grasp.height]
+
+    def cost(angle: float) -> float:
+        axis = np.array([np.cos(angle), np.sin(angle), 0.0])
+        place = centre + grasp.radius * axis
+        down = np.array([0.0, 0.0, -1.0])
+        frame = np.column_stack([axis, np.cross(down, axis), down])
+        finger = _clearance(place + FINGER @ frame.T, boxes)
+        palm = _clearance(place + HAND @ frame.T, boxes)
+        target = env.data.xpos[plate] + grasp.radius * axis
+        stretch = sum(max(0.0, np.linalg.norm((end - base)[:2]) - 0.72) for end in (place, target))
+        turn = np.linalg.norm(turn_to(hand, axis))
+        crowded = 40 * max(0.0, 0.02 - finger) + 40 * max(0.0, 0.02 - palm)
+        return turn / 3 + crowded + 8 * stretch
+
+    return min(np.deg2rad(np.arange(0, 360, 15)), key=cost)
+
+
+def _obstacles(env: LiberoEnv, bowl: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Boxes (centre, axes, half sizes) around what can be hit: neither robot, table nor the bowl itself."""
+    model, data, boxes = env.model, env.data, []
+    for geom in range(model.ngeom):
+        body = model.geom_bodyid[geom]
+        name = model.body(body).name
+        ours = body == bowl or name.startswith(("robot", "gripper", "mount")) or name in ("world", "table")
+        if model.geom_group[geom] != 0 or ours or model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_PLANE:
+            continue
+        axes = data.geom_xmat[geom].reshape(3, 3)
+        boxes.append((data.geom_xpos[geom] + axes @ model.geom_aabb[geom][:3], axes, model.geom_aabb[geom][3:]))
+    return boxes
+
+
+def _clearance(points: Float[np.ndarray, "n 3"], boxes: list) -> float:
+    """Smallest distance from any point to any box, negative inside."""
+    room = np.inf
+    for centre, axes, half in boxes:
+        beyond = np.abs((points - centre) @ axes) - half
+        outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=1)
+        room = min(room, float((outside + np.minimum(beyond.max(axis=1), 0.0)).min()))
+    return room

@@ -1,0 +1,125 @@
+"""Drawing a LIBERO scene, in named profiles, on whatever GL the machine has (a GPU, or Mesa in software).
+
+`stock` draws as LIBERO does. `fast` draws the same scene with coarser meshes and without multisampling, shadows and
+reflections: on a software driver the cost of a frame is its number of triangles, and a single bowl has 42,000.
+"""
+
+import copy
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from jaxtyping import UInt8
+
+from kvlab.sim.meshes import coarsen_meshes, coarsen_textures
+
+GL_HELP = (
+    "No OpenGL driver for off-screen rendering: run `apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri`"
+    " (EGL), or `apt-get install -y libosmesa6` and set MUJOCO_GL=osmesa."
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How to draw: multisampling (samples per pixel), shadows and reflections, most triangles per mesh and texels
+    along a side of a texture (None: as they are)."""
+
+    samples: int
+    shadows: bool
+    reflections: bool
+    mesh_faces: int | None
+    texture_side: int | None
+
+
+PROFILES = {
+    "stock": Profile(samples=4, shadows=True, reflections=True, mesh_faces=None, texture_side=None),
+    "fast": Profile(samples=0, shadows=False, reflections=False, mesh_faces=1500, texture_side=512),
+}
+
+
+def profile(name: str) -> Profile:
+    """The profile of that name; ValueError naming the known ones."""
+    if name not in PROFILES:
+        raise ValueError(f"Unknown render profile {name!r}: known profiles are {', '.join(PROFILES)}.")
+    return PROFILES[name]
+
+
+def ensure_gl() -> Callable:
+    """The GL context class that MUJOCO_GL names (`egl` if unset, or `osmesa`), checked to be there.
+
+    Raises RuntimeError with the command that installs a driver, ValueError for another value of MUJOCO_GL.
+    """
+    backend = os.environ.setdefault("MUJOCO_GL", "egl")
+    if backend not in ("egl", "osmesa"):
+        raise ValueError(f"MUJOCO_GL={backend!r} cannot draw off screen: set it to egl or osmesa.")
+    os.environ.setdefault("PYOPENGL_PLATFORM", backend)
+    try:
+        if backend == "egl":
+            from mujoco.egl import GLContext
+        else:
+            from mujoco.osmesa import GLContext
+    except (ImportError, AttributeError, OSError) as error:  # PyOpenGL: AttributeError where the library is missing
+        raise RuntimeError(GL_HELP) from error
+    return GLContext
+
+
+class Renderer:
+    """Draws the cameras of one model. Holds a GL context; call `close` when done."""
+
+    def __init__(self, model: mujoco.MjModel, name: str, size: int):
+        """`name` is a profile, `size` the side of the square image in pixels.
+
+        Raises ValueError for an unknown profile, RuntimeError where no GL driver works.
+        """
+        wanted = profile(name)
+        context = ensure_gl()
+        try:
+            self._gl = context(size, size)
+            self._gl.make_current()
+        except (ImportError, RuntimeError, AttributeError) as error:
+            raise RuntimeError(GL_HELP) from error
+        drawn = copy.copy(model)  # the simulated model is left as it is
+        drawn.vis.global_.offwidth = drawn.vis.global_.offheight = size
+        drawn.vis.quality.offsamples = wanted.samples
+        if wanted.mesh_faces is not None:
+            coarsen_meshes(drawn, wanted.mesh_faces)
+        if wanted.texture_side is not None:
+            coarsen_textures(drawn, wanted.texture_side)
+        self._model, self._size = model, size
+        self._scene = mujoco.MjvScene(model, maxgeom=1000)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = wanted.shadows
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = wanted.reflections
+        self._context = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_150)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._options = mujoco.MjvOption()
+        self._options.geomgroup[0] = 0  # robosuite: group 0 collides, group 1 is seen
+        self._options.geomgroup[1] = 1
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._perturb = mujoco.MjvPerturb()
+
+    def draw(self, data: mujoco.MjData, cameras: list[int]) -> list[UInt8[np.ndarray, "size size 3"]]:
+        """RGB images, upright, of the scene in `data` seen by each camera (index into the model's cameras)."""
+        self._gl.make_current()
+        view = mujoco.MjrRect(0, 0, self._size, self._size)
+        images = []
+        for camera in cameras:
+            self._camera.fixedcamid = camera
+            mujoco.mjv_updateScene(
+                self._model, data, self._options, self._perturb, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+            )
+            mujoco.mjr_render(view, self._scene, self._context)
+            image = np.empty((self._size, self._size, 3), np.uint8)
+            mujoco.mjr_readPixels(image, None, view, self._context)
+            images.append(np.ascontiguousarray(image[::-1]))  # GL's first row is the lowest
+        return images
+
+    def close(self) -> None:
+        """Free the GL resources; the renderer cannot be used afterwards."""
+        if self._gl is not None:
+            self._gl.make_current()
+            self._context.free()
+            self._gl.free()
+            self._gl = None
