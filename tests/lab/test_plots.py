@@ -1,0 +1,62 @@
+"""The shared figure style: one look per arm, intervals drawn where they are, the same files at each run."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pytest
+
+from kvlab.lab import plots
+from kvlab.lab.stats import rate_interval
+
+
+INTERVALS = [rate_interval(9, 10), rate_interval(0, 10)]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(plots, "FIGURES", tmp_path)
+    yield
+    plt.close("all")
+
+
+def draw():
+    fig, ax = plots.page(height=2)
+    plots.interval_rows(ax, ["no reuse", "full"], INTERVALS, ["none", "full:skip"])
+    return fig
+
+
+def test_a_mode_looks_the_same_wherever_it_stands():
+    assert plots.look("full") == plots.look("full:skip") == plots.look("full @ vision >= 0.98")
+    modes = ["none", "full", "prefix", "vision_only", "state_only", "layer_wise", "text_fixed"]
+    assert len({tuple(plots.look(mode).values()) for mode in modes}) == 7
+    assert len({plots.look(mode)["marker"] for mode in modes}) == 7
+
+
+def test_intervals_are_drawn_at_their_ends():
+    ax = draw().axes[0]
+    drawn = [bar.get_segments()[0][:, 0] for bar in ax.collections]
+    for ends, interval in zip(drawn, INTERVALS, strict=True):
+        assert ends.tolist() == pytest.approx([100 * interval.low, 100 * interval.high])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["no reuse", "full"]
+
+
+def test_saved_files_do_not_change_from_run_to_run(tmp_path):
+    png = plots.save(draw(), "one")
+    first = png.read_bytes(), (tmp_path / "one.svg").read_bytes()
+    plots.save(draw(), "one")
+    assert (png.read_bytes(), (tmp_path / "one.svg").read_bytes()) == first
+    assert b"<dc:date>" not in first[1]
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: plots.look("fulll"), "'fulll' has no colour; it must start with one of none, full"),
+        (lambda: plots.save(None, "../x"), r"figure name '../x' must be of small letters"),
+    ],
+)
+def test_bad_input_names_the_value_and_the_rule(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
