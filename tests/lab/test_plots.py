@@ -10,7 +10,6 @@ import pytest
 from kvlab.lab import plots
 from kvlab.lab.stats import rate_interval
 
-
 INTERVALS = [rate_interval(9, 10), rate_interval(0, 10)]
 
 
