@@ -93,11 +93,11 @@ def apt_get() -> list[str] | None:
 
 
 def install_gl(apt: list[str], packages: tuple[str, ...]) -> None:
-    """Installs `packages`; what apt says goes to the terminal, and a failure shows in the next check."""
+    """Installs `packages`; apt's errors go to the terminal, and a failure shows in the next check."""
     print(f"installing {' '.join(packages)}", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run([*apt, "update", "-qq"], env=environment)
-    subprocess.run([*apt, "install", "-qq", "--yes", "--no-install-recommends", *packages], env=environment)
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        subprocess.run([*apt, "-qq", *command], env=environment, stdout=subprocess.DEVNULL)
 
 
 def advice(packages: tuple[str, ...]) -> str:
