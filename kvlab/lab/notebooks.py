@@ -57,7 +57,7 @@ def read_source(source: Path) -> NotebookNode:
         raise ValueError(f"{source.name} names no kernel; a chapter's header has kernelspec: name: python3")
     notebook.nbformat_minor = 5
     notebook.metadata = NotebookNode(
-        jupytext={"formats": "ipynb,md:myst"}, kernelspec=notebook.metadata.kernelspec, language_info=_LANGUAGE
+        jupytext={"default_lexer": "ipython3"}, kernelspec=notebook.metadata.kernelspec, language_info=_LANGUAGE
     )
     seen: dict[str, int] = {}
     for cell in notebook.cells:
@@ -128,7 +128,7 @@ def _settled(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def differences(source: Path, published: Path) -> list[str]:
-    """What of the text `source` is not in the notebook `published`, as sentences; empty if they are in step."""
+    """What of the text `source` is not so in the notebook `published`, as sentences; empty if they are in step."""
     text, notebook = read_source(source).cells, nbformat.read(published, as_version=4).cells
     if len(text) != len(notebook):
         return [f"{source.name} has {len(text)} cells and {published.name} {len(notebook)}"]

@@ -1,5 +1,6 @@
 """Executing a chapter: what is published is the same each time, and a failure leaves the old notebook."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import nbformat
 import pytest
 
 from kvlab.lab import notebooks
+from kvlab.lab.paths import BOOK
 
 HEADER = "---\nkernelspec:\n  name: python3\n  display_name: Python 3\n  language: python\n---\n\n"
 CHAPTER = """# A chapter
@@ -38,6 +40,22 @@ import matplotlib.pyplot as plt
 
 plt.plot(rows);
 ```
+"""
+# What JupyterLab's server does when a person opens chapter.ipynb, edits its first cell and saves.
+JUPYTERLAB = """
+import asyncio
+from jupyter_server.serverapp import ServerApp
+
+app = ServerApp()
+app.initialize(["--no-browser", "--allow-root", "--port=0", "--ServerApp.root_dir={root}"], new_httpserver=False)
+
+async def edit():
+    model = await app.contents_manager.get("chapter.ipynb")
+    assert any(cell.get("outputs") for cell in model["content"]["cells"])
+    model["content"]["cells"][0]["source"] += " Edited in JupyterLab."
+    await app.contents_manager.save(model, "chapter.ipynb")
+
+asyncio.run(edit())
 """
 
 
@@ -127,3 +145,15 @@ def test_a_page_without_a_kernel_is_not_executed(chapter):
     chapter.write_text("# Only text\n")
     with pytest.raises(ValueError, match="chapter.md names no kernel"):
         notebooks.execute(chapter)
+
+
+def test_jupyterlab_opens_text_and_notebook_as_one_document(chapter):
+    """Also when the notebook is the newer file, as it is after `make report`; saving it writes the text."""
+    source = notebooks.execute(chapter).with_suffix(".md")
+    source.with_name("jupytext.toml").write_text((BOOK / "jupytext.toml").read_text())
+    os.utime(source, (0, 0))
+    script = JUPYTERLAB.format(root=source.parent)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "Edited in JupyterLab." in source.read_text()
+    assert notebooks.differences(source, notebooks.execute(source)) == []
