@@ -1,4 +1,4 @@
-"""Chapters: reads their text, executes them, cleans what is published, checks their parameters.
+"""Chapters: reads their text, executes them, cleans what is published; what their cells call.
 
 A chapter is `book/<name>.md` (MyST text, the source) and `book/<name>.ipynb` (the same cells with outputs, published).
 The only place that knows jupytext and papermill. `python -m kvlab.lab.notebooks [NAME ...]` executes chapters, all
@@ -13,8 +13,10 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
 import papermill
 import yaml
+from myst_nb import glue
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter, ValidationError
@@ -186,6 +188,15 @@ def _as_declared(name: str, kind: object, value: object) -> object:
 
 def _name(kind: object) -> str:
     return kind.__name__ if type(kind) is type else str(kind)
+
+
+def note(**values: object) -> None:
+    """Makes `values` available to the text of a chapter, which formats them: {glue:text}`name:.1f`.
+
+    Scalars of numpy are made Python's own; the book could not format them and would show `np.float64(...)`.
+    """
+    for name, value in values.items():
+        glue(name, value.item() if isinstance(value, np.generic) else value, display=False)
 
 
 def main(names: list[str]) -> None:

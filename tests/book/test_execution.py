@@ -157,3 +157,10 @@ def test_jupyterlab_opens_text_and_notebook_as_one_document(chapter):
     assert ran.returncode == 0, ran.stderr
     assert "Edited in JupyterLab." in source.read_text()
     assert notebooks.differences(source, notebooks.execute(source)) == []
+
+
+def test_the_text_can_format_what_is_noted(chapter):
+    cell = "from kvlab.lab.notebooks import note\nimport numpy as np\nnote(rate=np.float64(0.5), n=np.int64(3), who='full')"
+    chapter.write_text(f"{HEADER}# Noted\n\n```{{code-cell}} ipython3\n{cell}\n```\n")
+    shown = [output.data["text/plain"] for output in outputs(notebooks.execute(chapter))]
+    assert shown == ["0.5", "3", "'full'"]
