@@ -4,18 +4,16 @@ So the policy sees states off the expert's path together with the way back (DART
 """
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from joblib import Parallel, delayed
 from safetensors.numpy import save_file
-from tqdm import tqdm
 
 from kvlab.sim.env import LiberoEnv
-from kvlab.sim.expert import BowlExpert
-from kvlab.sim.suites import STEP_LIMITS, Task, task, tasks
+from kvlab.sim.expert import BowlExpert, check_suite
+from kvlab.sim.suites import STEP_LIMITS, task, tasks
+from kvlab.sim.workers import by_task, kept_env
 
 HELD_OUT = range(10)  # initial states kept for evaluation: never demonstrated
 STATES = range(10, 50)
@@ -26,9 +24,7 @@ def episodes(suite: str, per_task: int) -> list[tuple[int, int, int]]:
 
     After the 40 states that are not held out the same ones come again with the next seed.
     """
-    order = [
-        (one.index, STATES[k % len(STATES)], k // len(STATES)) for k in range(per_task) for one in tasks(suite)
-    ]
+    order = [(one.index, STATES[k % len(STATES)], k // len(STATES)) for k in range(per_task) for one in tasks(suite)]
     assert not any(state in HELD_OUT for _, state, _ in order)
     return order
 
@@ -44,18 +40,14 @@ def generate(
     """Record the missing ones of `per_task` demonstrations a task; how many were written, and how many failed.
 
     One file each (see `record`), moved into place when complete, so that an interrupted run goes on where it was.
-    Failed episodes are not written. Raises ValueError for an unknown suite.
+    Failed episodes are not written. Raises ValueError for a suite without an expert.
     """
+    check_suite(suite)
     missing = [e for e in episodes(suite, per_task) if not path(out, suite, *e).exists()]
     (out / suite).mkdir(parents=True, exist_ok=True)
-    jobs = (delayed(_record_one)(out, suite, *e, render, size) for e in missing)
-    failed = 0
-    with tqdm(total=len(missing), desc=f"{suite} demonstrations", unit="demo") as bar:
-        for success in Parallel(n_jobs=workers, return_as="generator_unordered")(jobs):
-            failed += not success
-            bar.update()
-            bar.set_postfix(failed=failed)
-    return len(missing) - failed, failed
+    jobs = [(index, (out, suite, index, state, seed, render, size)) for index, state, seed in missing]
+    written = sum(by_task(_record_one, jobs, workers, f"{suite} demonstrations", "demo"))
+    return written, len(missing) - written
 
 
 def record(env: LiberoEnv, state: int, seed: int) -> dict[str, np.ndarray] | None:
@@ -96,15 +88,9 @@ def disturbance(rng: np.random.Generator) -> Iterator[Float[np.ndarray, "7"]]:
         yield np.append(noise, 0.0)
 
 
-@cache
-def _env(one: Task, render: str, size: int) -> LiberoEnv:
-    """Environments take seconds to build, so each worker keeps one per task."""
-    return LiberoEnv(one, render, size)
-
-
 def _record_one(out: Path, suite: str, index: int, state: int, seed: int, render: str, size: int) -> bool:
     one = task(suite, index)
-    demo = record(_env(one, render, size), state, seed)
+    demo = record(kept_env(one, render, size), state, seed)
     if demo is None:
         return False
     facts = {"suite": suite, "task": index, "language": one.language, "initial_state": state, "seed": seed}

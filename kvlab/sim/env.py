@@ -46,7 +46,7 @@ class LiberoEnv:
     def __init__(self, task: Task, render: str = "fast", size: int = 128):
         """`render` names a profile of `kvlab.sim.render`, `size` is the side of the square images in pixels.
 
-        Raises ValueError for an unknown profile, RuntimeError where no GL driver is installed.
+        Raises ValueError for an unknown profile, OSError where no GL driver is installed.
         """
         profile(render)
         self.task, self.render, self.size = task, render, size
@@ -109,7 +109,7 @@ class LiberoEnv:
         return np.concatenate([data.site_xpos[robot.eef_site_id], turn, fingers]).astype(np.float32)
 
     def observe(self) -> Observation:
-        """Draw both cameras and read the state. RuntimeError where no GL driver works."""
+        """Draw both cameras and read the state. OSError where no GL driver works."""
         if self._renderer is None:
             self._renderer = Renderer(self.model, self.render, self.size)
         images = self._renderer.draw(self.data, self._cameras)

@@ -20,6 +20,12 @@ HAND = np.array([[x, y, z] for x in (-0.105, -0.05, 0.0, 0.05, 0.105) for y in (
 FINGER = np.array([[x, y, z] for x in (0.04, 0.063) for y in (-0.011, 0.011) for z in (-0.04, -0.015, 0.01)])
 
 
+def check_suite(suite: str) -> None:
+    """ValueError, naming those that have one, for a suite without an expert."""
+    if suite not in SUITES:
+        raise ValueError(f"No expert for suite {suite!r}: there is one for {', '.join(SUITES)}.")
+
+
 @dataclass(frozen=True)
 class Grasp:
     """Where to hold a bowl's rim: distance from its axis and height above its origin; how far to lift it first."""
@@ -60,8 +66,7 @@ class BowlExpert:
 
     def __init__(self, env: LiberoEnv):
         """`env` just reset. ValueError for a suite without an expert."""
-        if env.task.suite not in SUITES:
-            raise ValueError(f"No expert for {env.task.suite!r}: there is one for {', '.join(SUITES)}.")
+        check_suite(env.task.suite)
         (goal,) = env.libero.parsed_problem["goal_state"]
         self.env, self.bowl, self.plate = env, env.libero.obj_body_id[goal[1]], env.libero.obj_body_id[goal[2]]
         self.grasp = DRAWER if "drawer" in env.task.name else TABLE

@@ -16,8 +16,9 @@ from jaxtyping import UInt8
 from kvlab.sim.meshes import coarsen_meshes, coarsen_textures
 
 GL_HELP = (
-    "No OpenGL driver for off-screen rendering: run `apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri`"
-    " (EGL), or `apt-get install -y libosmesa6` and set MUJOCO_GL=osmesa."
+    "No OpenGL driver that draws off screen: run `kvlab doctor --install`, or"
+    " `apt-get install -y libegl1 libgl1-mesa-dri libgl1 libglib2.0-0`,"
+    " or `apt-get install -y libosmesa6 libgl1 libglib2.0-0` and set MUJOCO_GL=osmesa."
 )
 
 
@@ -49,7 +50,7 @@ def profile(name: str) -> Profile:
 def ensure_gl() -> Callable:
     """The GL context class that MUJOCO_GL names (`egl` if unset, or `osmesa`), checked to be there.
 
-    Raises RuntimeError with the command that installs a driver, ValueError for another value of MUJOCO_GL.
+    Raises OSError with the command that installs a driver, ValueError for another value of MUJOCO_GL.
     """
     backend = os.environ.setdefault("MUJOCO_GL", "egl")
     if backend not in ("egl", "osmesa"):
@@ -61,7 +62,7 @@ def ensure_gl() -> Callable:
         else:
             from mujoco.osmesa import GLContext
     except (ImportError, AttributeError, OSError) as error:  # PyOpenGL: AttributeError where the library is missing
-        raise RuntimeError(GL_HELP) from error
+        raise OSError(GL_HELP) from error
     return GLContext
 
 
@@ -71,7 +72,7 @@ class Renderer:
     def __init__(self, model: mujoco.MjModel, name: str, size: int):
         """`name` is a profile, `size` the side of the square image in pixels.
 
-        Raises ValueError for an unknown profile, RuntimeError where no GL driver works.
+        Raises ValueError for an unknown profile, OSError where no GL driver works.
         """
         wanted = profile(name)
         context = ensure_gl()
@@ -79,7 +80,7 @@ class Renderer:
             self._gl = context(size, size)
             self._gl.make_current()
         except (ImportError, RuntimeError, AttributeError) as error:
-            raise RuntimeError(GL_HELP) from error
+            raise OSError(GL_HELP) from error
         drawn = copy.copy(model)  # the simulated model is left as it is
         drawn.vis.global_.offwidth = drawn.vis.global_.offheight = size
         drawn.vis.quality.offsamples = wanted.samples

@@ -10,6 +10,8 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float64
 
+from kvlab.sim.render import GL_HELP, ensure_gl
+
 # Longest demonstration of each suite, rounded up: the limits of the published LIBERO evaluations (openpi, OpenVLA).
 STEP_LIMITS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520}
 
@@ -41,11 +43,14 @@ def quiet():
 def _benchmark(suite: str):
     if suite not in STEP_LIMITS:
         raise ValueError(f"Unknown suite {suite!r}: known suites are {', '.join(STEP_LIMITS)}.")
-    from kvlab.sim.render import ensure_gl
-
     ensure_gl()  # robosuite binds to a GL library as it is imported
     with quiet():
-        from libero.libero.benchmark import get_benchmark
+        try:
+            from libero.libero.benchmark import get_benchmark
+        except ImportError as error:
+            if ".so" in str(error):  # OpenCV's system libraries
+                raise OSError(GL_HELP) from error
+            raise
 
         return get_benchmark(suite)()
 
@@ -54,7 +59,7 @@ def _benchmark(suite: str):
 def tasks(suite: str) -> tuple[Task, ...]:
     """All tasks of a suite in the published order.
 
-    Raises ValueError for an unknown suite, RuntimeError where no GL driver is installed.
+    Raises ValueError for an unknown suite, OSError where no GL driver is installed.
     """
     benchmark = _benchmark(suite)
     return tuple(

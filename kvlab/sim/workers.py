@@ -1,0 +1,39 @@
+"""Episodes over several processes, each process keeping the environments it has built."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from functools import cache
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from kvlab.sim.env import LiberoEnv
+from kvlab.sim.suites import Task
+
+Result = TypeVar("Result")
+
+
+@cache
+def kept_env(task: Task, render: str, size: int) -> LiberoEnv:
+    """This process's environment for a task: building one takes seconds, so it is built once."""
+    return LiberoEnv(task, render, size)
+
+
+def by_task(
+    work: Callable[..., Result], jobs: list[tuple[int, tuple]], workers: int, title: str, unit: str
+) -> Iterator[Result]:
+    """Results of `work(*arguments)` for each (task index, arguments) as they come, under a progress bar.
+
+    A task's jobs all run in the same process, in order, so that each environment is built in one of them only (joblib's
+    processes would share the tasks, and end when an environment makes them grow).
+    """
+    spawn = multiprocessing.get_context("spawn")  # a GL context does not survive a fork
+    with ExitStack() as stack:
+        pools = [ProcessPoolExecutor(1, spawn) for _ in range(workers)]
+        for pool in pools:  # an error or Ctrl-C ends what runs and drops the rest
+            stack.callback(pool.shutdown, cancel_futures=True)
+        futures = [pools[index % workers].submit(work, *arguments) for index, arguments in jobs]
+        for done in tqdm(as_completed(futures), total=len(futures), desc=title, unit=unit):
+            yield done.result()
