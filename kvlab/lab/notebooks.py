@@ -193,10 +193,12 @@ def _name(kind: object) -> str:
 def note(**values: object) -> None:
     """Makes `values` available to the text of a chapter, which formats them: {glue:text}`name:.1f`.
 
-    Scalars of numpy are made Python's own; the book could not format them and would show `np.float64(...)`.
+    Scalars of numpy become Python's own, since the book could not format them, and fractions keep 6 significant digits,
+    since later ones differ between processors.
     """
     for name, value in values.items():
-        glue(name, value.item() if isinstance(value, np.generic) else value, display=False)
+        value = value.item() if isinstance(value, np.generic) else value
+        glue(name, float(f"{value:.6g}") if isinstance(value, float) else value, display=False)
 
 
 def main(names: list[str]) -> None:

@@ -160,7 +160,7 @@ def test_jupyterlab_opens_text_and_notebook_as_one_document(chapter):
 
 
 def test_the_text_can_format_what_is_noted(chapter):
-    cell = "import numpy as np\n\nnotebooks.note(rate=np.float64(0.5), n=np.int64(3), who='full')"
+    cell = "import numpy as np\n\nnotebooks.note(rate=np.float64(1 / 3), n=np.int64(3), who='full')"
     chapter.write_text(f"{HEADER}```{{code-cell}} ipython3\nfrom kvlab.lab import notebooks\n{cell}\n```\n")
     shown = [value for output in outputs(notebooks.execute(chapter)) for value in output.data.values()]
-    assert shown == ["0.5", "3", "'full'"]
+    assert shown == ["0.333333", "3", "'full'"]
