@@ -208,6 +208,8 @@ def main(names: list[str]) -> None:
             execute(source)
     except ValueError as error:
         sys.exit(f"kvlab: {error}")
+    except KeyboardInterrupt:
+        sys.exit("kvlab: interrupted; the chapter that was running is as it was, those before it are new")
 
 
 if __name__ == "__main__":
