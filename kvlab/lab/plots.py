@@ -7,8 +7,7 @@ its own marker, so that a figure can be read in grey.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,6 +67,12 @@ def page(rows: int = 1, columns: int = 1, height: float = 3.0, **options) -> tup
     return plt.subplots(rows, columns, figsize=(PAGE_WIDTH, height), **options)
 
 
+def mosaic(names: list[list[str]], height: float = 3.0, **options) -> tuple[Figure, dict[str, Axes]]:
+    """The same with axes by name, as `plt.subplot_mosaic` gives them."""
+    plt.rcParams.update(_STYLE)
+    return plt.subplot_mosaic(names, figsize=(PAGE_WIDTH, height), **options)
+
+
 def look(name: str) -> dict[str, str]:
     """Colour and marker of a mode, gate or interval, by the word it starts with: `full`, `full:skip`, `full @ 0.98`.
 
@@ -96,17 +101,20 @@ def interval_points(ax: Axes, x: Sequence[float], intervals: Sequence[Interval],
     ax.plot([], [], linestyle="", label=label, **look(name))
 
 
-def save(fig: Figure, name: str) -> Path:
-    """Write `figures/<name>.png` and `.svg`, the same bytes at each run, and return the path of the PNG.
+def save(fig: Figure, name: str, unless: Collection[str] = ()) -> None:
+    """Write `figures/<name>.png` and `.svg`, the same bytes at each run.
 
-    ValueError: a name with anything but small letters, digits and underscores.
+    Nothing is written where `unless` is not empty: what `check_parameters` returns, so that a notebook run with other
+    parameters does not replace a figure of the book. ValueError: a name with anything but small letters, digits and
+    underscores.
     """
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"the figure name {name!r} must be of small letters, digits and underscores.")
+    if unless:
+        return
     FIGURES.mkdir(exist_ok=True)
     fig.savefig(FIGURES / f"{name}.svg", metadata={"Date": None, "Creator": None})
     fig.savefig(FIGURES / f"{name}.png", metadata={"Software": None})
-    return FIGURES / f"{name}.png"
 
 
 def _bar(ax: Axes, interval: Interval, position: float, name: str, horizontal: bool) -> None:
