@@ -1,0 +1,88 @@
+"""The KV cache of one inference as a value: keys and values addressed by segment and layer."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+STATE = "state"
+LANGUAGE = "language"
+
+
+@dataclass(frozen=True)
+class SegmentKV:
+    """Keys (after the rotary embedding) and values of one segment, stacked over layers.
+
+    `valid` marks real tokens; `positions` are those used by the rotary embedding (padding repeats its neighbour's).
+    """
+
+    keys: Float[Tensor, "layers batch kv tokens dim"]
+    values: Float[Tensor, "layers batch kv tokens dim"]
+    valid: Bool[Tensor, "batch tokens"]
+    positions: Int[Tensor, "batch tokens"]
+
+
+@dataclass(frozen=True)
+class KVCache:
+    """Segments in the order in which they stand in the sequence: cameras, language, then the state token.
+
+    A value: every operation returns a new cache and leaves the tensors of the old one untouched.
+    """
+
+    segments: Mapping[str, SegmentKV]
+
+    def __post_init__(self) -> None:
+        depths = {s.keys.shape[0] for s in self.segments.values()}
+        if len(depths) > 1:
+            raise ValueError(f"segments of one cache must have the same number of layers, got {sorted(depths)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.segments)
+
+    @property
+    def depth(self) -> int:
+        return next(iter(self.segments.values())).keys.shape[0]
+
+    @property
+    def prefix(self) -> "KVCache":
+        """The cache without the state token."""
+        return KVCache({n: s for n, s in self.segments.items() if n != STATE})
+
+    def take(self, names: Iterable[str]) -> "KVCache":
+        """Only these segments, in the cache's own order. Raises KeyError that names a segment which is not there."""
+        names = set(names)
+        if unknown := sorted(names - self.segments.keys()):
+            raise KeyError(f"no segment {unknown} in this cache; it has {list(self.segments)}")
+        return KVCache({n: s for n, s in self.segments.items() if n in names})
+
+    def join(self, other: "KVCache", order: Iterable[str]) -> "KVCache":
+        """Both caches' segments (those of `other` win), in the given order."""
+        both = {**self.segments, **other.segments}
+        return KVCache({n: both[n] for n in order if n in both})
+
+    def splice(self, old: "KVCache", names: Iterable[str], layers: slice = slice(None)) -> "KVCache":
+        """This cache with the keys and values of `names` in `layers` overwritten by those of `old`.
+
+        Raises ValueError where a segment of `old` has another shape or stands at other positions.
+        """
+        replaced = dict(self.segments)
+        for name in old.take(names).names:
+            new, kept = replaced[name], old.segments[name]
+            if new.keys.shape != kept.keys.shape or not torch.equal(new.positions, kept.positions):
+                raise ValueError(f"segment {name!r} cannot be reused: its tokens moved or changed in number")
+            keys, values = new.keys.clone(), new.values.clone()
+            keys[layers], values[layers] = kept.keys[layers], kept.values[layers]
+            replaced[name] = SegmentKV(keys, values, new.valid, new.positions)
+        return KVCache(replaced)
+
+    def stacked(self) -> tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"]]:
+        """All segments along the token axis: keys and values (layers, batch, kv, tokens, dim), and the valid mask."""
+        parts = self.segments.values()
+        return (
+            torch.cat([s.keys for s in parts], dim=3),
+            torch.cat([s.values for s in parts], dim=3),
+            torch.cat([s.valid for s in parts], dim=1),
+        )

@@ -1,0 +1,166 @@
+"""Pi0 (Black et al., 2410.24164; openpi `src/openpi/models/pi0.py`): a vision-language prefix and an action expert.
+
+The prefix (one segment per camera, then language) attends to itself in both directions. The suffix is one state token,
+which sees the prefix and itself, and a chunk of noisy actions, which see everything. No token sees a later block, so
+each block is computed from the KV cache of the ones before it; the only masks left are those of padding.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from kvlab.pi0.cache import LANGUAGE, STATE, KVCache, SegmentKV
+from kvlab.pi0.config import Pi0Config
+from kvlab.pi0.layers import GemmaLayer, RMSNorm, Siglip, rope
+
+Embeds = Mapping[str, tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]]
+Stacked = tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"]]  # what KVCache.stacked() returns
+
+
+class Pi0(nn.Module):
+    """The model. Inputs are normalised; see `kvlab.pi0.checkpoint.Policy` for raw observations."""
+
+    def __init__(self, config: Pi0Config):
+        super().__init__()
+        self.config = c = config
+        self.vision = Siglip(c.vision, c.image_tokens, c.prefix.width)
+        self.embedding = nn.Embedding(c.vocab_size, c.prefix.width)
+        self.prefix = nn.ModuleList(GemmaLayer(c.prefix) for _ in range(c.prefix.depth))
+        self.expert = nn.ModuleList(GemmaLayer(c.expert) for _ in range(c.expert.depth))
+        self.expert_norm = RMSNorm(c.expert.width)
+        self.state_in = nn.Linear(c.state_dim, c.expert.width)
+        self.action_in = nn.Linear(c.action_dim, c.expert.width)
+        self.time_in = nn.Linear(2 * c.expert.width, c.expert.width)
+        self.time_out = nn.Linear(c.expert.width, c.expert.width)
+        self.action_out = nn.Linear(c.expert.width, c.action_dim)
+        nn.init.normal_(self.embedding.weight, std=c.prefix.width**-0.5)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Segments in the order of the sequence."""
+        return (*self.config.cameras, LANGUAGE, STATE)
+
+    def embed_images(self, images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n tokens width"]:
+        """SigLIP tokens of images in [-1, 1], in the prefix's width."""
+        return self.vision(images)
+
+    def embed_language(self, tokens: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens width"]:
+        return self.embedding(tokens) * math.sqrt(self.config.prefix.width)
+
+    def prefill(self, fresh: Embeds, kept: KVCache | None = None, depth: int | None = None) -> KVCache:
+        """Keys and values of the `fresh` prefix segments, which attend to each other and to the `kept` ones.
+
+        Returns the prefix cache of both together. `depth` stops after so many layers (all by default); then nothing
+        may be kept. Raises ValueError where a kept segment would stand at another position than before.
+        """
+        kept = KVCache({}) if kept is None else kept.prefix
+        names = [n for n in self.order if n in fresh or n in kept.segments]
+        valid = {n: fresh[n][1] if n in fresh else kept.segments[n].valid for n in names}
+        positions = _positions(valid)
+        for n in kept.names:
+            if not torch.equal(positions[n], kept.segments[n].positions):
+                raise ValueError(f"segment {n!r} cannot be kept: it would move to other positions")
+        new = [n for n in names if n in fresh]
+        x = torch.cat([fresh[n][0] for n in new], dim=1)
+        past = kept.stacked() if kept.segments else None
+        mask = _padding_mask(torch.cat([*([past[2]] if past else []), *(valid[n] for n in new)], dim=1))
+        by = rope(torch.cat([positions[n] for n in new], dim=1), self.config.prefix.head_dim, x.dtype)
+        keys, values = [], []
+        for i, layer in enumerate(self.prefix[:depth]):
+            x, k, v = layer(x, by, past and (past[0][i], past[1][i]), mask)
+            keys.append(k)
+            values.append(v)
+        sizes = [valid[n].shape[1] for n in new]
+        parts = zip(new, torch.stack(keys).split(sizes, 3), torch.stack(values).split(sizes, 3), strict=True)
+        return KVCache({n: SegmentKV(k, v, valid[n], positions[n]) for n, k, v in parts}).join(kept, self.order)
+
+    def encode_state(self, state: Float[Tensor, "batch state"], prefix: KVCache) -> KVCache:
+        """`prefix` with the state token's keys and values. They do not depend on the denoising step."""
+        past_keys, past_values, past_valid = prefix.prefix.stacked()
+        x = self.state_in(state)[:, None]
+        valid = torch.ones_like(past_valid[:, :1])
+        positions = past_valid.sum(1, keepdim=True)
+        by = rope(positions, self.config.expert.head_dim, x.dtype)
+        mask = _padding_mask(torch.cat([past_valid, valid], dim=1))
+        keys, values = [], []
+        for i, layer in enumerate(self.expert):
+            x, k, v = layer(x, by, (past_keys[i], past_values[i]), mask)
+            keys.append(k)
+            values.append(v)
+        segment = SegmentKV(torch.stack(keys), torch.stack(values), valid, positions)
+        return prefix.join(KVCache({STATE: segment}), self.order)
+
+    def velocity(
+        self, past: Stacked, actions: Float[Tensor, "batch chunk action"], time: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch chunk action"]:
+        """The flow's velocity d x / d t at noisy `actions` and `time` in [0, 1] (1 is noise), given a whole cache."""
+        keys, values, valid = past
+        x = self.action_in(actions)
+        clock = time_embedding(time, x.shape[-1]).to(x.dtype)[:, None].expand_as(x)
+        x = self.time_out(F.silu(self.time_in(torch.cat([x, clock], dim=-1))))
+        steps = torch.arange(x.shape[1], device=x.device)
+        by = rope(valid.sum(1, keepdim=True) + steps, self.config.expert.head_dim, x.dtype)
+        mask = _padding_mask(torch.cat([valid, valid.new_ones(x.shape[:2])], dim=1))
+        for i, layer in enumerate(self.expert):
+            x, _, _ = layer(x, by, (keys[i], values[i]), mask)
+        return self.action_out(self.expert_norm(x))
+
+    def denoise(
+        self,
+        cache: KVCache,
+        noise: Float[Tensor, "batch chunk action"],
+        watch: Callable[[int, Tensor], None] | None = None,
+    ) -> Float[Tensor, "batch chunk action"]:
+        """Euler steps from `noise` (t = 1) to actions (t = 0). `watch(step, actions)` sees each step."""
+        past, steps, x = cache.stacked(), self.config.denoising_steps, noise
+        for step in range(steps):
+            time = torch.full(x.shape[:1], 1 - step / steps, device=x.device, dtype=torch.float32)
+            x = x - self.velocity(past, x, time) / steps
+            if watch:
+                watch(step + 1, x)
+        return x
+
+    def loss(
+        self,
+        fresh: Embeds,
+        state: Float[Tensor, "batch state"],
+        actions: Float[Tensor, "batch chunk action"],
+        valid: Bool[Tensor, "batch chunk"],
+        draws: int = 1,
+    ) -> Float[Tensor, ""]:
+        """Flow-matching loss (openpi: t ~ 0.001 + 0.999 Beta(1.5, 1), target noise - actions).
+
+        `draws` noise samples share one prefix, where most of the compute is. `valid` marks actions inside the episode.
+        """
+        past = self.encode_state(state, self.prefill(fresh)).stacked()
+        keys, values = (t.repeat_interleave(draws, dim=1) for t in past[:2])
+        actions, valid = actions.repeat_interleave(draws, 0), valid.repeat_interleave(draws, 0)
+        # Beta(1.5, 1) is the law of u ** (1 / 1.5) for uniform u.
+        time = 0.001 + 0.999 * torch.rand(len(actions), device=actions.device) ** (1 / 1.5)
+        noise = torch.randn_like(actions)
+        noisy = time[:, None, None] * noise + (1 - time[:, None, None]) * actions
+        velocity = self.velocity((keys, values, past[2].repeat_interleave(draws, 0)), noisy, time)
+        error = (velocity.float() - (noise - actions)).square().mean(-1)
+        return (error * valid).sum() / valid.sum()
+
+
+def time_embedding(time: Float[Tensor, " batch"], width: int) -> Float[Tensor, "batch width"]:
+    """Sine and cosine of the denoising time at `width / 2` periods from 4e-3 to 4 (openpi, `posemb_sincos`)."""
+    fraction = torch.linspace(0, 1, width // 2, device=time.device, dtype=torch.float32)
+    angle = 2 * math.pi * time[:, None] / (4e-3 * (4.0 / 4e-3) ** fraction)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def _positions(valid: Mapping[str, Bool[Tensor, "batch tokens"]]) -> dict[str, Int[Tensor, "batch tokens"]]:
+    """Positions that run on over valid tokens, segment by segment."""
+    running = torch.cat(list(valid.values()), dim=1).cumsum(1) - 1
+    return dict(zip(valid, running.split([v.shape[1] for v in valid.values()], 1), strict=True))
+
+
+def _padding_mask(valid: Bool[Tensor, "batch tokens"]) -> Bool[Tensor, "batch 1 1 tokens"] | None:
+    """Attention mask over keys; None where no token is padding, which is faster."""
+    return None if not valid.is_cuda and bool(valid.all()) else valid[:, None, None]
