@@ -54,19 +54,22 @@ def train(
     torch.manual_seed(seed)
     model = Pi0(config).to(device)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01, fused=True
+    )
     settings = {"steps": steps, "batch": batch, "draws": draws, "learning_rate": learning_rate, "seed": seed}
     settings |= {"demonstrations": len(files), "frames": len(train_set)}
     out.mkdir(parents=True, exist_ok=True)
     done, curve = _resume(out, settings, model, average, optimizer, device)
     sampler = _Sampler(train_set, tokenizer, stats, config, batch, device)
     checks = held_out and _Sampler(data.read(held_out, config.cameras, device), tokenizer, stats, config, batch, device)
+    loss_of = torch.compile(_loss) if torch.device(device).type == "cuda" else _loss  # launches bound small models
     start, losses = time.perf_counter() - (curve[-1]["seconds"] if curve else 0.0), []
     for step in tqdm(range(done, steps), initial=done, total=steps, desc="training", unit="step"):
         torch.manual_seed(seed * steps + step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule(step, steps)
-        loss = _loss(model, sampler.draw(augment=True), draws, device)
+        loss = loss_of(model, sampler.draw(augment=True), draws, device)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
