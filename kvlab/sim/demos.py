@@ -44,7 +44,6 @@ def generate(
     """
     check_suite(suite)
     missing = [e for e in episodes(suite, per_task) if not path(out, suite, *e).exists()]
-    (out / suite).mkdir(parents=True, exist_ok=True)
     jobs = [(index, (out, suite, index, state, seed, render, size)) for index, state, seed in missing]
     written = sum(by_task(_record_one, jobs, workers, f"{suite} demonstrations", "demo"))
     return written, len(missing) - written
@@ -95,6 +94,7 @@ def _record_one(out: Path, suite: str, index: int, state: int, seed: int, render
         return False
     facts = {"suite": suite, "task": index, "language": one.language, "initial_state": state, "seed": seed}
     final = path(out, suite, index, state, seed)
+    final.parent.mkdir(parents=True, exist_ok=True)
     part = final.with_suffix(".part")
     save_file(demo, part, {k: str(v) for k, v in (facts | {"render": render, "size": size}).items()})
     part.replace(final)

@@ -1,7 +1,7 @@
 """Scripted experts: they read the simulator's state and act through the same 7 numbers as a policy.
 
 One state machine, reach - close - carry - release, is enough for all of `libero_spatial`. Its parts (`servo`, `funnel`,
-`rim_angle`) know nothing of that suite. Lengths are in metres, in the world frame; a step is 1/20 s.
+`rim_point`) know nothing of that suite. Lengths are in metres, in the world frame; a step is 1/20 s.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,15 @@ from kvlab.sim.env import LiberoEnv
 SUITES = ("libero_spatial",)
 OPEN, CLOSED = -1.0, 1.0
 SLEW = 0.3  # largest change of an action's component from step to step
-HAND = np.array([[x, y, z] for x in (-0.105, -0.05, 0.0, 0.05, 0.105) for y in (-0.033, 0.033) for z in (-0.04, -0.11)])
-FINGER = np.array([[x, y, z] for x in (0.04, 0.063) for y in (-0.011, 0.011) for z in (-0.04, -0.015, 0.01)])
+
+
+def _grid(*axes: tuple[float, ...]) -> Float[np.ndarray, "n 3"]:
+    return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 3)
+
+
+# Points of the palm and of one open finger in the grip site's frame (x: finger axis, z: down).
+PALM = _grid((-0.105, -0.07, -0.035, 0.0, 0.035, 0.07, 0.105), (-0.033, 0.0, 0.033), (-0.045, -0.075, -0.105))
+FINGER = _grid((0.037, 0.043, 0.050, 0.057, 0.063), (-0.012, 0.0, 0.012), (-0.045, -0.02, 0.011))
 
 
 def check_suite(suite: str) -> None:
@@ -36,7 +43,7 @@ class Grasp:
     clear: float = 0.04  # no sideways motion before this much of the lift
 
 
-TABLE, DRAWER = Grasp(), Grasp(radius=0.042, height=0.037, lift=0.10, clear=0.075)
+TABLE, DRAWER = Grasp(), Grasp(radius=0.036, height=0.036, lift=0.10, clear=0.075)
 
 
 def servo(
@@ -78,8 +85,7 @@ class BowlExpert:
 
     def _begin(self) -> None:
         self.phase, self.waited, self.width = "reach", 0, self._opening()
-        angle = rim_angle(self.env, self.bowl, self.plate, self.grasp, self.site, self.base)
-        self.axis = np.array([np.cos(angle), np.sin(angle), 0.0])
+        self.offset = rim_point(self.env, self.bowl, self.plate, self.grasp, self.site, self.base)
 
     @property
     def done(self) -> bool:
@@ -150,16 +156,16 @@ class BowlExpert:
         return float(np.ptp(self.env.data.qpos[self.fingers]))
 
     def _rim(self) -> np.ndarray:
-        return self.env.data.xpos[self.bowl] + self.grasp.radius * self.axis + [0.0, 0.0, self.grasp.height]
+        return self.env.data.xpos[self.bowl] + self.offset + [0.0, 0.0, self.grasp.height]
 
     def _turn(self) -> np.ndarray:
         """Rotation vector to a vertical hand with its finger axis along the rim's radius, whichever way is nearer."""
-        return turn_to(self.env.data.site_xmat[self.site].reshape(3, 3), self.axis)
+        return turn_to(self.env.data.site_xmat[self.site].reshape(3, 3), self.offset)
 
 
 def turn_to(hand: Float[np.ndarray, "3 3"], axis: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
     """Rotation vector from the present grip site to one that points down, its x axis along +-`axis` (horizontal)."""
-    x = axis if hand[:, 0] @ axis >= 0 else -axis
+    x = axis / np.linalg.norm(axis) * np.sign(hand[:, 0] @ axis or 1.0)
     down = np.array([0.0, 0.0, -1.0])
     wanted = np.column_stack([x, np.cross(down, x), down])
     return Rotation.from_matrix(wanted @ hand.T).as_rotvec()
@@ -176,26 +182,32 @@ def inside(
     return way
 
 
-def rim_angle(env: LiberoEnv, bowl: int, plate: int, grasp: Grasp, site: int, base: np.ndarray) -> float:
-    """Direction (rad, world) from the bowl's axis to the rim point to hold, the best of 24 by turn, room and reach."""
+def rim_point(
+    env: LiberoEnv, bowl: int, plate: int, grasp: Grasp, site: int, base: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "3"]:
+    """Where to hold the bowl: horizontal offset (m) from its axis, the best of 24 directions by turn, room and reach.
+
+    Where the outer finger would meet a wall, it may also be a little nearer to the axis.
+    """
     boxes = _obstacles(env, bowl)
     hand = env.data.site_xmat[site].reshape(3, 3)
     centre = env.data.xpos[bowl] + [0.0, 0.0, grasp.height]
+    down = np.array([0.0, 0.0, -1.0])
 
-    def cost(angle: float) -> float:
-        axis = np.array([np.cos(angle), np.sin(angle), 0.0])
-        place = centre + grasp.radius * axis
-        down = np.array([0.0, 0.0, -1.0])
+    def cost(offset: np.ndarray) -> float:
+        axis = offset / np.linalg.norm(offset)
         frame = np.column_stack([axis, np.cross(down, axis), down])
-        finger = _clearance(place + FINGER @ frame.T, boxes)
-        palm = _clearance(place + HAND @ frame.T, boxes)
-        target = env.data.xpos[plate] + grasp.radius * axis
-        stretch = sum(max(0.0, np.linalg.norm((end - base)[:2]) - 0.72) for end in (place, target))
-        turn = np.linalg.norm(turn_to(hand, axis))
+        finger = _clearance(centre + offset + FINGER @ frame.T, boxes)
+        palm = _clearance(centre + offset + PALM @ frame.T, boxes)
+        ends = np.stack([centre, env.data.xpos[plate]]) + offset - base
+        stretch = np.maximum(0.0, np.linalg.norm(ends[:, :2], axis=1) - 0.72).sum()
         crowded = 40 * max(0.0, 0.02 - finger) + 40 * max(0.0, 0.02 - palm)
-        return turn / 3 + crowded + 8 * stretch
+        inward = 20 * (grasp.radius - np.linalg.norm(offset))
+        return np.linalg.norm(turn_to(hand, axis)) / 3 + crowded + inward + 8 * stretch
 
-    return min(np.deg2rad(np.arange(0, 360, 15)), key=cost)
+    angles = np.deg2rad(np.arange(0, 360, 15))
+    around = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(24)])
+    return min((radius * axis for radius in grasp.radius - np.array([0.0, 0.004, 0.008]) for axis in around), key=cost)
 
 
 def _obstacles(env: LiberoEnv, bowl: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -5,21 +5,14 @@ reflections: on a software driver the cost of a frame is its number of triangles
 """
 
 import copy
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 from jaxtyping import UInt8
 
+from kvlab.sim.gl import GL_HELP, ensure_gl
 from kvlab.sim.meshes import coarsen_meshes, coarsen_textures
-
-GL_HELP = (
-    "No OpenGL driver that draws off screen: run `kvlab doctor --install`, or"
-    " `apt-get install -y libegl1 libgl1-mesa-dri libgl1 libglib2.0-0`,"
-    " or `apt-get install -y libosmesa6 libgl1 libglib2.0-0` and set MUJOCO_GL=osmesa."
-)
 
 
 @dataclass(frozen=True)
@@ -45,25 +38,6 @@ def profile(name: str) -> Profile:
     if name not in PROFILES:
         raise ValueError(f"Unknown render profile {name!r}: known profiles are {', '.join(PROFILES)}.")
     return PROFILES[name]
-
-
-def ensure_gl() -> Callable:
-    """The GL context class that MUJOCO_GL names (`egl` if unset, or `osmesa`), checked to be there.
-
-    Raises OSError with the command that installs a driver, ValueError for another value of MUJOCO_GL.
-    """
-    backend = os.environ.setdefault("MUJOCO_GL", "egl")
-    if backend not in ("egl", "osmesa"):
-        raise ValueError(f"MUJOCO_GL={backend!r} cannot draw off screen: set it to egl or osmesa.")
-    os.environ.setdefault("PYOPENGL_PLATFORM", backend)
-    try:
-        if backend == "egl":
-            from mujoco.egl import GLContext
-        else:
-            from mujoco.osmesa import GLContext
-    except (ImportError, AttributeError, OSError) as error:  # PyOpenGL: AttributeError where the library is missing
-        raise OSError(GL_HELP) from error
-    return GLContext
 
 
 class Renderer:

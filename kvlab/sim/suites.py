@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float64
 
-from kvlab.sim.render import GL_HELP, ensure_gl
+from kvlab.sim.gl import GL_HELP
 
 # Longest demonstration of each suite, rounded up: the limits of the published LIBERO evaluations (openpi, OpenVLA).
 STEP_LIMITS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520}
@@ -43,7 +43,6 @@ def quiet():
 def _benchmark(suite: str):
     if suite not in STEP_LIMITS:
         raise ValueError(f"Unknown suite {suite!r}: known suites are {', '.join(STEP_LIMITS)}.")
-    ensure_gl()  # robosuite binds to a GL library as it is imported
     with quiet():
         try:
             from libero.libero.benchmark import get_benchmark

@@ -1,0 +1,108 @@
+"""The scripted expert and the demonstrations it gives."""
+
+import itertools
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from kvlab.sim import demos
+from kvlab.sim.env import LiberoEnv
+from kvlab.sim.expert import SLEW, BowlExpert, funnel, servo, turn_to
+from kvlab.sim.suites import STEP_LIMITS, task
+from kvlab.sim.trials import trials
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = LiberoEnv(task("libero_spatial", 2), size=64)
+    yield env
+    env.close()
+
+
+def test_the_expert_solves_a_real_episode(env):
+    env.reset(5, 0)
+    expert, last, held = BowlExpert(env), np.zeros(6), False
+    for _ in range(STEP_LIMITS["libero_spatial"]):
+        action = expert.act()
+        assert np.abs(action).max() <= 1 and np.abs(action[:6] - last).max() <= SLEW + 1e-9
+        last = action[:6]
+        held = env.step(action)
+        if expert.done:
+            break
+    assert expert.done and held
+
+
+def test_servo_limits_sideways_and_vertical_motion_apart():
+    action = servo(np.array([0.3, 0.4, -0.2]), np.zeros(3), 0.9, 1.0)
+    assert np.allclose(action[:2], [0.54, 0.72]) and action[2] == -0.9 and action[6] == 1.0
+    assert np.allclose(servo(np.zeros(3), np.zeros(3), 0.9, -1.0), [0, 0, 0, 0, 0, 0, -1])
+    assert (funnel(0.01, 1.5), funnel(1.0, 1.5)) == (0.0, 0.10)
+
+
+def test_the_hand_turns_the_shorter_way():
+    down = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, -1]])  # finger axis along world y
+    for degrees in range(0, 360, 15):
+        axis = np.array([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees)), 0.0])
+        assert np.linalg.norm(turn_to(down, 0.04 * axis)) <= np.pi / 2 + 1e-9
+    assert np.allclose(turn_to(down, np.array([0.0, -1.0, 0.0])), 0)
+
+
+def test_held_out_states_are_never_demonstrated_and_any_part_is_balanced():
+    order = demos.episodes("libero_spatial", 90)
+    assert len(set(order)) == 900
+    assert not {state for _, state, _ in order} & set(demos.HELD_OUT)
+    assert {state for _, state, _ in order} == set(range(10, 50))
+    for part in (10, 130, 400):
+        counts = np.bincount([index for index, _, _ in order[:part]], minlength=10)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_disturbances_are_reproducible_and_spare_the_gripper():
+    draw = [np.array(list(itertools.islice(demos.disturbance(np.random.default_rng(7)), 4000))) for _ in range(2)]
+    assert np.array_equal(*draw)
+    assert not draw[0][:, 6].any()
+    calm = np.median(np.abs(draw[0][:, :6]))
+    assert 0.06 < calm < 0.09  # the median of |N(0, 0.1)|
+    assert np.abs(draw[0][:, :3]).max() > 0.8  # and pushes
+
+
+def test_a_demonstration_file_holds_the_clean_actions(env, tmp_path, monkeypatch):
+    monkeypatch.setattr(demos, "kept_env", lambda *_: env)
+    assert demos._record_one(tmp_path, "libero_spatial", 2, 12, 0, "fast", 64)
+    (made,) = (tmp_path / "libero_spatial").iterdir()
+    assert made.name == "task02_state12_seed0.safetensors"
+    with safe_open(made, "np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        facts = file.metadata()
+    length = len(tensors["action"])
+    assert {name: (t.shape, str(t.dtype)) for name, t in tensors.items()} == {
+        "agentview": ((length, 64, 64, 3), "uint8"),
+        "wrist": ((length, 64, 64, 3), "uint8"),
+        "state": ((length, 8), "float32"),
+        "action": ((length, 7), "float32"),
+    }
+    assert facts["language"] == env.task.language and facts["initial_state"] == "12" and facts["render"] == "fast"
+    assert np.abs(tensors["action"]).max() <= 1 and set(tensors["action"][:, 6]) == {-1.0, 1.0}
+    steps = np.diff(tensors["action"][:, :6], axis=0)
+    assert np.abs(steps).max() <= SLEW + 1e-6  # a noisy label would jump
+    env.reset(12, 0)
+    assert np.array_equal(env.observe().images["wrist"], tensors["wrist"][0])
+    assert np.array_equal(env.state(), tensors["state"][0])
+
+
+def test_finished_demonstrations_are_not_made_again(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(demos, "by_task", lambda work, jobs, *_: made.extend(jobs) or iter([True] * len(jobs)))
+    there = demos.path(tmp_path, "libero_spatial", 3, 11, 0)
+    there.parent.mkdir()
+    there.touch()
+    assert demos.generate("libero_spatial", tmp_path, per_task=2) == (19, 0)
+    assert (3, 11) not in {(index, arguments[3]) for index, arguments in made}
+
+
+def test_what_has_no_expert_is_said(tmp_path):
+    with pytest.raises(ValueError, match="No expert for suite 'libero_goal': there is one for libero_spatial"):
+        demos.generate("libero_goal", tmp_path)
+    with pytest.raises(ValueError, match="51 initial states asked for: a task has 1 to 50"):
+        trials("libero_spatial", states=51)

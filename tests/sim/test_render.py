@@ -1,0 +1,59 @@
+"""The render profiles: the same scene from far fewer triangles."""
+
+import numpy as np
+import pytest
+
+from kvlab.sim.env import LiberoEnv
+from kvlab.sim.meshes import simplify, weld
+from kvlab.sim.suites import task
+
+
+@pytest.fixture(scope="module")
+def views():
+    seen = {}
+    for name in ("stock", "fast"):
+        env = LiberoEnv(task("libero_spatial", 4), render=name, size=96)
+        env.reset(3, 0)
+        before = env.model.mesh_facenum.copy(), env.data.qpos.copy()
+        seen[name] = env.observe().images
+        assert np.array_equal(before[0], env.model.mesh_facenum)  # the simulated model is not the drawn one
+        assert np.array_equal(before[1], env.data.qpos)
+        env.close()
+    return seen
+
+
+@pytest.mark.parametrize("view", ["agentview", "wrist"])
+def test_fast_shows_what_stock_shows(views, view):
+    stock, fast = (views[name][view].astype(float) for name in ("stock", "fast"))
+    blocks = [image.reshape(12, 8, 12, 8, 3).mean((1, 3)) for image in (stock, fast)]  # 8 x 8 pixels: edges may differ
+    difference = np.abs(blocks[0] - blocks[1])
+    assert not np.array_equal(stock, fast)
+    assert difference.mean() < 8 and np.quantile(difference, 0.98) < 50
+    assert np.corrcoef(blocks[0].ravel(), blocks[1].ravel())[0, 1] > 0.97
+
+
+def sphere(rings: int) -> tuple[np.ndarray, np.ndarray]:
+    """A unit sphere whose triangles share no vertex, as MuJoCo stores textured meshes."""
+    up, round_ = np.linspace(0, np.pi, rings + 1), np.linspace(0, 2 * np.pi, 2 * rings, endpoint=False)
+    grid = np.array([[[np.sin(u) * np.cos(r), np.sin(u) * np.sin(r), np.cos(u)] for r in round_] for u in up])
+    faces = []
+    for i in range(rings):
+        for j in range(2 * rings):
+            a, b = grid[i, j], grid[i, (j + 1) % (2 * rings)]
+            c, d = grid[i + 1, j], grid[i + 1, (j + 1) % (2 * rings)]
+            faces += ([[a, c, d]] if i < rings - 1 else []) + ([[a, d, b]] if i > 0 else [])
+    corners = np.array(faces)
+    return corners.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3)
+
+
+def test_a_simplified_mesh_keeps_its_shape_and_takes_its_texture_from_nearby():
+    vertices, triangles = sphere(30)
+    assert len(weld(vertices)[0]) < len(vertices) / 3
+    coarse = simplify(vertices, triangles, 300)
+    assert len(coarse.triangles) <= 310
+    assert np.abs(np.linalg.norm(coarse.vertices, axis=1) - 1).max() < 0.05
+    corners = coarse.vertices[coarse.triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    assert (np.einsum("fk,fk->f", normals, corners.mean(axis=1)) > 0).all()  # still seen from outside
+    source = vertices[triangles][coarse.source[..., 0], coarse.source[..., 1]]
+    assert np.linalg.norm(source - corners, axis=2).max() < 0.25
