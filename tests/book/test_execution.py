@@ -69,6 +69,13 @@ def chapter(tmp_path, monkeypatch):
     return source
 
 
+def unexecuted(source):
+    """The notebook beside `source`, with its cells and no outputs."""
+    notebook = source.with_suffix(".ipynb")
+    nbformat.write(notebooks.read_source(source), notebook)
+    return notebook
+
+
 def papermill(notebook, *arguments) -> subprocess.CompletedProcess:
     """Runs papermill as the README says."""
     command = [sys.executable, "-m", "papermill", notebook, notebook.with_name("out.ipynb"), *arguments]
@@ -89,7 +96,7 @@ def test_two_executions_give_the_same_bytes(chapter):
 
 
 def test_a_failing_chapter_leaves_the_published_one_and_says_which_cell(chapter):
-    published = notebooks.execute(chapter).read_bytes()
+    published = unexecuted(chapter).read_bytes()
     chapter.write_text(chapter.read_text().replace("print(rows[0], given)", "raise RuntimeError('no bowl')"))
     with pytest.raises(ValueError, match=r"chapter.md: code cell 3 failed with RuntimeError: no bowl"):
         notebooks.execute(chapter)
@@ -97,7 +104,7 @@ def test_a_failing_chapter_leaves_the_published_one_and_says_which_cell(chapter)
 
 
 def test_text_and_notebook_out_of_step_are_told_apart(chapter):
-    published = notebooks.execute(chapter)
+    published = unexecuted(chapter)
     assert notebooks.differences(chapter, published) == []
     text = chapter.read_text()
     chapter.write_text(text.replace("print(len(rows))", "print(rows)"))
@@ -116,10 +123,9 @@ def test_other_warnings_stay_when_a_progress_bar_goes():
 
 
 def test_papermill_sets_parameters_from_the_command_line(chapter):
-    published = notebooks.execute(chapter)
-    ran = papermill(published, "-p", "episodes", "2", "-p", "thresholds", "[0.98, 0.97]")
+    ran = papermill(unexecuted(chapter), "-p", "episodes", "2", "-p", "thresholds", "[0.98, 0.97]")
     assert ran.returncode == 0, ran.stderr
-    text = next(output for output in outputs(published.with_name("out.ipynb")) if output.get("name") == "stdout")
+    text = next(output for output in outputs(chapter.with_name("out.ipynb")) if output.get("name") == "stdout")
     assert text.text == "4\n(0.98, 0) ('episodes', 'thresholds')\n"
 
 
@@ -131,7 +137,7 @@ def test_papermill_sets_parameters_from_the_command_line(chapter):
     ],
 )
 def test_papermill_with_a_wrong_parameter_ends_in_one_sentence(chapter, arguments, sentence):
-    ran = papermill(notebooks.execute(chapter), *arguments)
+    ran = papermill(unexecuted(chapter), *arguments)
     assert ran.returncode != 0
     assert ran.stderr.strip().splitlines()[-1].startswith(sentence)
 
@@ -156,7 +162,7 @@ def test_jupyterlab_opens_text_and_notebook_as_one_document(chapter):
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert "Edited in JupyterLab." in source.read_text()
-    assert notebooks.differences(source, notebooks.execute(source)) == []
+    assert notebooks.differences(source, unexecuted(source)) == []
 
 
 def test_the_text_can_format_what_is_noted(chapter):
