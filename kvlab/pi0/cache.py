@@ -78,6 +78,16 @@ class KVCache:
             replaced[name] = SegmentKV(keys, values, new.valid, new.positions)
         return KVCache(replaced)
 
+    def extend(self, old: "KVCache") -> "KVCache":
+        """This cache of the lower layers with the layers above them taken from `old`, segment by segment."""
+        deeper = {}
+        for name, low in self.segments.items():
+            high = old.segments[name]
+            keys = torch.cat([low.keys, high.keys[self.depth :]])
+            values = torch.cat([low.values, high.values[self.depth :]])
+            deeper[name] = SegmentKV(keys, values, low.valid, low.positions)
+        return KVCache(deeper)
+
     def stacked(self) -> tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"]]:
         """All segments along the token axis: keys and values (layers, batch, kv, tokens, dim), and the valid mask."""
         parts = self.segments.values()

@@ -1,0 +1,85 @@
+"""Modes: what of the cache is reused when the gate opens, and how.
+
+    none                     nothing: the control
+    full                     prefix and state token: one consistent, stale moment
+    prefix                   prefix; the state is fresh
+    vision_only:HOW          camera segments
+    state_only:HOW           the state token
+    layer_wise:HOW           the lower half of the prefix's layers; layer_wise[:k] and layer_wise[k:] name others
+    text_fixed:HOW           language, always from the episode's first step; cameras where the gate opens
+
+HOW is `splice`, which computes everything and overwrites slices (no time is saved), or `skip`, which computes only what
+is fresh, attending to what is kept.
+"""
+
+import re
+from dataclasses import dataclass
+
+from kvlab.pi0.cache import LANGUAGE, STATE, KVCache
+from kvlab.pi0.config import Pi0Config
+
+KEPT = {
+    "none": (),
+    "full": ("vision", LANGUAGE, STATE),
+    "prefix": ("vision", LANGUAGE),
+    "vision_only": ("vision",),
+    "state_only": (STATE,),
+    "layer_wise": ("vision", LANGUAGE),
+    "text_fixed": ("vision",),
+}
+WHOLE = ("none", "full", "prefix")  # nothing is computed and then overwritten, so there is only one way
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A parsed mode. `layers` (start, stop) limits it to those prefix layers; None there means the end, or half."""
+
+    text: str
+    name: str
+    splice: bool
+    layers: tuple[int | None, int | None] | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def kept(self, config: Pi0Config, opened: bool, anchor: KVCache | None, first: KVCache | None) -> KVCache:
+        """The segments to keep at this replan: from `anchor` where the gate opened, and those always from `first`."""
+        order = (*config.cameras, LANGUAGE, STATE)
+        kept = KVCache({})
+        if opened:
+            names = [n for kind in KEPT[self.name] for n in (config.cameras if kind == "vision" else (kind,))]
+            kept = anchor.take(names)
+        if self.name == "text_fixed" and first is not None:
+            kept = kept.join(first.take([LANGUAGE]), order)
+        return kept
+
+    def layer_range(self, depth: int) -> slice:
+        """The reused layers of a prefix of `depth` layers. Raises ValueError where it has no such layers."""
+        if self.name != "layer_wise":
+            return slice(0, depth)
+        start, stop = self.layers or (0, depth // 2)
+        start, stop = start or 0, depth if stop is None else stop
+        if not 0 <= start < stop <= depth:
+            raise ValueError(f"{self.text!r} names layers that a prefix of {depth} layers does not have")
+        return slice(start, stop)
+
+
+def parse_mode(text: str) -> Mode:
+    """The mode that `text` describes. Raises ValueError that says what is wrong and what would be right."""
+    match = re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?(?::(\w+))?", text.strip()) if isinstance(text, str) else None
+    if not match or match[1] not in KEPT:
+        raise ValueError(f"unknown mode {text!r}: modes are {', '.join(KEPT)}, the partial ones with :splice or :skip")
+    name, start, stop, how = match.groups()
+    layers = None if start is None else (int(start) if start else None, int(stop) if stop else None)
+    if name in WHOLE and how:
+        raise ValueError(f"{name!r} has one implementation only: write {name!r} in place of {text!r}")
+    if name not in WHOLE and how not in ("splice", "skip"):
+        raise ValueError(f"{text!r} does not say how: write {name}:splice or {name}:skip")
+    if layers is not None and (name != "layer_wise" or (layers[0] and layers[1])):
+        raise ValueError(f"cannot read the layers in {text!r}: only layer_wise[:k] and layer_wise[k:] exist")
+    if name == "layer_wise" and how == "skip" and not (layers and layers[0]):
+        raise ValueError(
+            f"{text!r} cannot skip anything: the layers above need fresh inputs, which come out of the layers below; "
+            "use layer_wise[k:]:skip, or :splice"
+        )
+    return Mode(text.strip(), name, how == "splice", layers)

@@ -1,0 +1,174 @@
+"""`CachedPolicy`: Pi0 in closed loop with a mode and a gate, logging every replan."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from kvlab.pi0 import KVCache, Policy
+from kvlab.pi0.cache import LANGUAGE, STATE
+from kvlab.reuse.gates import Gate
+from kvlab.reuse.modes import Mode
+from kvlab.reuse.signals import similarities, thumbnails
+
+
+@dataclass(frozen=True)
+class Replan:
+    """The record of one inference. Similarities are cosines, NaN where there was nothing to compare; times in ms."""
+
+    reused: bool
+    age: int  # replans since the cache was computed; 0 if it was computed now
+    vision_anchor: float
+    vision_previous: float
+    pixels_anchor: float
+    pixels_previous: float
+    state_anchor: float
+    state_previous: float
+    ms_gate: float
+    ms_vision: float
+    ms_prefill: float  # prefix and state token
+    ms_denoise: float
+    ms_total: float
+    action_norm: float  # mean length of the chunk's actions
+    first_action: tuple[float, ...]
+
+
+class CachedPolicy:
+    """A policy that may answer from the cache of an earlier replan.
+
+    `log_signals=False` computes only the similarities that the gate reads, as a deployment would; the others are NaN.
+    No state outlives `reset`. Raises ValueError where the mode names layers that the model does not have.
+    """
+
+    def __init__(self, policy: Policy, mode: Mode, gate: Gate, log_signals: bool = True):
+        mode.layer_range(policy.config.prefix.depth)
+        self.policy, self.mode, self.gate = policy, mode, gate
+        self._look = log_signals or gate.needs_vision
+        self._tokens = None
+
+    def reset(self, instruction: str, seed: Iterable[int]) -> None:
+        """Begin an episode. The n-th replan's noise is a function of `seed` and n alone."""
+        self._tokens = self.policy.tokens(instruction)
+        self._seed, self._replans, self._age = tuple(seed), 0, 0
+        self._anchor: KVCache | None = None  # the last cache that was computed as a whole
+        self._first: KVCache | None = None  # that of the episode's first replan
+        self._seen_anchor: dict[str, Tensor] | None = None
+        self._seen_previous: dict[str, Tensor] | None = None
+
+    @torch.inference_mode()
+    def act(
+        self, images: Mapping[str, UInt8[np.ndarray, "h w 3"]], state: Float32[np.ndarray, " state"]
+    ) -> tuple[Float32[np.ndarray, "chunk action"], Replan]:
+        """One replan: actions in the environment's units, and its record. RuntimeError before the first `reset`."""
+        if self._tokens is None:
+            raise RuntimeError("call reset(instruction, seed) before the first act()")
+        clock = _Clock(self.policy.device)
+        inputs = _Inputs(self.policy, images, state, self._tokens, clock)
+        now = {"pixels": thumbnails(inputs.images), "state": inputs.state}
+        if self._look:
+            now["vision"] = inputs.image_tokens()
+        signals = similarities(now, self._seen_anchor, self._seen_previous)
+        reuse = self.mode.name != "none" and self._anchor is not None
+        reuse = reuse and self.gate.opens(signals | {"age": self._age + 1})
+        clock.lap("gate")
+        cache = self._cache(inputs, reuse)
+        clock.lap("prefill")
+        chunk = self.policy.actions(self.policy.model.denoise(cache, self._noise()))
+        clock.lap("denoise")
+        self._remember(cache, now, reuse)
+        return chunk, self._record(reuse, signals, clock, chunk)
+
+    def _cache(self, inputs: "_Inputs", reuse: bool) -> KVCache:
+        """The cache to denoise with: what the mode keeps, and the rest computed from this moment's inputs."""
+        model, mode = self.policy.model, self.mode
+        kept = mode.kept(model.config, reuse, self._anchor, self._first)
+        prefix_names, kept_prefix = (*model.config.cameras, LANGUAGE), kept.prefix
+        layers = mode.layer_range(model.config.prefix.depth)
+        if mode.splice:
+            prefix = model.prefill(inputs.embeds(prefix_names)).splice(kept_prefix, kept_prefix.names, layers)
+        elif layers.start and kept_prefix.names:
+            prefix = model.prefill(inputs.embeds(prefix_names), depth=layers.start).extend(kept_prefix)
+        elif fresh := [n for n in prefix_names if n not in kept_prefix.names]:
+            prefix = model.prefill(inputs.embeds(fresh), kept=kept_prefix)
+        else:
+            prefix = kept_prefix
+        if STATE in kept.names:
+            return prefix.join(kept.take([STATE]), model.order)
+        return model.encode_state(inputs.state, prefix)
+
+    def _noise(self) -> Tensor:
+        config = self.policy.config
+        rng = np.random.default_rng([*self._seed, self._replans])
+        noise = rng.standard_normal((1, config.chunk, config.action_dim), dtype=np.float32)
+        return torch.from_numpy(noise).to(self.policy.device, self.policy.model.action_out.weight.dtype)
+
+    def _remember(self, cache: KVCache, now: dict[str, Tensor], reuse: bool) -> None:
+        self._age = self._age + 1 if reuse else 0
+        if not reuse:
+            self._anchor, self._seen_anchor = cache, now
+        self._first = self._first or cache
+        self._seen_previous = now
+        self._replans += 1
+
+    def _record(self, reuse: bool, signals: dict[str, float], clock: "_Clock", chunk: np.ndarray) -> Replan:
+        vision = {f"vision_{r}": float("nan") for r in ("anchor", "previous")}
+        return Replan(
+            reused=reuse,
+            age=self._age,
+            **(vision | signals),
+            **{f"ms_{stage}": clock.ms[stage] for stage in ("gate", "vision", "prefill", "denoise")},
+            ms_total=sum(clock.ms.values()),
+            action_norm=float(np.linalg.norm(chunk, axis=1).mean()),
+            first_action=tuple(float(a) for a in chunk[0]),
+        )
+
+
+class _Inputs:
+    """One observation as model inputs. Image tokens are computed when first asked for, and timed."""
+
+    def __init__(self, policy: Policy, images, state, tokens: Tensor, clock: "_Clock"):
+        self.model, self._prompt, self._clock = policy.model, tokens, clock
+        self.images, self.state = policy.images(images), policy.state(state)
+        self._image_tokens: Tensor | None = None
+
+    def image_tokens(self) -> Tensor:
+        if self._image_tokens is None:
+            self._clock.lap("gate")  # what came before: preparing the inputs
+            self._image_tokens = self.model.embed_images(self.images)
+            self._clock.lap("vision")
+        return self._image_tokens
+
+    def embeds(self, names: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
+        """The prefix segments of these names, without padding, ready for `Pi0.prefill`."""
+        cameras, parts = self.model.config.cameras, {}
+        for name in names:
+            if name == LANGUAGE:
+                x = self.model.embed_language(self._prompt)
+            else:
+                x = self.image_tokens()[cameras.index(name)][None]
+            parts[name] = (x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))
+        return parts
+
+
+class _Clock:
+    """Milliseconds by stage; work queued on a GPU is waited for, so that it counts where it was asked for."""
+
+    def __init__(self, device: torch.device):
+        self._cuda = device.type == "cuda"
+        self.ms = {"gate": 0.0, "vision": 0.0, "prefill": 0.0, "denoise": 0.0}
+        self._then = self._now()
+
+    def _now(self) -> float:
+        if self._cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Add the time since the last lap to `stage`."""
+        now = self._now()
+        self.ms[stage] += (now - self._then) * 1e3
+        self._then = now
