@@ -1,4 +1,4 @@
-"""The archived report's tables as data, checked when loaded, and the latency model that the book fits to them.
+"""The archived report's tables as data, checked when loaded, and what the book computes from them.
 
 `data/reported/README.md` says where the tables come from and what the columns mean.
 """
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from pandera.errors import SchemaErrors
 
 from kvlab.lab.paths import DATA
+from kvlab.lab.stats import holm, pilot_hypergeometric, pilot_predictive, probability_better, unpaired_p
 
 REPORTED = DATA / "reported"
 MODES = ("none", "full", "vision_only", "state_only", "layer_wise", "text_fixed")
@@ -78,8 +79,9 @@ def load(table: str = "results", folder: Path = REPORTED) -> pd.DataFrame:
     """One row per printed row: `results` (the seven tables of figures, 34 rows), `conclusions` (3) or `files` (4).
 
     In `results` rates are shares in [0, 1] and latencies milliseconds; `episodes` is missing where the report does not
-    say, and so is `successes`, the count that the rate stands for. Columns `*_printed` are cells as printed, blank
-    where the table has no such column.
+    say. Columns `*_printed` are cells as printed, blank where the table has no such column. Added to those of the file:
+    `successes`, the count that the rate stands for, and `name`, what the row tries: a mode, or the gate `baseline` or
+    `synchronized`.
 
     ValueError: no such table or file, a missing or unknown column, a value that breaks its rule or is not the printed
     one, a rate that no whole number of successes gives, a row given twice.
@@ -96,8 +98,9 @@ def load(table: str = "results", folder: Path = REPORTED) -> pd.DataFrame:
         frame = _SCHEMAS[table].validate(frame, lazy=True)
         if table == "results":
             _check_results(frame)
-            frame["successes"] = [_successes(row) for row in frame.to_dict("records")]
-            frame["successes"] = frame["successes"].astype("Int64")
+            frame["successes"] = pd.array([_successes(row) for row in frame.to_dict("records")], dtype="Int64")
+            gates = frame["mode_printed"].replace("", "baseline")
+            frame["name"] = frame["mode"].where(frame["experiment"] == "modality", gates)
     except SchemaErrors as errors:
         raise ValueError(f"{path.name}: {_sentence(errors.failure_cases)}") from None
     except ValueError as error:
@@ -156,6 +159,50 @@ def fit_latency(rows: pd.DataFrame) -> LatencyModel:
     shares = np.column_stack([1 - rows["reuse_rate"], rows["reuse_rate"]])
     full_ms, reuse_ms = np.linalg.lstsq(shares, rows["latency_ms"].to_numpy(), rcond=None)[0]
     return LatencyModel(float(full_ms), float(reuse_ms))
+
+
+def small_comparisons(results: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons of 3 with 3 episodes that the report draws on, with exact p-values and Holm's over all of them.
+
+    At each threshold every partial mode against `full`, and the gate `synchronized` against `baseline`. `better` is the
+    posterior probability that the first of the two is the better one.
+    """
+    rows = {}
+    for (_, threshold), group in results[results["episodes"] == 3].groupby(["table", "threshold"], sort=False):
+        reference = group.iloc[0]  # the tables begin with full, and with baseline
+        for other in group.iloc[1:].to_dict("records"):
+            counts = (other["successes"], 3, reference["successes"], 3)
+            rows[f"{other['name']} against {reference['name']} at {threshold:g}"] = {
+                "counts": f"{counts[0]} of 3, {counts[2]} of 3",
+                "better": probability_better(*counts),
+                "p_fisher": unpaired_p(*counts, "fisher"),
+                "p_boschloo": unpaired_p(*counts, "boschloo"),
+            }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.assign(p_holm=holm(table["p_boschloo"]))
+
+
+def pilot_checks(results: pd.DataFrame) -> pd.DataFrame:
+    """Each configuration run with 3 and with 100 episodes: is the one like a sample of the other?
+
+    `p_drawn`: chance of a pilot as far off, were it drawn from the full run; `p_predicted`: chance of a full run as far
+    off, predicted from the pilot. Rows in the order of the 100-episode tables.
+    """
+    rows = {}
+    for experiment in ("modality", "synchronized"):
+        runs = results[(results["experiment"] == experiment) & (results["suite"] != "libero_10")]
+        pairs = runs[runs["episodes"] == 100].merge(
+            runs[runs["episodes"] == 3], on=["name", "gate"], suffixes=("", "_3")
+        )
+        for pair in pairs.to_dict("records"):
+            counts = (pair["successes_3"], 3, pair["successes"], 100)
+            rows[experiment, f"{pair['name']} {pair['threshold']:g}"] = {
+                "pilot": f"{counts[0]} of 3",
+                "full_run": f"{counts[2]} of 100",
+                "p_drawn": pilot_hypergeometric(*counts).two_sided,
+                "p_predicted": pilot_predictive(*counts).two_sided,
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["experiment", "configuration"])
 
 
 def _cell(printed: str) -> re.Match | None:

@@ -104,6 +104,27 @@ def test_counts_that_print():
     assert reported.counts_that_print("10%", 200) == [19, 20, 21]
 
 
+def test_small_comparisons_are_those_of_the_tables():
+    table = reported.small_comparisons(reported.load())
+    assert len(table) == 4 + 4 + 3
+    assert table.loc["vision_only against full at 0.985", "counts"] == "0 of 3, 3 of 3"
+    assert table.loc["synchronized against baseline at 0.98", "counts"] == "3 of 3, 2 of 3"
+    # 3 of 3 against 0 of 3: 2 (1/2)^6 by Boschloo, 2 / 20 by Fisher; four of the kind lead Holm's family of eleven.
+    best = table[table.counts == "0 of 3, 3 of 3"]
+    assert len(best) == 4
+    assert best[["p_boschloo", "p_fisher", "p_holm"]].iloc[0].tolist() == pytest.approx([1 / 32, 0.1, 11 / 32])
+    assert table.better["synchronized against baseline at 0.985"] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_pilot_checks_match_the_same_configuration():
+    table = reported.pilot_checks(reported.load())
+    assert len(table) == 5 + 6
+    assert table.full_run.loc["modality"].tolist() == ["57 of 100", "10 of 100", "24 of 100", "11 of 100", "10 of 100"]
+    assert table.full_run["synchronized", "baseline 0.985"] == "12 of 100"
+    # All three of a pilot good, out of 12 good in 100.
+    assert table.p_drawn["synchronized", "baseline 0.985"] == pytest.approx(12 * 11 * 10 / (100 * 99 * 98))
+
+
 def test_latency_model_recovers_its_constants():
     reuse = np.array([0.0, 0.2, 0.5, 0.9])
     truth = reported.LatencyModel(full_ms=110.0, reuse_ms=50.0)

@@ -90,7 +90,7 @@ def test_holm_by_hand():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(max_examples=25, deadline=None)  # statsmodels collects garbage at every call: 0.1 s
+@settings(max_examples=10, deadline=None)  # statsmodels collects garbage at every call: 0.1 s
 def test_holm_lies_between_raw_and_bonferroni(p_values):
     adjusted = holm(pd.Series(p_values)).to_numpy()
     raw = np.array(p_values)
