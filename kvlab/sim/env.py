@@ -110,10 +110,18 @@ class LiberoEnv:
 
     def observe(self) -> Observation:
         """Draw both cameras and read the state. OSError where no GL driver works."""
+        images = self._drawer().draw(self.data, self._cameras)
+        return Observation(dict(zip(CAMERAS, images, strict=True)), self.state())
+
+    @property
+    def drawn_by(self) -> str:
+        """The OpenGL driver's name for what draws: a GPU, or "llvmpipe (...)" in software. OSError where none works."""
+        return self._drawer().driver
+
+    def _drawer(self) -> Renderer:
         if self._renderer is None:
             self._renderer = Renderer(self.model, self.render, self.size)
-        images = self._renderer.draw(self.data, self._cameras)
-        return Observation(dict(zip(CAMERAS, images, strict=True)), self.state())
+        return self._renderer
 
     def close(self) -> None:
         """Free the simulation and the GL context."""

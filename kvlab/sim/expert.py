@@ -6,7 +6,6 @@ One state machine, reach - close - carry - release, is enough for all of `libero
 
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
@@ -210,25 +209,24 @@ def rim_point(
     return min((radius * axis for radius in grasp.radius - np.array([0.0, 0.004, 0.008]) for axis in around), key=cost)
 
 
-def _obstacles(env: LiberoEnv, bowl: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Boxes (centre, axes, half sizes) around what can be hit: neither robot, table nor the bowl itself."""
+def _obstacles(env: LiberoEnv, bowl: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (centres, axes, half sizes) around what can be hit near the bowl: not the robot, the table or itself."""
     model, data, boxes = env.model, env.data, []
     for geom in range(model.ngeom):
         body = model.geom_bodyid[geom]
         name = model.body(body).name
         ours = body == bowl or name.startswith(("robot", "gripper", "mount")) or name in ("world", "table")
-        if model.geom_group[geom] != 0 or ours or model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_PLANE:
-            continue
-        axes = data.geom_xmat[geom].reshape(3, 3)
-        boxes.append((data.geom_xpos[geom] + axes @ model.geom_aabb[geom][:3], axes, model.geom_aabb[geom][3:]))
-    return boxes
+        near = np.linalg.norm(data.geom_xpos[geom] - data.xpos[bowl]) < model.geom_rbound[geom] + 0.5
+        if model.geom_group[geom] == 0 and near and not ours:
+            axes = data.geom_xmat[geom].reshape(3, 3)
+            boxes.append((data.geom_xpos[geom] + axes @ model.geom_aabb[geom][:3], axes, model.geom_aabb[geom][3:]))
+    centres, axes, halves = zip(*boxes, strict=True)
+    return np.stack(centres), np.stack(axes), np.stack(halves)
 
 
-def _clearance(points: Float[np.ndarray, "n 3"], boxes: list) -> float:
+def _clearance(points: Float[np.ndarray, "n 3"], boxes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> float:
     """Smallest distance from any point to any box, negative inside."""
-    room = np.inf
-    for centre, axes, half in boxes:
-        beyond = np.abs((points - centre) @ axes) - half
-        outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=1)
-        room = min(room, float((outside + np.minimum(beyond.max(axis=1), 0.0)).min()))
-    return room
+    centres, axes, halves = boxes
+    beyond = np.abs((points - centres[:, None]) @ axes) - halves[:, None]  # boxes, points, 3
+    outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=2)
+    return float((outside + np.minimum(beyond.max(axis=2), 0.0)).min())

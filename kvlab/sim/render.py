@@ -55,6 +55,9 @@ class Renderer:
             self._gl.make_current()
         except (ImportError, RuntimeError, AttributeError) as error:
             raise OSError(GL_HELP) from error
+        from OpenGL import GL  # only now: its platform is chosen by `ensure_gl`
+
+        self.driver = GL.glGetString(GL.GL_RENDERER).decode()
         drawn = copy.copy(model)  # the simulated model is left as it is
         drawn.vis.global_.offwidth = drawn.vis.global_.offheight = size
         drawn.vis.quality.offsamples = wanted.samples
