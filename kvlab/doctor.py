@@ -57,9 +57,7 @@ def check_packages(constraints: Path) -> Check:
     if missing:
         return Check("packages", False, f"missing: {', '.join(missing)}; install with: make setup")
     shared = pins.keys() & installed.keys()
-    other = [
-        f"{name} {installed[name]} ({pins[name]})" for name in sorted(shared) if installed[name] not in pins[name]
-    ]
+    other = [f"{name} {installed[name]} ({pins[name]})" for name in sorted(shared) if installed[name] not in pins[name]]
     if other:
         return Check("packages", True, f"other versions than the records were made with: {', '.join(other)}")
     return Check("packages", True, f"{len(shared)} as pinned in {constraints.name}")
