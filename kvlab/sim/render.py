@@ -4,7 +4,9 @@
 reflections: on a software driver the cost of a frame is its number of triangles, and a single bowl has 42,000.
 """
 
+import atexit
 import copy
+import weakref
 from dataclasses import dataclass
 
 import mujoco
@@ -58,6 +60,8 @@ class Renderer:
         from OpenGL import GL  # only now: its platform is chosen by `ensure_gl`
 
         self.driver = GL.glGetString(GL.GL_RENDERER).decode()
+        # Registered after the context's own hook, so run before it: freeing a context of a closed display raises.
+        atexit.register(_close, weakref.ref(self))
         drawn = copy.copy(model)  # the simulated model is left as it is
         drawn.vis.global_.offwidth = drawn.vis.global_.offheight = size
         drawn.vis.quality.offsamples = wanted.samples
@@ -101,3 +105,8 @@ class Renderer:
             self._context.free()
             self._gl.free()
             self._gl = None
+
+
+def _close(renderer: weakref.ref) -> None:
+    if renderer() is not None:
+        renderer().close()

@@ -1,5 +1,8 @@
 """The render profiles: the same scene from far fewer triangles."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -57,3 +60,19 @@ def test_a_simplified_mesh_keeps_its_shape_and_takes_its_texture_from_nearby():
     assert (np.einsum("fk,fk->f", normals, corners.mean(axis=1)) > 0).all()  # still seen from outside
     source = vertices[triangles][coarse.source[..., 0], coarse.source[..., 1]]
     assert np.linalg.norm(source - corners, axis=2).max() < 0.25
+
+
+def test_a_renderer_left_open_ends_quietly_with_its_process():
+    script = (
+        "import mujoco\n"
+        "from kvlab.sim.render import Renderer\n"
+        'model = mujoco.MjModel.from_xml_string(\'<mujoco><worldbody><light pos="0 0 3"/>'
+        '<camera name="eye" pos="0 0 2"/><geom type="sphere" size=".2" group="1"/></worldbody></mujoco>\')\n'
+        "data = mujoco.MjData(model)\n"
+        "mujoco.mj_forward(model, data)\n"
+        "renderer = Renderer(model, 'fast', 32)\n"
+        "(image,) = renderer.draw(data, [0])\n"
+        "print(image[16, 16].min() > image[0, 0].max())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "True\n", "")
