@@ -66,23 +66,26 @@ class KVCache:
     def splice(self, old: "KVCache", names: Iterable[str], layers: slice = slice(None)) -> "KVCache":
         """This cache with the keys and values of `names` in `layers` overwritten by those of `old`.
 
-        Raises ValueError where a segment of `old` has another shape or stands at other positions.
+        Raises ValueError where a segment of `old` has another number of tokens or stands at other positions.
         """
         replaced = dict(self.segments)
         for name in old.take(names).names:
             new, kept = replaced[name], old.segments[name]
-            if new.keys.shape != kept.keys.shape or not torch.equal(new.positions, kept.positions):
-                raise ValueError(f"segment {name!r} cannot be reused: its tokens moved or changed in number")
+            _require_same_tokens(name, new, kept)
             keys, values = new.keys.clone(), new.values.clone()
             keys[layers], values[layers] = kept.keys[layers], kept.values[layers]
             replaced[name] = SegmentKV(keys, values, new.valid, new.positions)
         return KVCache(replaced)
 
     def extend(self, old: "KVCache") -> "KVCache":
-        """This cache of the lower layers with the layers above them taken from `old`, segment by segment."""
+        """This cache of the lower layers with the layers above them taken from `old`, segment by segment.
+
+        Raises ValueError where a segment of `old` has another number of tokens or stands at other positions.
+        """
         deeper = {}
         for name, low in self.segments.items():
             high = old.segments[name]
+            _require_same_tokens(name, low, high)
             keys = torch.cat([low.keys, high.keys[self.depth :]])
             values = torch.cat([low.values, high.values[self.depth :]])
             deeper[name] = SegmentKV(keys, values, low.valid, low.positions)
@@ -96,3 +99,8 @@ class KVCache:
             torch.cat([s.values for s in parts], dim=3),
             torch.cat([s.valid for s in parts], dim=1),
         )
+
+
+def _require_same_tokens(name: str, new: SegmentKV, kept: SegmentKV) -> None:
+    if not torch.equal(new.positions, kept.positions):  # False where shapes differ
+        raise ValueError(f"segment {name!r} cannot be reused: its tokens moved or changed in number")

@@ -66,7 +66,7 @@ class Pi0Config:
 
     @classmethod
     def from_json(cls, data: dict) -> "Pi0Config":
-        """Inverse of `to_json`. Raises ValueError that names the fields which are missing or unknown."""
+        """Inverse of `to_json`. Raises ValueError that names the fields which are missing, unknown or no size."""
         return _build(cls, data, "config")
 
 
@@ -78,6 +78,9 @@ def _build(cls: type, data: dict, where: str):
     missing, unknown = sorted(needed - data.keys()), sorted(data.keys() - names.keys())
     if missing or unknown:
         raise ValueError(f"{where} is not that of a Pi0 model: missing {missing}, unknown {unknown}")
+    for name in data:
+        if names[name].type is int and (type(data[name]) is not int or data[name] < 1):
+            raise ValueError(f"{where}.{name} should be a whole number above 0, got {data[name]!r}")
     parts = {"vision": SiglipConfig, "prefix": GemmaConfig, "expert": GemmaConfig}
     return cls(
         **{

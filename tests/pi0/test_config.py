@@ -1,0 +1,69 @@
+"""Presets and the rules that a config has to keep."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kvlab.pi0 import PRESETS, Pi0, Pi0Config
+
+
+def parameters(config: Pi0Config) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in Pi0(config).parameters())
+
+
+def test_mini_is_under_15_million_parameters():
+    assert 5e6 < parameters(PRESETS["mini"]) < 15e6
+
+
+def test_base_has_the_published_size():
+    """PaliGemma's parts by arithmetic, and the 3.24 B that is stated for the whole."""
+    assert parameters(PRESETS["base"]) == pytest.approx(3.24e9, abs=0.005e9)
+    with torch.device("meta"):
+        base = Pi0(PRESETS["base"])
+    size = {name: sum(p.numel() for p in part.parameters()) for name, part in base.named_children()}
+    assert size["embedding"] == 257152 * 2048
+    attention, mlp, norms = 2048 * (8 + 2 + 8) * 256, 3 * 2048 * 16384, 2 * 2048
+    assert size["prefix"] == 18 * (attention + mlp + norms)
+    assert size["expert"] == 18 * (1024 * (8 + 2 + 8) * 256 + 3 * 1024 * 4096 + 2 * 1024)
+    assert base.config.image_tokens == 256  # 224 pixels in patches of 14
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_round_trip(name):
+    written = json.loads(json.dumps(PRESETS[name].to_json()))
+    assert Pi0Config.from_json(written) == PRESETS[name]
+
+
+def test_json_with_other_fields_names_them(tiny):
+    written = tiny.to_json()
+    del written["vision"]["width"]
+    written["vision"]["hidden_size"] = 16
+    with pytest.raises(ValueError, match=r"config.vision .*missing \['width'\], unknown \['hidden_size'\]"):
+        Pi0Config.from_json(written)
+    with pytest.raises(ValueError, match="config.prefix should be an object with the fields of GemmaConfig, got int"):
+        Pi0Config.from_json({**tiny.to_json(), "prefix": 7})
+
+
+def test_a_field_with_a_default_may_be_left_out(tiny):
+    written = replace(tiny, denoising_steps=10).to_json()
+    del written["denoising_steps"]
+    assert Pi0Config.from_json(written).denoising_steps == 10
+
+
+@pytest.mark.parametrize("wrong", ["16", 16.5, 0, -1, None, True])
+def test_a_size_that_is_no_positive_whole_number_is_named(tiny, wrong):
+    with pytest.raises(ValueError, match="config.chunk should be a whole number above 0"):
+        Pi0Config.from_json({**tiny.to_json(), "chunk": wrong})
+
+
+def test_streams_that_cannot_attend_jointly(tiny):
+    with pytest.raises(ValueError, match="depth, head_dim must be equal"):
+        replace(tiny, expert=replace(tiny.expert, depth=2, head_dim=16))
+
+
+def test_an_image_that_is_not_whole_tokens(tiny):
+    with pytest.raises(ValueError, match="image_size 20 is not a multiple of the token stride 8"):
+        replace(tiny, image_size=20)
