@@ -77,7 +77,7 @@ def resize_with_pad(frame: UInt8[np.ndarray, "h w 3"], size: int) -> Float[Tenso
     if height == width == size:
         return pixels
     scale = size / max(height, width)
-    shape = (round(height * scale), round(width * scale))
+    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
     pixels = F.interpolate(pixels[None], shape, mode="bilinear", antialias=True, align_corners=False)[0].clamp(-1, 1)
     left, top = (size - shape[1]) // 2, (size - shape[0]) // 2
     return F.pad(pixels, (left, size - shape[1] - left, top, size - shape[0] - top), value=-1.0)
@@ -121,9 +121,10 @@ def load(folder: Path | str, device: str = "cpu", dtype: torch.dtype = torch.flo
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except Exception as error:  # the library raises bare Exception
         raise ValueError(f"{folder / TOKENIZER} is not a readable tokenizer: {error}") from error
-    return Policy(
-        model.eval().requires_grad_(False), _stats(folder / STATS, model.config), tokenizer, config["trained_on"]
-    )
+    if (words := tokenizer.get_vocab_size()) > (rows := model.config.vocab_size):
+        raise ValueError(f"{folder / TOKENIZER} has {words} tokens; the model has embeddings for {rows}")
+    stats = _stats(folder / STATS, model.config)
+    return Policy(model.eval().requires_grad_(False), stats, tokenizer, config["trained_on"])
 
 
 def _json(path: Path) -> dict:
@@ -140,12 +141,12 @@ def _stats(path: Path, config: Pi0Config) -> dict[str, np.ndarray]:
     data = _json(path)
     if data.keys() != set(STAT_NAMES):
         raise ValueError(f"{path} should hold {sorted(STAT_NAMES)}, got {sorted(data)}")
-    stats = {k: np.asarray(v, dtype=np.float32) for k, v in data.items()}
-    for name, value in stats.items():
+    for name, values in data.items():
         width = config.state_dim if name.startswith("state") else config.action_dim
-        if value.shape != (width,) or not np.isfinite(value).all() or (name.endswith("std") and (value <= 0).any()):
-            raise ValueError(f"{path}: {name} should be {width} finite numbers (deviations above 0), got {value}")
-    return stats
+        numbers = isinstance(values, list) and all(isinstance(v, int | float) and np.isfinite(v) for v in values)
+        if not numbers or len(values) != width or (name.endswith("std") and min(values) <= 0):
+            raise ValueError(f"{path}: {name} should be {width} finite numbers (deviations above 0), got {values}")
+    return {name: np.asarray(values, dtype=np.float32) for name, values in data.items()}
 
 
 def _weights(path: Path, model: Pi0, device: str, dtype: torch.dtype) -> dict[str, Tensor]:
