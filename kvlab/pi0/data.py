@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
@@ -47,23 +47,20 @@ class Batch:
 def read(files: list[Path], cameras: tuple[str, ...], device: str) -> Demonstrations:
     """Read demonstration files (safetensors with one uint8 tensor per camera, `state` and `action`).
 
-    Raises ValueError where there are none, where one lacks a tensor, or where they were drawn in different ways.
+    Raises ValueError where there are none, where one is damaged or lacks a part, or where they were drawn in different
+    ways.
     """
     if not files:
         raise ValueError("no demonstration files (*.safetensors) there; `kvlab demos` makes them")
     parts, languages, facts = [], {}, None
     for path in tqdm(files, desc="reading demonstrations", unit="demo"):
-        with safe_open(path, framework="pt") as file:
-            if missing := {*cameras, "state", "action"} - set(file.keys()):
-                raise ValueError(f"{path} is not a demonstration: it lacks {sorted(missing)}")
-            metadata = file.metadata()
-            drawn = {k: metadata[k] for k in ("render", "size")}
-            if facts not in (None, drawn):
-                raise ValueError(f"{path} was drawn with {drawn}, the files before it with {facts}")
-            facts = drawn
-            frames = torch.stack([file.get_tensor(c) for c in cameras])
-            parts.append((frames, file.get_tensor("state"), file.get_tensor("action"), metadata["language"]))
-            languages.setdefault(metadata["language"], len(languages))
+        *tensors, metadata = _read_one(path, cameras)
+        drawn = {k: metadata[k] for k in ("render", "size")}
+        if facts not in (None, drawn):
+            raise ValueError(f"{path} was drawn with {drawn}, the files before it with {facts}")
+        facts = drawn
+        parts.append((*tensors, metadata["language"]))
+        languages.setdefault(metadata["language"], len(languages))
     lengths = torch.tensor([len(p[1]) for p in parts])
     return Demonstrations(
         frames=torch.cat([p[0] for p in parts], dim=1).to(device),
@@ -76,12 +73,27 @@ def read(files: list[Path], cameras: tuple[str, ...], device: str) -> Demonstrat
     )
 
 
+def _read_one(path: Path, cameras: tuple[str, ...]) -> tuple[Tensor, Tensor, Tensor, dict[str, str]]:
+    """Frames of all cameras, states, actions and metadata of one file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            needed = {*cameras, "state", "action", "language", "render", "size"}
+            if missing := needed - {*file.keys(), *metadata}:
+                raise ValueError(f"{path} is not a demonstration: it lacks {sorted(missing)}")
+            frames = torch.stack([file.get_tensor(c) for c in cameras])
+            return frames, file.get_tensor("state"), file.get_tensor("action"), metadata
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
+
+
 def word_tokenizer(texts: tuple[str, ...]) -> Tokenizer:
     """A tokenizer whose vocabulary is the words of `texts`, with [PAD] = 0 and [UNK] = 1."""
-    words = sorted({w for text in texts for w in text.lower().split()})
-    vocabulary = {w: i for i, w in enumerate(["[PAD]", "[UNK]", *words])}
+    normalizer, splitter = Lowercase(), Whitespace()
+    words = {w for text in texts for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+    vocabulary = {w: i for i, w in enumerate(["[PAD]", "[UNK]", *sorted(words)])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), Whitespace()
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     return tokenizer
 
 
