@@ -1,0 +1,159 @@
+"""Training: an interrupted run goes on as if nothing had happened, and only with the same settings."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from kvlab.pi0 import PRESETS, load
+from kvlab.pi0 import train as training
+
+FAST = {"steps": 6, "batch": 3, "draws": 2, "save_every": 2, "learning_rate": 1e-2}
+
+
+@pytest.fixture(autouse=True)
+def tiny_preset(tiny, monkeypatch):
+    monkeypatch.setitem(PRESETS, "mini", replace(tiny, max_tokens=8))
+
+
+def write(path: Path, steps: int, seed: int, language: str = "pick up the bowl") -> Path:
+    random = torch.Generator().manual_seed(seed)
+    camera = (steps, 16, 16, 3)
+    tensors = {c: torch.randint(0, 256, camera, generator=random).to(torch.uint8) for c in ("agentview", "wrist")}
+    tensors["state"] = torch.randn(steps, 5, generator=random)
+    tensors["action"] = torch.rand(steps, 3, generator=random) * 2 - 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, {"language": language, "render": "fast", "size": "16"})
+    return path
+
+
+@pytest.fixture
+def demos(tmp_path) -> Path:
+    folder = tmp_path / "demos"
+    write(folder / "toy" / "task00_state10_seed0.safetensors", 7, 0)
+    write(folder / "toy" / "task01_state11_seed0.safetensors", 5, 1, "close the drawer")
+    write(folder / "toy" / "task00_state49_seed0.safetensors", 4, 2)
+    return folder
+
+
+def interrupt(monkeypatch, at: int) -> None:
+    """Control-C at the loss of this step, counted from zero."""
+    calls, loss = iter(range(at + 1)), training._loss
+
+    def interrupted(*arguments):
+        if torch.is_grad_enabled() and next(calls) == at:
+            raise KeyboardInterrupt
+        return loss(*arguments)
+
+    monkeypatch.setattr(training, "_loss", interrupted)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("at", [1, 3, 4], ids=["before a save", "between saves", "just after a save"])
+def test_an_interrupted_training_ends_with_the_same_weights(demos, tmp_path, monkeypatch, at):
+    training.train(demos, tmp_path / "whole", **FAST)
+    with monkeypatch.context() as patch:
+        interrupt(patch, at)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(demos, tmp_path / "broken", **FAST)
+    assert (tmp_path / "broken" / "model.safetensors").exists() == (at > 1)
+    training.train(demos, tmp_path / "broken", **FAST)
+    assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
+
+
+def test_resuming_does_not_start_again(demos, tmp_path, monkeypatch):
+    """After an interruption in the fifth step two are left, and none after the end."""
+    with monkeypatch.context() as patch:
+        interrupt(patch, 4)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(demos, tmp_path / "out", **FAST)
+    for again in (2, 0):
+        with monkeypatch.context() as patch:
+            interrupt(patch, again)  # would be raised at one step more
+            training.train(demos, tmp_path / "out", **FAST)
+
+
+def test_a_seed_decides(demos, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        training.train(demos, tmp_path / name, **FAST | {"steps": 2}, seed=seed)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+
+
+@pytest.mark.parametrize("other", [{"batch": 4}, {"steps": 8}, {"learning_rate": 1e-3}, {"seed": 1}, {"draws": 1}])
+def test_other_settings_in_the_same_folder_are_refused(demos, tmp_path, other):
+    training.train(demos, tmp_path / "out", **FAST | {"steps": 2})
+    before = weights(tmp_path / "out")
+    (name,) = other
+    with pytest.raises(ValueError, match=f"holds a training with .*'{name}'.*, not .*; choose another folder"):
+        training.train(demos, tmp_path / "out", **FAST | {"steps": 2} | other)
+    assert weights(tmp_path / "out") == before
+
+
+def test_other_demonstrations_in_the_same_folder_are_refused(demos, tmp_path):
+    training.train(demos, tmp_path / "out", **FAST | {"steps": 2})
+    write(demos / "toy" / "task00_state12_seed0.safetensors", 3, 5)
+    with pytest.raises(ValueError, match="'frames': 12}, not .*'frames': 15}; choose another folder"):
+        training.train(demos, tmp_path / "out", **FAST | {"steps": 2})
+
+
+def test_what_is_left_behind(demos, tmp_path):
+    """A checkpoint that loads, with what it was trained on, and the curve."""
+    out = tmp_path / "out"
+    training.train(demos, out, **FAST)
+    policy = load(out)
+    facts = {"steps": 6, "step": 6, "batch": 3, "suites": ["toy"], "render": "fast", "demonstrations": 3, "frames": 12}
+    assert facts.items() <= policy.trained_on.items()
+    assert json.loads((out / "config.json").read_text())["trained_on"] == policy.trained_on
+    assert policy.config.vocab_size == policy.tokenizer.get_vocab_size() == 8
+    assert policy.tokens("close the bowl").min() > 1  # every word is known
+    curve = pd.read_csv(out / "curve.csv")
+    assert curve["step"].tolist() == [6]
+    assert curve[["loss", "validation_loss"]].gt(0).all(None)
+    assert not list(out.glob("*.part"))
+
+
+def test_validation_demonstrations_are_not_trained_on(demos, tmp_path):
+    """Other held-out episodes change the validation loss and nothing else."""
+    training.train(demos, tmp_path / "a", **FAST | {"steps": 2})
+    write(demos / "toy" / "task00_state49_seed0.safetensors", 4, 9)
+    training.train(demos, tmp_path / "b", **FAST | {"steps": 2})
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    a, b = (pd.read_csv(tmp_path / name / "curve.csv") for name in "ab")
+    assert a["loss"].equals(b["loss"]) and not a["validation_loss"].equals(b["validation_loss"])
+
+
+def test_the_checkpoint_holds_the_averaged_weights(demos, tmp_path):
+    training.train(demos, tmp_path, **FAST)
+    state = torch.load(tmp_path / "training.pt", weights_only=True)
+    saved = load_file(tmp_path / "model.safetensors")["action_out.weight"]
+    assert torch.equal(saved, state["average"]["module.action_out.weight"].bfloat16())
+    assert not torch.equal(saved, state["model"]["action_out.weight"].bfloat16())
+
+
+def test_a_folder_without_demonstrations(tmp_path):
+    with pytest.raises(ValueError, match="no demonstration files"):
+        training.train(tmp_path / "nowhere", tmp_path / "out", **FAST)
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_learns(demos, tmp_path):
+    """The mean loss of the second hundred steps is well below that of the first."""
+    training.train(demos, tmp_path, **FAST | {"steps": 200, "save_every": 200, "batch": 8})
+    curve = pd.read_csv(tmp_path / "curve.csv")
+    assert curve["step"].tolist() == [100, 200]
+    assert curve["loss"].iloc[1] < 0.8 * curve["loss"].iloc[0]
+
+
+def test_schedule_warms_up_and_falls_to_nothing():
+    rates = [training.schedule(step, 1000) for step in range(1000)]
+    assert rates.index(max(rates)) == pytest.approx(training.WARMUP_STEPS, abs=2)
+    assert all(a < b for a, b in zip(rates[:150], rates[1:151], strict=True))
+    assert all(a > b for a, b in zip(rates[200:-1], rates[201:], strict=True))
+    assert 0 < rates[0] < 0.01 and 0 < rates[-1] < 1e-4
