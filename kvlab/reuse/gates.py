@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 SIGNALS = ("vision", "pixels", "state")
 REFERENCES = ("anchor", "previous")
+SIMILARITIES = tuple(f"{signal}_{reference}" for signal in SIGNALS for reference in REFERENCES)
 GRAMMAR = (
     "a gate is `always`, `never`, `every(k)`, or comparisons joined by `&`, each `vision`, `pixels` or `state` "
     "(optionally `@anchor` or `@previous`) >= a threshold in [-1, 1], or `age` < a whole number above 0"
@@ -24,7 +25,7 @@ GRAMMAR = (
 class Term:
     """One comparison: a similarity at or above `bound`, or the cache's age in replans below it."""
 
-    signal: str  # "age", or a similarity and its reference, such as "vision_anchor"
+    signal: str  # "age" or one of SIMILARITIES
     bound: float
 
     def holds(self, signals: Mapping[str, float]) -> bool:
@@ -47,9 +48,9 @@ class Gate:
         return all(term.holds(signals) for term in self.terms)
 
     @property
-    def needs_vision(self) -> bool:
-        """Whether the decision needs the image encoder."""
-        return any(term.signal.startswith("vision") for term in self.terms)
+    def reads(self) -> frozenset[str]:
+        """The similarities that the decision needs; those of vision need the image encoder."""
+        return frozenset(term.signal for term in self.terms) - {"age"}
 
 
 def parse_gate(text: str) -> Gate:
@@ -77,7 +78,8 @@ def _parse_term(part: str, whole: str) -> tuple[str, Term]:
         if signal in SIGNALS and reference in (None, *REFERENCES):
             threshold = _threshold(number, part)
             written = signal if reference in (None, "anchor") else f"{signal}@{reference}"
-            return f"{written} >= {threshold:.12g}", Term(f"{signal}_{reference or 'anchor'}", threshold)
+            shown = repr(threshold).removesuffix(".0")  # every digit, so that the text gives back the same bound
+            return f"{written} >= {shown}", Term(f"{signal}_{reference or 'anchor'}", threshold)
     raise ValueError(f"cannot read {part!r} in the gate {whole!r}: {GRAMMAR}")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kvlab.pi0 import KVCache, Policy
 from kvlab.pi0.cache import LANGUAGE, STATE
-from kvlab.reuse.gates import Gate
+from kvlab.reuse.gates import SIMILARITIES, Gate
 from kvlab.reuse.modes import Mode
 from kvlab.reuse.signals import similarities, thumbnails
 
@@ -47,7 +47,7 @@ class CachedPolicy:
     def __init__(self, policy: Policy, mode: Mode, gate: Gate, log_signals: bool = True):
         mode.layer_range(policy.config.prefix.depth)
         self.policy, self.mode, self.gate = policy, mode, gate
-        self._look = log_signals or gate.needs_vision
+        self._similarities = SIMILARITIES if log_signals else gate.reads
         self._tokens = None
 
     def reset(self, instruction: str, seed: Iterable[int]) -> None:
@@ -68,10 +68,8 @@ class CachedPolicy:
             raise RuntimeError("call reset(instruction, seed) before the first act()")
         clock = _Clock(self.policy.device)
         inputs = _Inputs(self.policy, images, state, self._tokens, clock)
-        now = {"pixels": thumbnails(inputs.images), "state": inputs.state}
-        if self._look:
-            now["vision"] = inputs.image_tokens()
-        signals = similarities(now, self._seen_anchor, self._seen_previous)
+        now = self._look(inputs)
+        signals = similarities(self._similarities, now, self._seen_anchor, self._seen_previous)
         reuse = self.mode.name != "none" and self._anchor is not None
         reuse = reuse and self.gate.opens(signals | {"age": self._age + 1})
         clock.lap("gate")
@@ -81,6 +79,15 @@ class CachedPolicy:
         clock.lap("denoise")
         self._remember(cache, now, reuse)
         return chunk, self._record(reuse, signals, clock, chunk)
+
+    def _look(self, inputs: "_Inputs") -> dict[str, Tensor]:
+        """What there is to compare at this moment, for the similarities that are asked for."""
+        looks = {
+            "vision": inputs.image_tokens,
+            "pixels": lambda: thumbnails(inputs.images),
+            "state": lambda: inputs.state,
+        }
+        return {name: looks[name]() for name in {s.split("_")[0] for s in self._similarities}}
 
     def _cache(self, inputs: "_Inputs", reuse: bool) -> KVCache:
         """The cache to denoise with: what the mode keeps, and the rest computed from this moment's inputs."""
@@ -115,11 +122,11 @@ class CachedPolicy:
         self._replans += 1
 
     def _record(self, reuse: bool, signals: dict[str, float], clock: "_Clock", chunk: np.ndarray) -> Replan:
-        vision = {f"vision_{r}": float("nan") for r in ("anchor", "previous")}
+        unread = dict.fromkeys(SIMILARITIES, float("nan"))
         return Replan(
             reused=reuse,
             age=self._age,
-            **(vision | signals),
+            **(unread | signals),
             **{f"ms_{stage}": clock.ms[stage] for stage in ("gate", "vision", "prefill", "denoise")},
             ms_total=sum(clock.ms.values()),
             action_norm=float(np.linalg.norm(chunk, axis=1).mean()),

@@ -1,5 +1,7 @@
 """Similarity signals between two moments: what a gate may look at."""
 
+from collections.abc import Iterable, Mapping
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -8,8 +10,10 @@ THUMBNAIL = 16  # pixels along one side
 
 
 def cosine(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> float:
-    """Cosine of the angle between two tensors, flattened and taken in float64; in [-1, 1]."""
-    return F.cosine_similarity(a.flatten().double(), b.flatten().double(), dim=0).clamp(-1, 1).item()
+    """Cosine of the angle between two tensors in float64, in [-1, 1]: exactly 1 for equal ones, 0 where one is zero."""
+    a, b = a.flatten().double(), b.flatten().double()
+    lengths = ((a @ a) * (b @ b)).sqrt()  # one root of the product: without rounding where a equals b
+    return ((a @ b) / lengths).clamp(-1, 1).item() if lengths > 0 else 0.0
 
 
 def thumbnails(images: Float[Tensor, "cameras 3 size size"]) -> Float[Tensor, "cameras 3 small small"]:
@@ -18,12 +22,13 @@ def thumbnails(images: Float[Tensor, "cameras 3 size size"]) -> Float[Tensor, "c
 
 
 def similarities(
-    now: dict[str, Tensor], anchor: dict[str, Tensor] | None, previous: dict[str, Tensor] | None
+    names: Iterable[str], now: Mapping[str, Tensor], anchor: Mapping[str, Tensor] | None, previous: Mapping | None
 ) -> dict[str, float]:
-    """Cosines of every signal in `now` with the same one at the anchor and at the previous replan; NaN without one."""
-    references = {"anchor": anchor, "previous": previous}
-    return {
-        f"{name}_{reference}": cosine(value, then[name]) if then and name in then else float("nan")
-        for name, value in now.items()
-        for reference, then in references.items()
-    }
+    """The named similarities, such as `state_anchor`: cosines of `now` with an earlier moment; NaN without one."""
+    moments = {"anchor": anchor, "previous": previous}
+    values = {}
+    for name in names:
+        signal, reference = name.split("_")
+        then = moments[reference]
+        values[name] = cosine(now[signal], then[signal]) if then else float("nan")
+    return values

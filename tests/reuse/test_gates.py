@@ -1,0 +1,131 @@
+"""Gates: written, read back, opened and shut."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvlab.reuse import parse_gate
+from kvlab.reuse.gates import SIMILARITIES
+
+SPACES = st.sampled_from(["", " ", "  "])
+
+
+@st.composite
+def comparisons(draw) -> tuple[str, str, float]:
+    """A comparison as text, and what it means: the signal and its bound."""
+    left, right = draw(SPACES), draw(SPACES)
+    kind = draw(st.sampled_from(["vision", "pixels", "state", "age", "every"]))
+    if kind == "every":
+        bound = draw(st.integers(1, 999))
+        return f"every({left}{bound}{right})", "age", bound
+    if kind == "age":
+        bound = draw(st.integers(1, 999))
+        return f"age{left}<{right}{bound}", "age", bound
+    bound = draw(st.floats(-1, 1))
+    suffix, reference = draw(st.sampled_from([("", "anchor"), ("@anchor", "anchor"), ("@previous", "previous")]))
+    return f"{kind}{suffix}{left}>={right}{bound!r}", f"{kind}_{reference}", bound
+
+
+@st.composite
+def gates(draw) -> tuple[str, list[tuple[str, float]]]:
+    terms = draw(st.lists(comparisons(), min_size=1, max_size=4))
+    joints = [f"{draw(SPACES)}&{draw(SPACES)}" for _ in terms]
+    text = "".join(joint + term for joint, (term, _, _) in zip(["", *joints], terms, strict=False))
+    return draw(SPACES) + text + draw(SPACES), [(signal, bound) for _, signal, bound in terms]
+
+
+@settings(deadline=None)
+@given(gates())
+def test_round_trip(gate):
+    text, terms = gate
+    parsed = parse_gate(text)
+    assert [(t.signal, t.bound) for t in parsed.terms] == terms
+    assert parse_gate(str(parsed)) == parsed
+    assert str(parse_gate(str(parsed))) == str(parsed)
+
+
+@settings(deadline=None)
+@given(gates(), st.fixed_dictionaries({s: st.floats(-1, 1) for s in SIMILARITIES} | {"age": st.integers(1, 1000)}))
+def test_opens_where_every_comparison_holds(gate, signals):
+    text, terms = gate
+    expected = all(signals[s] < bound if s == "age" else signals[s] >= bound for s, bound in terms)
+    assert parse_gate(text).opens(signals) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("always", "never", "every(4)", "vision >= 0.985", "vision@previous >= 0.985", "state >= -1", "pixels >= 1"),
+        *("vision >= 0.98 & state >= 0.98", "pixels >= 0.99 & age < 10", "age < 1", "vision >= 0.98765432109876"),
+    ],
+)
+def test_printed_as_written(text):
+    assert str(parse_gate(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("vision>=0.9850", "vision >= 0.985"),
+        ("  vision@anchor  >=\n.5&age<010 ", "vision >= 0.5 & age < 10"),
+        ("every( 3 )", "every(3)"),
+        ("state >= 1.0", "state >= 1"),
+        ("state >= 1e-3", "state >= 0.001"),
+    ],
+)
+def test_two_ways_to_write_a_gate_print_the_same(text, printed):
+    assert str(parse_gate(text)) == printed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "&", "vision", "vision >= ", ">= 0.9", "vision > 0.9", "vision < 0.9", "vision >= nan"),
+        *("vision >= inf", "vision >= -inf", "vision >= 0.9 &", "& vision >= 0.9", "vision >= 0.9 && age < 3"),
+        *("vision >= 0.9 age < 3", "vision >= 0.9, age < 3", "vision >= 0.9 # strict", "vision >= 0.9)", "x >= 0.9"),
+        *("vision@later >= 0.9", "vision@ >= 0.9", "Vision >= 0.9", "age@anchor < 3", "age >= 3", "age <= 3"),
+        *("age < 3.5", "age < -1", "every", "every()", "every(-1)", "every(2.5)", "every(2) 3", "always & age < 3"),
+        *("never & vision >= 0.9", "ALWAYS", "always always", "vision >= 0.9; import os"),
+    ],
+)
+def test_text_that_is_no_gate(text):
+    with pytest.raises(ValueError, match="cannot read '.*' in the gate .*: a gate is `always`, `never`, `every"):
+        parse_gate(text)
+
+
+@pytest.mark.parametrize("text", ["vision >= 0.9.8", "state >= ."])
+def test_a_threshold_that_is_no_number(text):
+    with pytest.raises(ValueError, match="is not a number"):
+        parse_gate(text)
+
+
+@pytest.mark.parametrize("number", ["1.01", "-1.5", "98.5", "985", "1e9", "1e999"])
+def test_a_threshold_that_no_cosine_reaches(number):
+    with pytest.raises(ValueError, match=rf"'vision >= {number}' is outside \[-1, 1\], the range of a cosine"):
+        parse_gate(f"age < 3 & vision >= {number}")
+
+
+@pytest.mark.parametrize("text", ["every(0)", "age < 0", "vision >= 0.9 & every(00)"])
+def test_a_count_of_nothing(text):
+    with pytest.raises(ValueError, match="needs a whole number above 0"):
+        parse_gate(text)
+
+
+@pytest.mark.parametrize("value", [None, 0.985, True, b"always", ["vision >= 0.9"], math.nan])
+def test_a_gate_is_text(value):
+    with pytest.raises(ValueError, match="a gate is written as text, got "):
+        parse_gate(value)
+
+
+def test_what_was_never_compared_opens_no_threshold():
+    unknown = dict.fromkeys(SIMILARITIES, math.nan) | {"age": 1}
+    for name in ("vision", "pixels", "state@previous"):
+        assert not parse_gate(f"{name} >= -1").opens(unknown)
+
+
+def test_reads():
+    assert parse_gate("vision >= 0.9 & state@previous >= 0.8 & age < 4").reads == {"vision_anchor", "state_previous"}
+    for text in ("always", "never", "every(4)", "age < 2"):
+        assert not parse_gate(text).reads
