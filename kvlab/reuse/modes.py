@@ -75,9 +75,9 @@ def parse_mode(text: str) -> Mode:
         raise ValueError(f"{name!r} has one implementation only: write {name!r} in place of {text!r}")
     if name not in WHOLE and how not in ("splice", "skip"):
         raise ValueError(f"{text!r} does not say how: write {name}:splice or {name}:skip")
-    if layers is not None and (name != "layer_wise" or (layers[0] and layers[1])):
+    if layers is not None and (name != "layer_wise" or (layers[0] is None) == (layers[1] is None)):
         raise ValueError(f"cannot read the layers in {text!r}: only layer_wise[:k] and layer_wise[k:] exist")
-    if name == "layer_wise" and how == "skip" and not (layers and layers[0]):
+    if name == "layer_wise" and how == "skip" and (layers is None or layers[0] is None):
         raise ValueError(
             f"{text!r} cannot skip anything: the layers above need fresh inputs, which come out of the layers below; "
             "use layer_wise[k:]:skip, or :splice"
