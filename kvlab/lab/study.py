@@ -153,7 +153,7 @@ class Study:
             for (index, state), arms in self.missing().items()
         ]
         if jobs:
-            for rows in by_task(_run_trial, jobs, workers, f"{len(self.arms)} arms", "trial"):
+            for rows in by_task(run_trial, jobs, workers, f"{len(self.arms)} arms", "trial"):
                 for arm, row in rows:
                     self.cell(arm, row["task"]).add([row])
         return self.read()
@@ -169,7 +169,7 @@ class Study:
         return collect([row for rows in self.recorded().values() for row in rows.values()])
 
 
-def _run_trial(
+def run_trial(
     checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int, arms: Iterable[tuple[int, Arm]]
 ) -> list[tuple[Arm, dict]]:
     """Every arm on one episode, in this process. A failure of the simulator is recorded as such."""

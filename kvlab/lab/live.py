@@ -1,0 +1,50 @@
+"""Recorded episodes run again, now, on this machine, and laid beside what was recorded."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from kvlab.lab.study import Arm, Study, run_trial
+from kvlab.sim.workers import by_task
+
+
+def run_again(study: Study, trials: Sequence[tuple[int, int]], workers: int = 2) -> pd.DataFrame:
+    """Run every arm of the study on these (task, initial state) again, without writing; one row per episode.
+
+    `success`, `steps` and `replans` as "recorded / now" where they differ; `decisions`: replans whose decision came out
+    as recorded, of all; `action_difference`: the largest difference of any replan's first action, as far as both go;
+    `agrees`: all of the former are equal; `machine`: what differs between the machines, empty if nothing. Raises
+    ValueError where an episode was not recorded.
+    """
+    recorded = study.recorded()
+    jobs = [(t, (study.checkpoint, study.protocol, t, s, study.seed, tuple(enumerate(study.arms)))) for t, s in trials]
+    rows = []
+    for trial in by_task(run_trial, jobs, workers, "run again", "episode"):
+        for arm, now in trial:
+            which = (now["task"], now["initial_state"])
+            if which not in recorded[arm]:
+                raise ValueError(f"task {which[0]}, initial state {which[1]} of `{arm}` is not recorded; run the study")
+            rows.append(_beside(arm, recorded[arm][which], now))
+    return pd.DataFrame(rows).sort_values(["task", "initial_state", "arm"], ignore_index=True)
+
+
+def _beside(arm: Arm, then: dict, now: dict) -> dict:
+    old, new = then["replan_rows"], now["replan_rows"]
+    pairs = list(zip(old, new, strict=False))
+    same = sum(a["reused"] == b["reused"] for a, b in pairs)
+    apart = max((np.abs(np.subtract(a["first_action"], b["first_action"])).max() for a, b in pairs), default=np.nan)
+    outcome = {c: then[c] if then[c] == now[c] else f"{then[c]} / {now[c]}" for c in ("success", "steps", "replans")}
+    agrees = all(then[c] == now[c] for c in outcome) and same == len(old)
+    facts = zip(then["machine"].split("; "), now["machine"].split("; "), strict=True)
+    return {
+        "arm": str(arm),
+        "task": now["task"],
+        "initial_state": now["initial_state"],
+        **outcome,
+        "decisions": f"{same} of {len(old)}",
+        "action_difference": apart,
+        "agrees": agrees,
+        "machine": ", ".join(f"{a} / {b}" for a, b in facts if a != b),
+        "error": now["error"] or "",
+    }
