@@ -154,6 +154,12 @@ def test_images_do_not_matter_to_each_other(model, inputs):
     assert (model.embed_images(images * 0.5) - tokens).abs().max() > 1e-2
 
 
+def test_words_are_scaled_as_in_gemma(model):
+    tokens = torch.tensor([[3, 3, 7]])
+    words = model.embed_language(tokens)
+    torch.testing.assert_close(words, model.embedding.weight[tokens] * 32**0.5)
+
+
 def test_vision_block_is_a_pre_norm_transformer_layer(tiny):
     """torch's own layer with the same weights."""
     torch.manual_seed(0)

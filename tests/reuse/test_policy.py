@@ -144,9 +144,9 @@ def test_a_record_tells_its_chunk(policy, observations):
 MODES = ("none", "full", "prefix", "vision_only:skip", "state_only:splice", "layer_wise:splice", "text_fixed:skip")
 
 
+@pytest.mark.parametrize("gate", ["vision@previous >= -1 & age < 3", "every(3)"])
 @pytest.mark.parametrize("mode", MODES)
-def test_reset_forgets_everything(policy, observations, mode):
-    gate = "vision@previous >= -1 & age < 3"
+def test_reset_forgets_everything(policy, observations, mode, gate):
     expected, records = rollout(policy, mode, gate, observations)
     cached = CachedPolicy(policy, parse_mode(mode), parse_gate(gate))
     episode(cached, observations[::-1][:2], "place it on the plate", seed=(7,))
