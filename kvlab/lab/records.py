@@ -4,9 +4,13 @@ A cell is one arm on one task; its file is named by a hash of all that determine
 episode with the rows of its replans inside, so that both are written in one move.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,12 +85,13 @@ class Cell:
     @property
     def path(self) -> Path:
         digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
-        return self.folder / f"task{self.key['task']:02d}_{self.key['mode'].partition(':')[0]}_{digest}.parquet"
+        mode = re.match(r"\w+", self.key["mode"])[0]  # without brackets and colons
+        return self.folder / f"task{self.key['task']:02d}_{mode}_{digest}.parquet"
 
     def read(self) -> list[dict]:
         """The recorded rows, each with its replans in `replan_rows`.
 
-        Raises ValueError where the file is damaged or holds the rows of another cell.
+        Raises ValueError where the file is damaged or holds the rows of another cell or of another version's columns.
         """
         if not self.path.exists():
             return []
@@ -94,20 +99,40 @@ class Cell:
             table = parquet.read_table(self.path)
             key = json.loads(table.schema.metadata[b"kvlab"])
         except (OSError, arrow.ArrowException, KeyError, TypeError, ValueError) as error:
+            if getattr(error, "errno", None) is not None:  # the system's refusal says nothing of what is in the file
+                raise
             raise ValueError(f"{self.path} is damaged; delete it and its episodes run again ({error})") from error
         if key != self.key:
             raise ValueError(f"{self.path} holds rows of other inputs than its name says; delete it to run them again")
+        if not table.schema.equals(_SCHEMA):
+            raise ValueError(f"{self.path} has other columns than this version of kvlab; delete it to run them again")
         return table.to_pylist()
 
     def add(self, rows: list[dict]) -> None:
-        """Add rows, in the place of earlier ones of the same episode; written aside and moved."""
-        new = {tuple(row[c] for c in EPISODE): row for row in [*self.read(), *rows]}
-        table = arrow.Table.from_pylist([new[k] for k in sorted(new)], schema=_SCHEMA)
-        table = table.replace_schema_metadata({"kvlab": json.dumps(self.key, sort_keys=True)})
+        """Add rows, in the place of earlier ones of the same episode; written aside and moved.
+
+        Raises ValueError where they break the schema; the file is then as it was.
+        """
+        collect(rows)
         self.folder.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_suffix(f".{os.getpid()}.part")
-        parquet.write_table(table, aside, compression="zstd")
-        os.replace(aside, self.path)
+        with _alone(self.folder):
+            new = {tuple(row[c] for c in EPISODE): row for row in [*self.read(), *rows]}
+            table = arrow.Table.from_pylist([new[k] for k in sorted(new)], schema=_SCHEMA)
+            table = table.replace_schema_metadata({"kvlab": json.dumps(self.key, sort_keys=True)})
+            aside = self.path.with_suffix(".part")
+            parquet.write_table(table, aside, compression="zstd")
+            os.replace(aside, self.path)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Other studies that write to this folder wait, so that none writes back what it read before another's row."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def collect(rows: list[dict]) -> Records:
@@ -116,11 +141,11 @@ def collect(rows: list[dict]) -> Records:
         raise ValueError("nothing is recorded for this study yet; run it first")
     episodes = pd.DataFrame([{c: row[c] for c in EPISODES.columns} for row in rows])
     episodes = episodes.astype({"success": "boolean", "error": "object"})
-    replans = [{c: row[c] for c in EPISODE + ARM} | replan for row in rows for replan in row["replan_rows"]]
-    return Records(
-        _checked(EPISODES, episodes, "episodes"),
-        _checked(REPLANS, pd.DataFrame(replans, columns=list(REPLANS.columns)), "replans"),
-    )
+    found = [{c: row[c] for c in EPISODE + ARM} | replan for row in rows for replan in row["replan_rows"]]
+    replans = pd.DataFrame(found, columns=list(REPLANS.columns))
+    if not found:  # every episode failed: there are no values to tell the types by
+        replans = pa.DataFrameSchema(REPLANS.columns, coerce=True).validate(replans)
+    return Records(_checked(EPISODES, episodes, "episodes"), _checked(REPLANS, replans, "replans"))
 
 
 def _checked(schema: pa.DataFrameSchema, table: pd.DataFrame, what: str) -> pd.DataFrame:
