@@ -3,7 +3,7 @@
 So the policy sees states off the expert's path together with the way back (DART, Laskey et al. 2017).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,13 @@ from safetensors.numpy import save_file
 
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.expert import BowlExpert, check_suite
+from kvlab.sim.mishaps import drop, misplace
 from kvlab.sim.suites import STEP_LIMITS, task, tasks
 from kvlab.sim.workers import by_task, kept_env
 
 HELD_OUT = range(10)  # initial states kept for evaluation: never demonstrated
 STATES = range(10, 50)
+MISHAPS = 0.3  # share of the demonstrations that begin after one
 
 
 def episodes(suite: str, per_task: int) -> list[tuple[int, int, int]]:
@@ -35,29 +37,39 @@ def path(out: Path, suite: str, index: int, state: int, seed: int) -> Path:
 
 
 def generate(
-    suite: str, out: Path, per_task: int = 40, workers: int = 2, render: str = "fast", size: int = 128
+    suite: str,
+    out: Path,
+    per_task: int = 40,
+    workers: int = 2,
+    render: str = "fast",
+    size: int = 128,
+    only: Collection[int] | None = None,
 ) -> tuple[int, int]:
     """Record the missing ones of `per_task` demonstrations a task; how many were written, and how many failed.
 
     One file each (see `record`), moved into place when complete, so that an interrupted run goes on where it was.
-    Failed episodes are not written. Raises ValueError for a suite without an expert.
+    `only` names tasks by index (all if None). Failed episodes are not written. Raises ValueError for a suite without an
+    expert or an unknown task.
     """
     check_suite(suite)
-    missing = [e for e in episodes(suite, per_task) if not path(out, suite, *e).exists()]
+    wanted = {task(suite, index).index for index in only} if only else {one.index for one in tasks(suite)}
+    missing = [e for e in episodes(suite, per_task) if e[0] in wanted and not path(out, suite, *e).exists()]
     jobs = [(index, (out, suite, index, state, seed, render, size)) for index, state, seed in missing]
     written = sum(by_task(_record_one, jobs, workers, f"{suite} demonstrations", "demo"))
     return written, len(missing) - written
 
 
 def record(env: LiberoEnv, state: int, seed: int) -> dict[str, np.ndarray] | None:
-    """One disturbed expert episode; None if it fails.
+    """One disturbed expert episode; None if it fails. Some begin after a mishap, which is not part of them.
 
     `agentview` and `wrist` uint8 (T, size, size, 3), `state` float32 (T, 8), `action` float32 (T, 7): what was seen
     before each step and the clean action there.
     """
     env.reset(state, seed)
-    expert = BowlExpert(env)
-    noise = disturbance(np.random.default_rng([env.task.index, state, seed]))
+    rng = np.random.default_rng([env.task.index, state, seed])
+    if rng.random() < MISHAPS and not (drop, misplace)[rng.integers(2)](env, rng):
+        return None
+    expert, noise = BowlExpert(env), disturbance(rng)
     frames, states, actions, success = [], [], [], False
     for _ in range(STEP_LIMITS[env.task.suite]):
         seen, action = env.observe(), expert.act()

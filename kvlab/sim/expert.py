@@ -68,14 +68,17 @@ def funnel(distance: float, slope: float) -> float:
 
 
 class BowlExpert:
-    """Picks up the task's bowl by its rim and puts it on the task's plate. One instance is one episode."""
+    """Picks up the task's bowl by its rim and puts it on the task's plate. One instance is one attempt."""
 
-    def __init__(self, env: LiberoEnv):
-        """`env` just reset. ValueError for a suite without an expert."""
+    def __init__(self, env: LiberoEnv, aside: Float[np.ndarray, "2"] | None = None):
+        """`env` with an open or empty hand; `aside` (m) puts the bowl that far from the plate's middle.
+
+        ValueError for a suite without an expert.
+        """
         check_suite(env.task.suite)
         (goal,) = env.libero.parsed_problem["goal_state"]
         self.env, self.bowl, self.plate = env, env.libero.obj_body_id[goal[1]], env.libero.obj_body_id[goal[2]]
-        self.grasp = DRAWER if "drawer" in env.task.name else TABLE
+        self.aside = np.zeros(2) if aside is None else aside
         self.base = env.data.body(env.libero.robots[0].robot_model.root_body).xpos.copy()
         self.site = env.libero.robots[0].eef_site_id
         self.fingers = env.libero.robots[0]._ref_gripper_joint_pos_indexes
@@ -84,6 +87,8 @@ class BowlExpert:
 
     def _begin(self) -> None:
         self.phase, self.waited, self.width = "reach", 0, self._opening()
+        raised = self.env.data.xpos[self.bowl][2] - self.env.data.xpos[self.plate][2] > 0.10
+        self.grasp = DRAWER if raised and "drawer" in self.env.task.name else TABLE
         self.offset = rim_point(self.env, self.bowl, self.plate, self.grasp, self.site, self.base)
 
     @property
@@ -128,6 +133,7 @@ class BowlExpert:
             self._begin()
         data, hand = self.env.data, self._hand()
         error = data.xpos[self.plate] - data.xpos[self.bowl]
+        error[:2] += self.aside
         error[2] += 0.006  # a bowl at rest on the plate
         distance = np.linalg.norm(error[:2])
         if distance < 0.016 and abs(error[2]) < 0.014:
