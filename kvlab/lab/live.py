@@ -25,11 +25,12 @@ def run_again(study: Study, trials: Sequence[tuple[int, int]], workers: int = 2)
             which = (now["task"], now["initial_state"])
             if which not in recorded[arm]:
                 raise ValueError(f"task {which[0]}, initial state {which[1]} of `{arm}` is not recorded; run the study")
-            rows.append(_beside(arm, recorded[arm][which], now))
+            rows.append(beside(arm, recorded[arm][which], now))
     return pd.DataFrame(rows).sort_values(["task", "initial_state", "arm"], ignore_index=True)
 
 
-def _beside(arm: Arm, then: dict, now: dict) -> dict:
+def beside(arm: Arm, then: dict, now: dict) -> dict:
+    """One row of `run_again`: a recorded episode and the same one now, both as rows of a cell."""
     old, new = then["replan_rows"], now["replan_rows"]
     pairs = list(zip(old, new, strict=False))
     same = sum(a["reused"] == b["reused"] for a, b in pairs)
