@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kvlab.pi0.cache import LANGUAGE, STATE, KVCache, SegmentKV
 from kvlab.pi0.config import Pi0Config
-from kvlab.pi0.layers import GemmaLayer, RMSNorm, Siglip, rope
+from kvlab.pi0.layers import GemmaLayer, RMSNorm, Rope, Siglip, rope
 
 Embeds = Mapping[str, tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]]
 Stacked = tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"]]  # what KVCache.stacked() returns
@@ -98,15 +98,23 @@ class Pi0(nn.Module):
         self, past: Stacked, actions: Float[Tensor, "batch chunk action"], time: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch chunk action"]:
         """The flow's velocity d x / d t at noisy `actions` and `time` in [0, 1] (1 is noise), given a whole cache."""
-        keys, values, valid = past
+        clock = time_embedding(time, self.config.expert.width)
+        return self._velocity(past, actions, clock.to(past[1].dtype), *self._places(past, actions.shape[1]))
+
+    def _places(self, past: Stacked, chunk: int) -> tuple[Rope, Bool[Tensor, "batch 1 1 all"] | None]:
+        """Where a chunk stands after a cache: its rotary embedding and its attention mask."""
+        _, values, valid = past
+        positions = valid.sum(1, keepdim=True) + torch.arange(chunk, device=valid.device)
+        by = rope(positions, self.config.expert.head_dim, values.dtype)
+        return by, _padding_mask(torch.cat([valid, valid.new_ones(len(valid), chunk)], dim=1))
+
+    def _velocity(
+        self, past: Stacked, actions: Tensor, clock: Float[Tensor, "batch width"], by: Rope, mask: Tensor | None
+    ) -> Float[Tensor, "batch chunk action"]:
         x = self.action_in(actions)
-        clock = time_embedding(time, x.shape[-1]).to(x.dtype)[:, None].expand_as(x)
-        x = self.time_out(F.silu(self.time_in(torch.cat([x, clock], dim=-1))))
-        steps = torch.arange(x.shape[1], device=x.device)
-        by = rope(valid.sum(1, keepdim=True) + steps, self.config.expert.head_dim, x.dtype)
-        mask = _padding_mask(torch.cat([valid, valid.new_ones(x.shape[:2])], dim=1))
-        for i, layer in enumerate(self.expert):
-            x, _, _ = layer(x, by, (keys[i], values[i]), mask)
+        x = self.time_out(F.silu(self.time_in(torch.cat([x, clock[:, None].expand_as(x)], dim=-1))))
+        for layer, keys, values in zip(self.expert, *past[:2], strict=True):
+            x, _, _ = layer(x, by, (keys, values), mask)
         return self.action_out(self.expert_norm(x))
 
     def denoise(
@@ -117,11 +125,14 @@ class Pi0(nn.Module):
     ) -> Float[Tensor, "batch chunk action"]:
         """Euler steps from `noise` (t = 1) to actions (t = 0). `watch(step, actions)` sees each step."""
         past, steps, x = cache.stacked(), self.config.denoising_steps, noise
-        for step in range(steps):
-            time = torch.full(x.shape[:1], 1 - step / steps, device=x.device, dtype=torch.float32)
-            x = x - self.velocity(past, x, time) / steps
+        # All that does not depend on the actions is computed once: small models are bound by the number of operations.
+        times = torch.tensor([1 - step / steps for step in range(steps)], device=x.device, dtype=torch.float32)
+        clocks = time_embedding(times, self.config.expert.width).to(x.dtype)
+        places = self._places(past, x.shape[1])
+        for step, clock in enumerate(clocks, start=1):
+            x = x - self._velocity(past, x, clock.expand(len(x), -1), *places) / steps
             if watch:
-                watch(step + 1, x)
+                watch(step, x)
         return x
 
     def loss(
