@@ -1,0 +1,33 @@
+"""The whole path with nothing mocked: LIBERO, the trained policy, the study, the records."""
+
+import pytest
+
+from kvlab.lab import study as lab
+from kvlab.lab.paths import DATA
+from kvlab.lab.records import EPISODES, REPLANS
+from kvlab.lab.study import Arm, Protocol, Study
+from kvlab.sim.suites import STEP_LIMITS
+
+
+@pytest.fixture
+def study(gl, tmp_path, monkeypatch) -> Study:
+    """One episode, task 2 from initial state 0, in this process."""
+    monkeypatch.setattr(Study, "trials", lambda self: [(2, 0)])
+    monkeypatch.setattr(lab, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    return Study(DATA / "checkpoints" / "mini_spatial", (Arm("none"),), 1, Protocol(gl=gl), folder=tmp_path)
+
+
+def test_the_trained_policy_solves_a_real_episode_and_it_is_recorded(study):
+    records = study.run()
+    (episode,) = EPISODES.validate(records.episodes).to_dict("records")
+    replans = REPLANS.validate(records.replans)
+    assert episode["error"] is None and episode["success"]
+    assert 40 < episode["steps"] < STEP_LIMITS["libero_spatial"]
+    assert episode["replans"] == len(replans) == -(-episode["steps"] // 5)
+    assert replans["step"].tolist() == list(range(0, episode["steps"], 5))
+    assert not replans["reused"].any() and episode["reused"] == 0
+    similar = replans[["vision_anchor", "pixels_anchor", "state_anchor"]]
+    assert similar[:1].isna().all(axis=None) and similar[1:].notna().all(axis=None)
+    assert similar["vision_anchor"].equals(replans["vision_previous"])  # without reuse every replan is an anchor
+    assert (replans[["ms_vision", "ms_prefill", "ms_denoise"]] > 0).all(axis=None)
+    assert study.read().episodes.equals(records.episodes)
