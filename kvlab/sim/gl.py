@@ -22,6 +22,8 @@ def ensure_gl() -> Callable:
     try:
         if backend == "egl":
             from mujoco.egl import GLContext
+
+            GLContext._context = None  # its __del__ would complain where none could be made
         else:
             from mujoco.osmesa import GLContext
     except (ImportError, AttributeError, OSError) as error:  # PyOpenGL: AttributeError where the library is missing

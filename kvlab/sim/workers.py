@@ -1,6 +1,7 @@
 """Episodes over several processes, each process keeping the environments it has built."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -31,7 +32,9 @@ def by_task(
     """
     spawn = multiprocessing.get_context("spawn")  # a GL context does not survive a fork
     with ExitStack() as stack:
-        pools = [ProcessPoolExecutor(1, spawn) for _ in range(workers)]
+        # Ctrl-C reaches every process of a terminal: workers end without a word, the first process says what it means.
+        quietly = (signal.signal, (signal.SIGINT, signal.SIG_DFL))
+        pools = [ProcessPoolExecutor(1, spawn, *quietly) for _ in range(workers)]
         for pool in pools:  # an error or Ctrl-C ends what runs and drops the rest
             stack.callback(pool.shutdown, cancel_futures=True)
         futures = [pools[index % workers].submit(work, *arguments) for index, arguments in jobs]
