@@ -1,10 +1,18 @@
 """The command line: a thin skin over the library. Heavy imports stay inside the commands: `--help` is instant."""
 
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from kvlab.lab.paths import DATA
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -34,12 +42,14 @@ def demos(
     suite: str,
     out: Annotated[Path, typer.Option(help="Folder for the demonstrations, one file each.")] = Path(".demos"),
     per_task: Annotated[int, typer.Option(min=1, help="Demonstrations of each task.")] = 40,
+    task: Annotated[list[int] | None, typer.Option(help="Only this task, by its index; repeatable.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Record demonstrations by the scripted expert, with recovery noise; goes on where an earlier run stopped."""
     from kvlab.sim.demos import generate
 
-    written, failed = generate(suite, out, per_task, workers)
+    with _resumable():
+        written, failed = generate(suite, out, per_task, workers, only=task)
     typer.echo(f"{written} demonstrations written to {out / suite}; {failed} episodes failed and were left out.")
 
 
@@ -60,6 +70,132 @@ def expert(
     (out / f"{suite}.csv").write_text(made + episodes.to_csv(index=False))
     table = episodes.groupby(["task", "name"]).agg(success=("success", "sum"), of=("success", "size"))
     typer.echo(table.to_string())
+
+
+@app.command()
+def train(
+    demos: Annotated[Path, typer.Argument(help="Folder of demonstrations (`kvlab demos`), searched with its folders.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint, its curve and the state to go on from.")],
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 10_000,
+    batch: Annotated[int, typer.Option(min=1, help="Moments a step.")] = 256,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of noise and time for each moment.")] = 4,
+    learning_rate: Annotated[float, typer.Option(help="At its highest, after the warm-up.")] = 5e-4,
+    device: Annotated[str, typer.Option(help="cpu (slow) or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights, batches and noise.")] = 0,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps from one saved checkpoint to the next.")] = 1000,
+) -> None:
+    """Train the `mini` preset on demonstrations; goes on where an earlier run with the same settings stopped."""
+    import torch
+
+    from kvlab.pi0.train import train as train_policy
+
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}: it is cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("no CUDA device on this machine: use --device cpu (slow)")
+    with _resumable():
+        train_policy(
+            demos,
+            out,
+            steps=steps,
+            batch=batch,
+            draws=draws,
+            learning_rate=learning_rate,
+            device=device,
+            seed=seed,
+            save_every=save_every,
+        )
+    typer.echo(f"Trained for {steps} steps; the checkpoint and its curve are in {out}.")
+
+
+@app.command()
+def run(
+    checkpoint: Annotated[Path, typer.Option(help="Folder of the policy.")],
+    arm: Annotated[list[str], typer.Option(help="What is compared, written as above; repeatable.")],
+    episodes: Annotated[
+        int, typer.Option(help="Of each arm, 1 to 100: number k is task k mod 10, state k div 10.")
+    ] = 3,
+    suite: Annotated[str, typer.Option(help="LIBERO suite.")] = "libero_spatial",
+    seed: Annotated[int, typer.Option(help="Of the episodes; 0 is what the book records.")] = 0,
+    gl: Annotated[str, typer.Option(help="What draws: software (Mesa) or hardware (a GPU).")] = "software",
+    folder: Annotated[Path, typer.Option(help="Where episodes are recorded.", show_default="data/runs")] = DATA
+    / "runs",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Run arms on the same episodes with the same noise; what is recorded already is read and not run again.
+
+    An arm is `none` (the control, which never reuses) or `MODE when GATE`, as in `full when vision >= 0.985`. With
+    `seeing black` at its end the policy sees black frames.
+
+    MODE: full, prefix, or one of vision_only, state_only, layer_wise, text_fixed with :skip or :splice after it.
+
+    GATE: always, never, every(4), or comparisons joined by &: vision, pixels or state >= a threshold in [-1, 1]
+    (compared with the last computed replan; vision@previous with the one before), age < a number of replans.
+    """
+    from kvlab.lab.study import Protocol, Study, parse_arm
+    from kvlab.lab.summary import of_arm
+
+    arms = tuple(parse_arm(text) for text in arm)
+    study = Study(checkpoint, arms, episodes, Protocol(suite, gl=gl), seed, folder)
+    with _resumable():
+        records = study.run(workers)
+    for one in arms:
+        typer.echo(f"{one}: {_outcome(of_arm(records.episodes, one))}")
+
+
+def _outcome(rows: "pd.DataFrame") -> str:
+    from kvlab.lab.stats import rate_interval
+
+    errors, replans = rows["error"].dropna(), rows["replans"].sum()
+    said = f"reuse rate {rows['reused'].sum() / max(replans, 1):.3f} of {replans} replans, {len(errors)} errors"
+    if ended := len(rows) - len(errors):
+        rate = rate_interval(int(rows["success"].sum()), ended, method="wilson")
+        low, high = (f"{100 * bound:.0f}" for bound in (rate.low, rate.high))
+        said = f"success {rate.estimate * ended:.0f}/{ended} (95 % Wilson interval {low} to {high} %), {said}"
+    return said + "".join(f"; {error}" for error in errors.unique())
+
+
+@app.command()
+def bench(
+    checkpoint: Annotated[Path, typer.Option(help="Folder of the policy.")] = DATA / "checkpoints" / "mini_spatial",
+    rollouts: Annotated[bool, typer.Option(help="Measure whole rollouts instead, against plain loops.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Of the policy, on the CPU.")] = 2,
+    episodes: Annotated[int, typer.Option(min=1, help="One of each of the first tasks.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each episode is measured.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Folder for the rows and how they were made.")] = None,
+) -> None:
+    """Measure inference by stage, arm by arm, on observations of real episodes; on a machine that does nothing else.
+
+    With --rollouts: control steps per second of whole episodes, beside plain loops that draw at every step.
+    """
+    import torch
+
+    from kvlab.lab import latency, throughput
+    from kvlab.pi0 import load
+
+    torch.set_num_threads(threads)
+    policy = load(checkpoint)
+    facts = {"command": shlex.join(["kvlab", *sys.argv[1:]]), **latency.machine(checkpoint)}
+    if facts["load_average"] > latency.QUIET:
+        typer.echo(f"kvlab: the load average is {facts['load_average']}: other work slows what is measured", err=True)
+    if rollouts:
+        rows = throughput.measure(checkpoint, episodes, repeats, threads)
+        typer.echo(throughput.table(throughput.by_loop(rows)))
+    else:
+        rows = latency.replay(policy, latency.record(policy, episodes), latency.arms(policy.config), repeats)
+        typer.echo(latency.table(latency.by_stage(rows)))
+    if out is not None:
+        latency.write(out, "rollouts" if rollouts else "inference", rows, facts)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """What is inside goes on where it was: Ctrl-C says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("kvlab: interrupted; what was finished is kept, and the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
 
 
 def program() -> None:

@@ -1,25 +1,29 @@
 """The program `kvlab`: a user's mistake ends in one sentence and a non-zero status."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from kvlab.cli import app
+from kvlab.cli import app, program
 from kvlab.lab.paths import ROOT
 
 
-def kvlab(*arguments) -> subprocess.CompletedProcess:
+def kvlab(*arguments, env: dict | None = None) -> subprocess.CompletedProcess:
     command = [Path(sys.executable).with_name("kvlab"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("demos", "libero_kitchen"), ("libero_kitchen", "libero_spatial")),
+        (("demos", "libero_spatial", "--task", "10"), ("Unknown task 10", "0 to 9")),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, says, tmp_path):
@@ -27,6 +31,150 @@ def test_a_mistake_is_one_sentence(arguments, says, tmp_path):
     assert ran.returncode == 1
     assert ran.stderr.startswith("kvlab: ") and ran.stderr.count("\n") == 1
     assert all(word in ran.stderr for word in says)
+
+
+def said(capsys, monkeypatch, *arguments) -> str:
+    """What the program prints, run in this process; its mistakes raise SystemExit with the sentence."""
+    monkeypatch.setattr(sys, "argv", ["kvlab", *map(str, arguments)])
+    try:
+        program()
+    except SystemExit as end:
+        if end.code:
+            raise
+    return capsys.readouterr().out
+
+
+RUN = {"--arm": "none", "--episodes": "3", "--suite": "libero_spatial", "--gl": "software", "--seed": "0"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"--suite": "libero_kitchen"}, "Unknown suite 'libero_kitchen': known suites are libero_spatial"),
+        ({"--suite": "libero_goal"}, "was trained on libero_spatial, not on libero_goal"),
+        ({"--arm": "half when always"}, "unknown mode 'half': modes are none, full"),
+        ({"--arm": "full"}, "the arm 'full' has no gate: write for example `full when vision >= 0.98`"),
+        ({"--arm": "full when seen"}, "cannot read 'seen' in the gate 'seen': a gate is"),
+        ({"--arm": "full when vision >= 2"}, "the threshold 2 in 'vision >= 2' is outside [-1, 1]"),
+        ({"--episodes": "0"}, "a study has 1 to 100 episodes an arm, got 0"),
+        ({"--gl": "mesa"}, "gl must be one of software, hardware, got 'mesa'"),
+        ({"--seed": "-1"}, "a seed is a whole number from 0 on, got -1"),
+        ({"--checkpoint": "nowhere"}, "nowhere is not a kvlab checkpoint: it lacks config.json"),
+    ],
+)
+def test_a_study_that_cannot_be_run_is_one_sentence(untrained, tmp_path, capsys, monkeypatch, changes, says):
+    options = RUN | {"--checkpoint": untrained, "--folder": tmp_path} | changes
+    with pytest.raises(SystemExit) as end:
+        said(capsys, monkeypatch, "run", *(word for pair in options.items() for word in pair))
+    assert end.value.code.startswith("kvlab: ") and says in end.value.code and "\n" not in end.value.code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_driver_is_one_sentence(untrained, tmp_path):
+    """It is missed by the process that would draw, and told by the first."""
+    environment = os.environ | {"MUJOCO_GL": "egl", "__EGL_VENDOR_LIBRARY_DIRS": "/nowhere"}
+    options = ["--checkpoint", untrained, "--folder", tmp_path, "--episodes", "1", "--workers", "1"]
+    ran = kvlab("run", "--arm", "none", *options, env=environment)
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr
+    *progress, sentence = ran.stderr.splitlines()
+    assert sentence.startswith("kvlab: No OpenGL driver that draws off screen: run `kvlab doctor --install`")
+    assert all("trial" in line for line in progress if line)
+
+
+def test_run_prints_a_line_for_each_arm(untrained, tmp_path, capsys, monkeypatch):
+    """Of recorded rows; that they are not run again is tested with the studies."""
+    from kvlab.lab import study as lab
+
+    arms, outcomes = ("full when vision >= 0.985", "none"), iter([True, True, False, True, None, True])
+    monkeypatch.setattr(lab, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    monkeypatch.setattr(lab, "_env", lambda protocol, index: index)
+    monkeypatch.setattr(lab, "_machine", lambda env: "a; b; c")
+
+    def rollout(env, policy, *_):
+        success = next(outcomes)
+        if success is None:
+            raise FloatingPointError("unstable")
+        return {"success": success, "steps": 9, "replans": 0, "reused": 0, "wall_s": 1.0}, []
+
+    monkeypatch.setattr(lab, "rollout", rollout)
+    options = ["--checkpoint", untrained, "--folder", tmp_path, "--episodes", "3"]
+    for arm in arms:
+        options += ["--arm", arm]
+    assert said(capsys, monkeypatch, "run", *options).splitlines() == [
+        "full when vision >= 0.985: success 1/2 (95 % Wilson interval 9 to 91 %), reuse rate 0.000 of 0 replans, "
+        "1 errors; FloatingPointError: unstable",
+        "none: success 3/3 (95 % Wilson interval 44 to 100 %), reuse rate 0.000 of 0 replans, 0 errors",
+    ]
+
+
+def test_the_help_of_run_names_every_mode_camera_and_signal():
+    from kvlab.lab.rollout import CAMERAS
+    from kvlab.reuse.gates import SIGNALS
+    from kvlab.reuse.modes import KEPT
+
+    words = set(re.findall(r"[a-z_]+", kvlab("run", "--help").stdout))
+    assert {*KEPT, *CAMERAS, *SIGNALS, "always", "never", "every", "age", "previous"} - {"live"} <= words
+
+
+def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrained, gl, tmp_path):
+    """Ctrl-C in a terminal reaches every process of the program, here after the first episode."""
+    command = [Path(sys.executable).with_name("kvlab"), "run", "--checkpoint", untrained, "--arm", "none"]
+    command += ["--folder", tmp_path, "--gl", gl, "--workers", "1"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while running.poll() is None and not list(tmp_path.glob("*/*.parquet")):
+        time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGINT)
+    _, stderr = running.communicate()
+    assert running.returncode == 130 and "Traceback" not in stderr and "Error" not in stderr
+    assert stderr.splitlines()[-1] == (
+        "kvlab: interrupted; what was finished is kept, and the same command goes on from there"
+    )
+    from kvlab.lab.study import Protocol, Study, parse_arm
+
+    ((episode, *others),) = (
+        Study(untrained, (parse_arm("none"),), 3, Protocol(gl=gl), folder=tmp_path).recorded().values()
+    )
+    assert episode == (0, 0) and not others
+
+
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [
+        ("tpu", "unknown device 'tpu': it is cpu or cuda"),
+        ("cuda", "no CUDA device on this machine: use --device cpu (slow)"),
+    ],
+)
+def test_a_device_that_is_not_there_is_one_sentence(tmp_path, capsys, monkeypatch, device, says):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit) as end:
+        said(capsys, monkeypatch, "train", tmp_path, "--out", tmp_path / "out", "--device", device)
+    assert end.value.code == f"kvlab: {says}" and not (tmp_path / "out").exists()
+
+
+def test_train_hands_every_option_on(tmp_path, capsys, monkeypatch):
+    import inspect
+
+    from kvlab.pi0 import train as training
+
+    asked, signature = {}, inspect.signature(training.train)
+    monkeypatch.setattr(training, "train", lambda *a, **k: asked.update(signature.bind(*a, **k).arguments))
+    wanted = {"steps": 6, "batch": 3, "draws": 2, "learning_rate": 0.01, "device": "cpu", "seed": 4, "save_every": 2}
+    options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
+    assert "6 steps" in said(capsys, monkeypatch, "train", tmp_path, "--out", tmp_path / "out", *options)
+    assert asked == wanted | {"demos": tmp_path, "out": tmp_path / "out"}
+    assert {*asked} == {*signature.parameters}
+    said(capsys, monkeypatch, "train", tmp_path, "--out", tmp_path)
+    assert all(asked[name] == p.default for name, p in signature.parameters.items() if p.default is not p.empty)
+
+
+def test_demonstrations_of_some_tasks(tmp_path, capsys, monkeypatch):
+    from kvlab.sim import demos
+
+    asked = []
+    monkeypatch.setattr(demos, "generate", lambda *a, **k: asked.append((a, k)) or (6, 1))
+    printed = said(capsys, monkeypatch, "demos", "libero_spatial", "--out", tmp_path, "--task", 2, "--task", 7)
+    assert asked == [(("libero_spatial", tmp_path, 40, 2), {"only": [2, 7]})]
+    assert printed.startswith("6 demonstrations written")
 
 
 def test_every_command_is_in_the_help_and_in_the_readme():

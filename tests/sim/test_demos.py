@@ -101,6 +101,17 @@ def test_finished_demonstrations_are_not_made_again(tmp_path, monkeypatch):
     assert (3, 11) not in {(index, arguments[3]) for index, arguments in made}
 
 
+def test_only_the_named_tasks_are_recorded(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(demos, "by_task", lambda work, jobs, *_: made.extend(jobs) or iter([True] * len(jobs)))
+    assert demos.generate("libero_spatial", tmp_path, per_task=3, only=[7, 2, 7]) == (6, 0)
+    assert [(index, state) for index, (*_, state, _seed, _render, _size) in made] == [
+        (2, 10), (7, 10), (2, 11), (7, 11), (2, 12), (7, 12)
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="Unknown task 10 of libero_spatial: known tasks are 0 to 9"):
+        demos.generate("libero_spatial", tmp_path, only=[2, 10])
+
+
 def test_what_has_no_expert_is_said(tmp_path):
     with pytest.raises(ValueError, match="No expert for suite 'libero_goal': there is one for libero_spatial"):
         demos.generate("libero_goal", tmp_path)
