@@ -96,3 +96,8 @@ def percent(interval: Interval | float) -> str:
     if not isinstance(interval, Interval):
         return ""
     return f"{100 * interval.estimate:.0f} ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
+
+
+def p_value(p: float) -> str:
+    """A p-value as it stands in a table: three digits, or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -99,3 +99,7 @@ def test_what_differs_is_shown():
 
 def test_an_error_now_does_not_agree():
     assert not live.beside(ARM, row(), row(success=None, error="OSError: gone", replan_rows=[]))["agrees"]
+
+
+def test_a_small_p_value_is_not_zero():
+    assert summary.p_value(1e-9) == "< 0.001" and summary.p_value(0.04) == "0.040"
