@@ -66,10 +66,11 @@ def record(env: LiberoEnv, state: int, seed: int) -> dict[str, np.ndarray] | Non
     before each step and the clean action there.
     """
     env.reset(state, seed)
-    rng = np.random.default_rng([env.task.index, state, seed])
-    if rng.random() < MISHAPS and not (drop, misplace)[rng.integers(2)](env, rng):
+    who = [env.task.index, state, seed]
+    luck = np.random.default_rng([*who, 1])  # apart from the disturbances, so that these do not depend on it
+    if luck.random() < MISHAPS and not (drop, misplace)[luck.integers(2)](env, luck):
         return None
-    expert, noise = BowlExpert(env), disturbance(rng)
+    expert, noise = BowlExpert(env), disturbance(np.random.default_rng(who))
     frames, states, actions, success = [], [], [], False
     for _ in range(STEP_LIMITS[env.task.suite]):
         seen, action = env.observe(), expert.act()
