@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from kvlab.lab.latency import scenes
 from kvlab.lab.rollout import rollout
-from kvlab.pi0 import Policy, load
+from kvlab.pi0 import load
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import CAMERAS, NO_OP, SETTLING_STEPS, LiberoEnv, Observation
 from kvlab.sim.gl import ensure_gl
@@ -96,7 +96,7 @@ def measure(checkpoint: Path, episodes: int, repeats: int, threads: int) -> pd.D
 
     Every loop has a process of its own, which keeps its environments; only one of them works at a time, and the loops
     take turns episode by episode. The policy is the same and reuses nothing. `wall_s` is a whole episode: reset,
-    settling, and every control step until success or the step limit.
+    settling, and every control step until success or the step limit, but not the making of environments.
     """
     tasks, render, size = scenes(load(checkpoint), episodes)
     jobs = [(one, repeat, loop) for one in tasks for repeat in range(repeats) for loop in LOOPS]
@@ -112,8 +112,8 @@ def measure(checkpoint: Path, episodes: int, repeats: int, threads: int) -> pd.D
 
 def _episode(loop: str, one: Task, render: str, size: int, checkpoint: Path, threads: int) -> dict:
     torch.set_num_threads(threads)
-    policy = CachedPolicy(_policy(checkpoint), parse_mode("none"), parse_gate("never"))
-    outcome, _ = rollout(_env(loop, one, render, size), policy, initial_state=0, seed=0)
+    env, policy = _ready(loop, one, render, size, checkpoint)
+    outcome, _ = rollout(env, policy, initial_state=0, seed=0)
     from OpenGL import GL  # its platform is chosen by now
 
     facts = {name: outcome[name] for name in ("steps", "replans", "success", "wall_s")}
@@ -121,13 +121,17 @@ def _episode(loop: str, one: Task, render: str, size: int, checkpoint: Path, thr
 
 
 @cache
-def _policy(checkpoint: Path) -> Policy:
-    return load(checkpoint)
-
-
-@cache
-def _env(loop: str, one: Task, render: str, size: int):
-    return LOOPS[loop](one, render, size)
+def _ready(loop: str, one: Task, render: str, size: int, checkpoint: Path):
+    """A task's environment and the policy, after a first look: drivers compile and meshes are coarsened only once."""
+    env, policy = (
+        LOOPS[loop](one, render, size),
+        CachedPolicy(load(checkpoint), parse_mode("none"), parse_gate("never")),
+    )
+    env.reset(initial_state=0, seed=0)
+    policy.reset(one.language, seed=(0,))
+    seen = env.observe()
+    policy.act(seen.images, seen.state)
+    return env, policy
 
 
 def by_loop(rows: pd.DataFrame) -> pd.DataFrame:
