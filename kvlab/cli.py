@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,8 +140,8 @@ def run(
     study = Study(checkpoint, arms, episodes, Protocol(suite, gl=gl), seed, folder)
     with _resumable():
         records = study.run(workers)
-    for one in arms:
-        typer.echo(f"{one}: {_outcome(of_arm(records.episodes, one))}")
+        for one in arms:
+            typer.echo(f"{one}: {_outcome(of_arm(records.episodes, one))}")
 
 
 def _outcome(rows: "pd.DataFrame") -> str:
@@ -204,3 +205,5 @@ def program() -> None:
         app()
     except (ValueError, OSError) as error:
         sys.exit(f"kvlab: {error}")
+    except BrokenProcessPool:
+        sys.exit("kvlab: a worker process was killed; what was finished is kept, and the same command goes on from there")

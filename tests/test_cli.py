@@ -125,7 +125,8 @@ def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrai
         time.sleep(0.2)
     os.killpg(running.pid, signal.SIGINT)
     _, stderr = running.communicate()
-    assert running.returncode == 130 and "Traceback" not in stderr and "Error" not in stderr
+    assert running.returncode == 130, stderr
+    assert "Traceback" not in stderr and "Error" not in stderr
     assert stderr.splitlines()[-1] == (
         "kvlab: interrupted; what was finished is kept, and the same command goes on from there"
     )
