@@ -206,4 +206,4 @@ def program() -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"kvlab: {error}")
     except BrokenProcessPool:
-        sys.exit("kvlab: a worker process was killed; what was finished is kept, and the same command goes on from there")
+        sys.exit("kvlab: a worker process was killed; what was finished is kept, the same command goes on from there")
