@@ -13,11 +13,13 @@ from safetensors.numpy import save_file
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.expert import BowlExpert, check_suite
 from kvlab.sim.mishaps import drop, misplace
+from kvlab.sim.scatter import scatter
 from kvlab.sim.suites import STEP_LIMITS, task, tasks
 from kvlab.sim.workers import by_task, kept_env
 
 HELD_OUT = range(10)  # initial states kept for evaluation: never demonstrated
 STATES = range(10, 50)
+SCATTERED = 0.6  # share of the demonstrations in which everything is moved a little
 MISHAPS = 0.3  # share of the demonstrations that begin after one
 
 
@@ -60,14 +62,17 @@ def generate(
 
 
 def record(env: LiberoEnv, state: int, seed: int) -> dict[str, np.ndarray] | None:
-    """One disturbed expert episode; None if it fails. Some begin after a mishap, which is not part of them.
+    """One disturbed expert episode; None if it fails. Some begin with a scattered scene or after a mishap, which is not
+    part of them.
 
     `agentview` and `wrist` uint8 (T, size, size, 3), `state` float32 (T, 8), `action` float32 (T, 7): what was seen
     before each step and the clean action there.
     """
     env.reset(state, seed)
     who = [env.task.index, state, seed]
-    luck = np.random.default_rng([*who, 1])  # apart from the disturbances, so that these do not depend on it
+    layout, luck = (np.random.default_rng([*who, n]) for n in (2, 1))  # apart, so that none depends on another
+    if layout.random() < SCATTERED and not scatter(env, layout):
+        return None
     if luck.random() < MISHAPS and not (drop, misplace)[luck.integers(2)](env, luck):
         return None
     expert, noise = BowlExpert(env), disturbance(np.random.default_rng(who))

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -28,8 +29,11 @@ def by_task(
     """Results of `work(*arguments)` for each (task index, arguments) as they come, under a progress bar.
 
     A task's jobs all run in the same process, in order, so that each environment is built in one of them only (joblib's
-    processes would share the tasks, and end when an environment makes them grow).
+    processes would share the tasks, and end when an environment makes them grow). With twice as many workers as tasks,
+    two processes share a task, and so on.
     """
+    seen, tasks = Counter(), len({index for index, _ in jobs})
+    lanes = max(1, workers // max(1, tasks))
     spawn = multiprocessing.get_context("spawn")  # a GL context does not survive a fork
     with ExitStack() as stack:
         # Ctrl-C reaches every process of a terminal: workers end without a word, the first process says what it means.
@@ -37,6 +41,10 @@ def by_task(
         pools = [ProcessPoolExecutor(1, spawn, *quietly) for _ in range(workers)]
         for pool in pools:  # an error or Ctrl-C ends what runs and drops the rest
             stack.callback(pool.shutdown, cancel_futures=True)
-        futures = [pools[index % workers].submit(work, *arguments) for index, arguments in jobs]
+        futures = []
+        for index, arguments in jobs:
+            pool = pools[(index + tasks * (seen[index] % lanes)) % workers]
+            futures.append(pool.submit(work, *arguments))
+            seen[index] += 1
         for done in tqdm(as_completed(futures), total=len(futures), desc=title, unit=unit):
             yield done.result()

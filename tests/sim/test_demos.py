@@ -70,6 +70,7 @@ def test_disturbances_are_reproducible_and_spare_the_gripper():
 def test_a_demonstration_file_holds_the_clean_actions(env, tmp_path, monkeypatch):
     monkeypatch.setattr(demos, "kept_env", lambda *_: env)
     monkeypatch.setattr(demos, "MISHAPS", 0.0)
+    monkeypatch.setattr(demos, "SCATTERED", 0.0)
     assert demos._record_one(tmp_path, "libero_spatial", 2, 12, 0, "fast", 64)
     (made,) = (tmp_path / "libero_spatial").iterdir()
     assert made.name == "task02_state12_seed0.safetensors"
@@ -94,6 +95,7 @@ def test_a_demonstration_file_holds_the_clean_actions(env, tmp_path, monkeypatch
 
 def test_what_led_to_a_mishap_is_not_demonstrated(env, monkeypatch):
     monkeypatch.setattr(demos, "MISHAPS", 1.0)
+    monkeypatch.setattr(demos, "SCATTERED", 0.0)
     demo = demos.record(env, 14, 0)
     env.reset(14, 0)
     assert np.abs(demo["state"][0] - env.state()).max() > 0.02  # the hand is elsewhere when it begins
