@@ -42,6 +42,8 @@ class Pi0Config:
     action_dim: int
     chunk: int  # actions predicted per inference
     denoising_steps: int = 10  # Euler steps from noise (t = 1) to actions (t = 0)
+    pi05: bool = False  # Pi0.5: time enters by adaptive RMS norms, and there is no state token
+    time_dtype: str = "float32"  # of the time embedding's angles; float64 in openpi's PyTorch port and in LeRobot
 
     def __post_init__(self) -> None:
         shared = ("depth", "num_heads", "num_kv_heads", "head_dim")
@@ -50,6 +52,8 @@ class Pi0Config:
             raise ValueError(f"prefix and expert attend jointly, so their {', '.join(odd)} must be equal")
         if self.image_size % self.token_stride:
             raise ValueError(f"image_size {self.image_size} is not a multiple of the token stride {self.token_stride}")
+        if self.time_dtype not in ("float32", "float64"):
+            raise ValueError(f"time_dtype should be float32 or float64, got {self.time_dtype!r}")
 
     @property
     def token_stride(self) -> int:
@@ -81,6 +85,8 @@ def _build(cls: type, data: dict, where: str):
     for name in data:
         if names[name].type is int and (type(data[name]) is not int or data[name] < 1):
             raise ValueError(f"{where}.{name} should be a whole number above 0, got {data[name]!r}")
+        if names[name].type is bool and type(data[name]) is not bool:
+            raise ValueError(f"{where}.{name} should be true or false, got {data[name]!r}")
     parts = {"vision": SiglipConfig, "prefix": GemmaConfig, "expert": GemmaConfig}
     return cls(
         **{

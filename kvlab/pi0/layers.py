@@ -25,6 +25,21 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, x.shape[-1:], (1 + self.scale).to(x.dtype), eps=1e-6)
 
 
+class AdaptiveRMSNorm(nn.Module):
+    """RMS norm whose scale, shift and residual gate are read from a condition (Pi0.5; openpi, `gemma.RMSNorm`)."""
+
+    def __init__(self, width: int, condition_width: int):
+        super().__init__()
+        self.modulation = nn.Linear(condition_width, 3 * width)
+
+    def forward(
+        self, x: Float[Tensor, "batch tokens width"], condition: Float[Tensor, "batch condition"]
+    ) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch 1 width"]]:
+        """The norm, and the gate by which what is computed from it enters the residual stream."""
+        scale, shift, gate = self.modulation(condition)[:, None].chunk(3, dim=-1)
+        return F.rms_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift, gate
+
+
 class SiglipBlock(nn.Module):
     """Pre-norm transformer block with biases."""
 
@@ -87,15 +102,18 @@ def rotate(x: Float[Tensor, "batch tokens heads dim"], by: Rope) -> Float[Tensor
 
 
 class GemmaLayer(nn.Module):
-    """One layer of one stream. It attends to its own tokens and, where given, to keys and values computed before."""
+    """One layer of one stream. It attends to its own tokens and, where given, to keys and values computed before.
 
-    def __init__(self, c: GemmaConfig):
+    An `adaptive` one (Pi0.5's expert) takes a condition as wide as the stream, by which its norms are modulated.
+    """
+
+    def __init__(self, c: GemmaConfig, adaptive: bool = False):
         super().__init__()
         self.heads, self.kv_heads = c.num_heads, c.num_kv_heads
-        self.norm_attn = RMSNorm(c.width)
+        self.norm_attn = AdaptiveRMSNorm(c.width, c.width) if adaptive else RMSNorm(c.width)
         self.qkv = nn.Linear(c.width, (c.num_heads + 2 * c.num_kv_heads) * c.head_dim, bias=False)
         self.out = nn.Linear(c.num_heads * c.head_dim, c.width, bias=False)
-        self.norm_mlp = RMSNorm(c.width)
+        self.norm_mlp = AdaptiveRMSNorm(c.width, c.width) if adaptive else RMSNorm(c.width)
         self.gate_up = nn.Linear(c.width, 2 * c.mlp_dim, bias=False)
         self.down = nn.Linear(c.mlp_dim, c.width, bias=False)
 
@@ -105,9 +123,11 @@ class GemmaLayer(nn.Module):
         by: Rope,
         past: tuple[Float[Tensor, "batch kv past dim"], Float[Tensor, "batch kv past dim"]] | None = None,
         mask: Bool[Tensor, "batch 1 1 all"] | None = None,
+        condition: Float[Tensor, "batch width"] | None = None,
     ) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch kv tokens dim"], Float[Tensor, "..."]]:
         """The layer's output and its own keys (rotated) and values. `mask` covers `past` and then the own tokens."""
-        qkv = self.qkv(self.norm_attn(x)).unflatten(-1, (self.heads + 2 * self.kv_heads, -1))
+        h, gate_attn = _normed(self.norm_attn, x, condition)
+        qkv = self.qkv(h).unflatten(-1, (self.heads + 2 * self.kv_heads, -1))
         qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
         q, k = rotate(qk, by).transpose(1, 2).split([self.heads, self.kv_heads], dim=1)
         v = v.transpose(1, 2)
@@ -115,6 +135,15 @@ class GemmaLayer(nn.Module):
         # Heads that share keys are folded into rows: one product in place of several thin ones.
         folded = q.reshape(q.shape[0], self.kv_heads, -1, q.shape[-1])
         attended = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask)
-        x = x + self.out(attended.reshape(q.shape).transpose(1, 2).flatten(2))
-        gate, up = self.gate_up(self.norm_mlp(x)).chunk(2, dim=-1)
-        return x + self.down(F.gelu(gate, approximate="tanh") * up), k, v
+        x = x + _gated(self.out(attended.reshape(q.shape).transpose(1, 2).flatten(2)), gate_attn)
+        h, gate_mlp = _normed(self.norm_mlp, x, condition)
+        gate, up = self.gate_up(h).chunk(2, dim=-1)
+        return x + _gated(self.down(F.gelu(gate, approximate="tanh") * up), gate_mlp), k, v
+
+
+def _normed(norm: nn.Module, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    return (norm(x), None) if condition is None else norm(x, condition)
+
+
+def _gated(x: Tensor, gate: Tensor | None) -> Tensor:
+    return x if gate is None else x * gate

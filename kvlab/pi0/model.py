@@ -3,6 +3,9 @@
 The prefix (one segment per camera, then language) attends to itself in both directions. The suffix is one state token,
 which sees the prefix and itself, and a chunk of noisy actions, which see everything. No token sees a later block, so
 each block is computed from the KV cache of the ones before it; the only masks left are those of padding.
+
+Pi0.5 (2504.16054) is the same model without the state token; its denoising time is not mixed into the actions but
+modulates the expert's norms.
 """
 
 import math
@@ -15,14 +18,14 @@ from torch import Tensor, nn
 
 from kvlab.pi0.cache import LANGUAGE, STATE, KVCache, SegmentKV
 from kvlab.pi0.config import Pi0Config
-from kvlab.pi0.layers import GemmaLayer, RMSNorm, Rope, Siglip, rope
+from kvlab.pi0.layers import AdaptiveRMSNorm, GemmaLayer, RMSNorm, Rope, Siglip, rope
 
 Embeds = Mapping[str, tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]]
 Stacked = tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"]]  # what KVCache.stacked() returns
 
 
 class Pi0(nn.Module):
-    """The model. Inputs are normalised; see `kvlab.pi0.checkpoint.Policy` for raw observations."""
+    """The model. Inputs are normalised; see `kvlab.pi0.policy.Policy` for raw observations."""
 
     def __init__(self, config: Pi0Config):
         super().__init__()
@@ -30,19 +33,21 @@ class Pi0(nn.Module):
         self.vision = Siglip(c.vision, c.image_tokens, c.prefix.width)
         self.embedding = nn.Embedding(c.vocab_size, c.prefix.width)
         self.prefix = nn.ModuleList(GemmaLayer(c.prefix) for _ in range(c.prefix.depth))
-        self.expert = nn.ModuleList(GemmaLayer(c.expert) for _ in range(c.expert.depth))
-        self.expert_norm = RMSNorm(c.expert.width)
-        self.state_in = nn.Linear(c.state_dim, c.expert.width)
-        self.action_in = nn.Linear(c.action_dim, c.expert.width)
-        self.time_in = nn.Linear(2 * c.expert.width, c.expert.width)
-        self.time_out = nn.Linear(c.expert.width, c.expert.width)
-        self.action_out = nn.Linear(c.expert.width, c.action_dim)
+        width = c.expert.width
+        self.expert = nn.ModuleList(GemmaLayer(c.expert, adaptive=c.pi05) for _ in range(c.expert.depth))
+        self.expert_norm = AdaptiveRMSNorm(width, width) if c.pi05 else RMSNorm(width)
+        if not c.pi05:
+            self.state_in = nn.Linear(c.state_dim, width)
+        self.action_in = nn.Linear(c.action_dim, width)
+        self.time_in = nn.Linear(width if c.pi05 else 2 * width, width)
+        self.time_out = nn.Linear(width, width)
+        self.action_out = nn.Linear(width, c.action_dim)
         nn.init.normal_(self.embedding.weight, std=c.prefix.width**-0.5)
 
     @property
     def order(self) -> tuple[str, ...]:
         """Segments in the order of the sequence."""
-        return (*self.config.cameras, LANGUAGE, STATE)
+        return (*self.config.cameras, LANGUAGE, *(() if self.config.pi05 else (STATE,)))
 
     def embed_images(self, images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n tokens width"]:
         """SigLIP tokens of images in [-1, 1], in the prefix's width."""
@@ -79,7 +84,12 @@ class Pi0(nn.Module):
         return KVCache({n: SegmentKV(k, v, valid[n], positions[n]) for n, k, v in parts}).join(kept, self.order)
 
     def encode_state(self, state: Float[Tensor, "batch state"], prefix: KVCache) -> KVCache:
-        """`prefix` with the state token's keys and values. They do not depend on the denoising step."""
+        """`prefix` with the state token's keys and values. They do not depend on the denoising step.
+
+        Pi0.5 has no state token: there the prefix comes back as it is.
+        """
+        if self.config.pi05:
+            return prefix
         past_keys, past_values, past_valid = prefix.prefix.stacked()
         x = self.state_in(state)[:, None]
         valid = torch.ones_like(past_valid[:, :1])
@@ -98,7 +108,7 @@ class Pi0(nn.Module):
         self, past: Stacked, actions: Float[Tensor, "batch chunk action"], time: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch chunk action"]:
         """The flow's velocity d x / d t at noisy `actions` and `time` in [0, 1] (1 is noise), given a whole cache."""
-        clock = time_embedding(time, self.config.expert.width)
+        clock = self._clock(time)
         return self._velocity(past, actions, clock.to(past[1].dtype), *self._places(past, actions.shape[1]))
 
     def _places(self, past: Stacked, chunk: int) -> tuple[Rope, Bool[Tensor, "batch 1 1 all"] | None]:
@@ -111,11 +121,17 @@ class Pi0(nn.Module):
     def _velocity(
         self, past: Stacked, actions: Tensor, clock: Float[Tensor, "batch width"], by: Rope, mask: Tensor | None
     ) -> Float[Tensor, "batch chunk action"]:
-        x = self.action_in(actions)
-        x = self.time_out(F.silu(self.time_in(torch.cat([x, clock[:, None].expand_as(x)], dim=-1))))
+        x, condition = self.action_in(actions), None
+        if self.config.pi05:
+            condition = F.silu(self.time_out(F.silu(self.time_in(clock))))
+        else:
+            x = self.time_out(F.silu(self.time_in(torch.cat([x, clock[:, None].expand_as(x)], dim=-1))))
         for layer, keys, values in zip(self.expert, *past[:2], strict=True):
-            x, _, _ = layer(x, by, (keys, values), mask)
-        return self.action_out(self.expert_norm(x))
+            x, _, _ = layer(x, by, (keys, values), mask, condition)
+        return self.action_out(self.expert_norm(x) if condition is None else self.expert_norm(x, condition)[0])
+
+    def _clock(self, time: Float[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
+        return time_embedding(time.to(getattr(torch, self.config.time_dtype)), self.config.expert.width)
 
     def denoise(
         self,
@@ -127,7 +143,7 @@ class Pi0(nn.Module):
         past, steps, x = cache.stacked(), self.config.denoising_steps, noise
         # All that does not depend on the actions is computed once: small models are bound by the number of operations.
         times = torch.tensor([1 - step / steps for step in range(steps)], device=x.device, dtype=torch.float32)
-        clocks = time_embedding(times, self.config.expert.width).to(x.dtype)
+        clocks = self._clock(times).to(x.dtype)
         places = self._places(past, x.shape[1])
         for step, clock in enumerate(clocks, start=1):
             x = x - self._velocity(past, x, clock.expand(len(x), -1), *places) / steps
@@ -160,8 +176,11 @@ class Pi0(nn.Module):
 
 
 def time_embedding(time: Float[Tensor, " batch"], width: int) -> Float[Tensor, "batch width"]:
-    """Sine and cosine of the denoising time at `width / 2` periods from 4e-3 to 4 (openpi, `posemb_sincos`)."""
-    fraction = torch.linspace(0, 1, width // 2, device=time.device, dtype=torch.float32)
+    """Sine and cosine of the denoising time at `width / 2` periods from 4e-3 to 4 (openpi, `posemb_sincos`).
+
+    Computed in the dtype of `time`, float32 or float64.
+    """
+    fraction = torch.linspace(0, 1, width // 2, device=time.device, dtype=time.dtype)
     angle = 2 * math.pi * time[:, None] / (4e-3 * (4.0 / 4e-3) ** fraction)
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 

@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from kvlab.pi0 import data
 from kvlab.pi0.cache import LANGUAGE
-from kvlab.pi0.checkpoint import Policy, save
+from kvlab.pi0.checkpoint import save
 from kvlab.pi0.config import PRESETS
 from kvlab.pi0.model import Embeds, Pi0
+from kvlab.pi0.policy import Policy
 
 STATE_FILE, CURVE = "training.pt", "curve.csv"
 WARMUP_STEPS = 200

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvlab.pi0.checkpoint import resize_with_pad
+from kvlab.pi0.policy import resize_with_pad
 
 sides, sizes = st.integers(1, 40), st.integers(8, 24)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kvlab.pi0.checkpoint import resize_with_pad
+from kvlab.pi0.policy import resize_with_pad
 from kvlab.reuse import CachedPolicy, Replan, parse_gate, parse_mode
 from kvlab.reuse.gates import SIMILARITIES
 

@@ -1,0 +1,147 @@
+"""`Policy`: a model together with what turns observations into its inputs and its outputs into actions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32, Int, UInt8
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from kvlab.pi0.config import Pi0Config
+from kvlab.pi0.model import Pi0
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What a checkpoint's makers agreed on besides the model. The defaults are those of kvlab's own checkpoints."""
+
+    # `{task}` is the instruction as given, `{words}` the same on one line with spaces for underscores, `{state}` the
+    # normalised state in 256 bins over [-1, 1].
+    prompt: str = "{task}"
+    first_token: int | None = None  # put before every prompt
+    # How frames shrink: "smooth" (antialiased, in floats), "rounded" (antialiased, to whole numbers: PIL's way, which
+    # openpi takes) or "sampled" (bilinear without antialiasing: LeRobot's way).
+    resize: str = "smooth"
+    relative: tuple[bool, ...] = ()  # the first dimensions of an action that are predicted relative to the state
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model and its normalisation: raw observations in, raw actions out. One observation at a time."""
+
+    model: Pi0
+    stats: Mapping[str, np.ndarray]  # `checkpoint.STAT_NAMES`: centre and scale of the state's and the actions' numbers
+    tokenizer: Tokenizer
+    trained_on: Mapping[str, object]  # suites, render profile, steps: what the training wrote down
+    conventions: Conventions = field(default_factory=Conventions)
+
+    @property
+    def config(self) -> Pi0Config:
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.action_out.weight.device
+
+    @property
+    def state_dim(self) -> int:
+        """Numbers of a raw state; the model's may be padded with zeros to more."""
+        return len(self.stats["state_mean"])
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers of a raw action; the model's may be more."""
+        return len(self.stats["action_mean"])
+
+    def images(self, images: Mapping[str, UInt8[np.ndarray, "h w 3"]]) -> Float[Tensor, "cameras 3 size size"]:
+        """Frames in camera order, padded to a square, resized, in [-1, 1]. KeyError names a missing camera."""
+        if missing := [c for c in self.config.cameras if c not in images]:
+            raise KeyError(f"the observation has no camera {missing}; it has {sorted(images)}")
+        size, resize = self.config.image_size, self.conventions.resize
+        frames = [resize_with_pad(images[c], size, resize) for c in self.config.cameras]
+        return torch.stack(frames).to(self.device, self.model.action_out.weight.dtype)
+
+    def state(self, state: Float32[np.ndarray, " state"]) -> Float[Tensor, "1 state"]:
+        """Normalised proprioception, padded to the model's width. ValueError if it is of another width."""
+        scaled = torch.from_numpy(self._scaled(state)[None])
+        padded = F.pad(scaled, (0, self.config.state_dim - self.state_dim))
+        return padded.to(self.device, self.model.action_out.weight.dtype)
+
+    def _scaled(self, state: np.ndarray) -> Float32[np.ndarray, " state"]:
+        if state.shape != (self.state_dim,):
+            raise ValueError(f"the model takes a state of {self.state_dim} numbers, got shape {state.shape}")
+        return ((state - self.stats["state_mean"]) / self.stats["state_std"]).astype(np.float32)
+
+    @property
+    def prompt_has_state(self) -> bool:
+        """True if `tokens` needs the state, so that the prompt is another at every replan."""
+        return "{state}" in self.conventions.prompt
+
+    def tokens(self, instruction: str, state: Float32[np.ndarray, " state"] | None = None) -> Int[Tensor, "1 tokens"]:
+        """The prompt's token ids, without padding. `state` is raw, and read only where the prompt holds it.
+
+        ValueError if the prompt is longer than the model's, needs a state, or has a token that the model does not know.
+        """
+        c, config = self.conventions, self.config
+        if self.prompt_has_state and state is None:
+            raise ValueError("this model's prompt holds the state: give tokens() the state of this replan too")
+        bins = bin_numbers(self._scaled(state)) if self.prompt_has_state else ()
+        words = instruction.strip().replace("_", " ").replace("\n", " ")
+        text = c.prompt.format(task=instruction, words=words, state=" ".join(map(str, bins)))
+        if c.first_token is None:
+            ids = self.tokenizer.encode(text).ids
+        else:
+            ids = [c.first_token, *self.tokenizer.encode(text, add_special_tokens=False).ids]
+        if len(ids) > config.max_tokens:
+            raise ValueError(f"{text!r} has {len(ids)} tokens; this model takes at most {config.max_tokens}")
+        if max(ids, default=0) >= config.vocab_size:
+            raise ValueError(f"{text!r} has token {max(ids)}; the model has embeddings for {config.vocab_size}")
+        return torch.tensor([ids], device=self.device)
+
+    def actions(
+        self, chunk: Float[Tensor, "1 chunk action"], state: Float32[np.ndarray, " state"] | None = None
+    ) -> Float32[np.ndarray, "chunk action"]:
+        """A predicted chunk in the units of the environment. `state` is raw, and added where actions are relative.
+
+        ValueError if they are and no state is given.
+        """
+        scaled = chunk[0, :, : self.action_dim].float().cpu().numpy()
+        actions = (scaled * self.stats["action_std"] + self.stats["action_mean"]).astype(np.float32, copy=False)
+        if any(self.conventions.relative):
+            if state is None:
+                raise ValueError("this model predicts actions relative to the state: give actions() that state too")
+            relative = np.flatnonzero(self.conventions.relative)
+            actions[:, relative] += state[relative]
+        return actions
+
+
+def bin_numbers(state: Float32[np.ndarray, " state"]) -> Int[np.ndarray, " state"]:
+    """Bin of each number among 256 over [-1, 1]: 255 above, -1 below (openpi, `PaligemmaTokenizer.tokenize`)."""
+    return np.digitize(state, np.linspace(-1, 1, 257)[:-1]) - 1
+
+
+def resize_with_pad(
+    frame: UInt8[np.ndarray, "h w 3"], size: int, resize: str = "smooth"
+) -> Float[Tensor, "3 size size"]:
+    """A frame in [-1, 1], scaled to fit and padded with black, in one of the ways of `Conventions.resize`.
+
+    Sources: openpi, `image_tools.resize_with_pad`; LeRobot, `resize_with_pad_torch`.
+    """
+    raw = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
+    pixels = raw.float() / 127.5 - 1
+    height, width = pixels.shape[1:]
+    if height == width == size:
+        return pixels
+    scale, whole = size / max(height, width), round if resize == "smooth" else int
+    shape = (max(1, whole(height * scale)), max(1, whole(width * scale)))
+    if resize == "rounded":
+        pixels = F.interpolate(raw[None], shape, mode="bilinear", antialias=True)[0].float() / 127.5 - 1
+    else:
+        smooth = resize == "smooth"
+        pixels = F.interpolate(pixels[None], shape, mode="bilinear", antialias=smooth, align_corners=False)[0]
+        pixels = pixels.clamp(-1, 1)
+    left, top = (size - shape[1]) // 2, (size - shape[0]) // 2
+    return F.pad(pixels, (left, size - shape[1] - left, top, size - shape[0] - top), value=-1.0)

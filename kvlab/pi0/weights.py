@@ -1,0 +1,69 @@
+"""Reading a safetensors file into a model, every tensor accounted for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+def tensor_names(path: Path) -> list[str]:
+    """Names of the tensors in a safetensors file. ValueError if it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except SafetensorError as error:
+        raise ValueError(_damaged(path, error)) from error
+
+
+def read_weights(
+    path: Path,
+    wanted: Mapping[str, Mapping[str, Shape]],
+    spare: Mapping[str, Shape],
+    device: str,
+    dtype: torch.dtype,
+) -> dict[str, Tensor]:
+    """Each wanted tensor by our name, put together along its first axis from the named parts of the file.
+
+    `spare` are tensors that the file may hold and nobody reads. Raises ValueError where the file is damaged, and one
+    that names all tensors that are missing, unexpected or of another shape.
+    """
+    parts = {name: shape for pieces in wanted.values() for name, shape in pieces.items()}
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            found = {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118 (not a dict)
+            if told := _problems(found, parts, spare):
+                raise ValueError(f"{path} does not fit its config: {told}")
+            return {
+                ours: _joined([file.get_tensor(name).to(dtype) for name in pieces]) for ours, pieces in wanted.items()
+            }
+    except SafetensorError as error:
+        raise ValueError(_damaged(path, error)) from error
+
+
+def _problems(found: Mapping[str, Shape], parts: Mapping[str, Shape], spare: Mapping[str, Shape]) -> str:
+    known = {**spare, **parts}
+    problems = {
+        "missing": sorted(parts.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - known.keys()),
+        "of another shape": [
+            f"{k} {found[k]} instead of {known[k]}" for k in sorted(known.keys() & found.keys()) if found[k] != known[k]
+        ],
+    }
+    return "; ".join(f"{what}: {_shorten(names)}" for what, names in problems.items() if names)
+
+
+def _joined(pieces: list[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _damaged(path: Path, error: SafetensorError) -> str:
+    return f"{path} is truncated or not a safetensors file: {error}"
+
+
+def _shorten(names: list[str], most: int = 8) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
