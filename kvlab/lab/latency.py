@@ -12,17 +12,15 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float32, UInt8
 from tqdm import tqdm
 
 from kvlab.lab.rollout import rollout
 from kvlab.lab.study import Arm, checkpoint_digest
 from kvlab.pi0 import Pi0Config, Policy
 from kvlab.reuse import CachedPolicy, Replan, parse_gate, parse_mode
-from kvlab.sim.env import LiberoEnv
+from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.suites import Task, task
 
 STAGES = ("gate", "vision", "prefill", "denoise", "total")
@@ -37,7 +35,7 @@ class Episode:
     """What a policy saw at the replans of one episode."""
 
     instruction: str
-    seen: list[tuple[dict[str, UInt8[np.ndarray, "h w 3"]], Float32[np.ndarray, " state"]]] = field(repr=False)
+    seen: list[Observation] = field(repr=False)
 
 
 def arms(config: Pi0Config) -> tuple[Arm, ...]:
@@ -70,26 +68,10 @@ def record(policy: Policy, episodes: int) -> list[Episode]:
     chosen, render, size = scenes(policy, episodes)
     recorded = []
     for one in tqdm(chosen, desc="recording", unit="episode"):
-        watched = _Watched(CachedPolicy(policy, parse_mode(CONTROL.mode), parse_gate(CONTROL.gate)))
+        control = CachedPolicy(policy, parse_mode(CONTROL.mode), parse_gate(CONTROL.gate))
         with closing(LiberoEnv(one, render, size)) as env:
-            rollout(env, watched, initial_state=0, seed=0)
-        recorded.append(watched.episode)
+            recorded.append(Episode(one.language, rollout(env, control, initial_state=0, seed=0)[2]))
     return recorded
-
-
-class _Watched:
-    """A policy that keeps what it is shown."""
-
-    def __init__(self, policy: CachedPolicy):
-        self._policy = policy
-
-    def reset(self, instruction: str, seed: tuple[int, ...]) -> None:
-        self.episode = Episode(instruction, [])
-        self._policy.reset(instruction, seed)
-
-    def act(self, images, state) -> tuple[np.ndarray, Replan]:
-        self.episode.seen.append((images, state))
-        return self._policy.act(images, state)
 
 
 def replay(policy: Policy, episodes: Sequence[Episode], arms: Sequence[Arm], repeats: int) -> pd.DataFrame:
@@ -120,8 +102,8 @@ def _pass(policies: dict[str, CachedPolicy], episode: Episode) -> list[tuple[str
     for policy in policies.values():
         policy.reset(episode.instruction, seed=(0,))
     turns, records = deque(policies), []
-    for replan, (images, state) in enumerate(episode.seen):
-        made = {arm: policies[arm].act(images, state)[1] for arm in turns}
+    for replan, seen in enumerate(episode.seen):
+        made = {arm: policies[arm].act(seen.images, seen.state)[1] for arm in turns}
         records += [(arm, replan, made[arm]) for arm in policies]
         turns.rotate(1)
     return records

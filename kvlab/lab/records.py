@@ -20,7 +20,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 
 EPISODE = ["suite", "task", "initial_state", "seed"]  # what identifies an episode; every arm sees the same ones
-ARM = ["mode", "gate", "cameras"]
+ARM = ["mode", "gate", "seeing"]
 
 EPISODES = pa.DataFrameSchema(
     {
@@ -30,7 +30,7 @@ EPISODES = pa.DataFrameSchema(
         "seed": pa.Column(int, pa.Check.ge(0)),
         "mode": pa.Column(str),
         "gate": pa.Column(str),
-        "cameras": pa.Column(str),
+        "seeing": pa.Column(str),
         "success": pa.Column("boolean", nullable=True),  # missing where the simulator failed
         "steps": pa.Column(int, pa.Check.ge(0)),
         "replans": pa.Column(int, pa.Check.ge(0)),
@@ -58,6 +58,7 @@ REPLANS = pa.DataFrameSchema(
         "reused": pa.Column(bool),
         "age": pa.Column(int, pa.Check.ge(0)),
         **{f"{s}_{r}": _cosine for s in ("vision", "pixels", "state") for r in ("anchor", "previous")},
+        **dict.fromkeys(("gripper", "curvature", "spread"), pa.Column(float, pa.Check.ge(0), nullable=True)),
         **{f"ms_{stage}": _ms for stage in ("gate", "vision", "prefill", "denoise", "total")},
         "action_norm": pa.Column(float, pa.Check.ge(0)),
         "first_action": pa.Column(object),

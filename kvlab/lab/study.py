@@ -15,11 +15,12 @@ import torch
 
 from kvlab.lab.paths import DATA
 from kvlab.lab.records import Cell, Records, collect
-from kvlab.lab.rollout import CAMERAS, rollout
+from kvlab.lab.rollout import rollout
+from kvlab.lab.seeing import parse_seeing
 from kvlab.pi0 import Policy, load
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import CAMERAS as LIBERO_CAMERAS
-from kvlab.sim.env import SETTLING_STEPS, LiberoEnv
+from kvlab.sim.env import SETTLING_STEPS, LiberoEnv, Observation
 from kvlab.sim.render import profile
 from kvlab.sim.suites import STEP_LIMITS, task, tasks
 from kvlab.sim.workers import by_task
@@ -32,35 +33,34 @@ MOST_EPISODES = 100  # of a study: 10 tasks x the 10 initial states that are hel
 
 @dataclass(frozen=True)
 class Arm:
-    """What is compared: a mode, a gate and what the cameras show. `parse_arm` reads its text form."""
+    """What is compared: a mode, a gate and what the policy is shown. `parse_arm` reads its text form."""
 
     mode: str
     gate: str = "always"
-    cameras: str = "live"
+    seeing: str = "live"
 
     def __post_init__(self) -> None:
-        if self.cameras not in CAMERAS:
-            raise ValueError(f"unknown cameras {self.cameras!r}: they are {', '.join(CAMERAS)}")
+        object.__setattr__(self, "seeing", parse_seeing(self.seeing))
         object.__setattr__(self, "mode", str(parse_mode(self.mode)))
         # The control never reuses, whatever a gate says: one way to write it, so that it is recorded once.
         object.__setattr__(self, "gate", "never" if self.mode == "none" else str(parse_gate(self.gate)))
 
     def __str__(self) -> str:
         text = self.mode if self.mode == "none" else f"{self.mode} when {self.gate}"
-        return text if self.cameras == "live" else f"{text} seeing {self.cameras}"
+        return text if self.seeing == "live" else f"{text} seeing {self.seeing}"
 
 
 def parse_arm(text: str) -> Arm:
-    """`none`, `full when vision >= 0.985`, `none seeing black`. Raises ValueError that says what is wrong."""
-    match = re.fullmatch(r"\s*(.+?)(?:\s+when\s+(.+?))?(?:\s+seeing\s+(\w+))?\s*", text or "")
+    """`none`, `full when vision >= 0.985`, `none seeing late(vision, 2)`. Raises ValueError that says what is wrong."""
+    match = re.fullmatch(r"\s*(.+?)(?:\s+when\s+(.+?))?(?:\s+seeing\s+(.+?))?\s*", text or "")
     if not match:
         raise ValueError(
             f"cannot read the arm {text!r}: write `none`, or a mode and a gate, `full when vision >= 0.98`"
         )
-    mode, gate, cameras = match.groups()
+    mode, gate, seeing = match.groups()
     if gate is None and parse_mode(mode).name != "none":
         raise ValueError(f"the arm {text!r} has no gate: write for example `{mode} when vision >= 0.98`")
-    return Arm(mode, gate or "never", cameras or "live")
+    return Arm(mode, gate or "never", seeing or "live")
 
 
 @dataclass(frozen=True)
@@ -210,13 +210,22 @@ def run_trial(
         policy = CachedPolicy(loaded, parse_mode(arm.mode), parse_gate(arm.gate))
         outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
         try:
-            outcome, replans = rollout(env, policy, state, seed, protocol.replan_every, arm.cameras)
+            other = _seen_elsewhere(checkpoint, protocol, index, state, seed) if arm.seeing == "shuffled" else ()
+            outcome, replans, _ = rollout(env, policy, state, seed, protocol.replan_every, arm.seeing, other)
         except Exception as problem:  # whatever it is, it is no outcome of the policy
             error = f"{type(problem).__name__}: {problem}"
         who = {"suite": protocol.suite, "task": index, "initial_state": state, "seed": seed, **asdict(arm)}
         when = {"order": order, "recorded": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine(env)}
         rows.append((arm, who | outcome | {"error": error} | when | {"replan_rows": replans}))
     return rows
+
+
+def _seen_elsewhere(checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int) -> list[Observation]:
+    """What the control sees on the next task from the same initial state."""
+    env = _env(protocol, (index + 1) % len(tasks(protocol.suite)))
+    loaded = _policy(checkpoint, checkpoint_digest(checkpoint))
+    control = CachedPolicy(loaded, parse_mode("none"), parse_gate("never"))
+    return rollout(env, control, state, seed, protocol.replan_every)[2]
 
 
 @cache

@@ -23,7 +23,7 @@ def _number(table: pd.DataFrame) -> pd.Series:
 
 def of_arm(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     """The rows of one arm. ValueError where there are none."""
-    rows = table[(table[ARM] == [arm.mode, arm.gate, arm.cameras]).all(axis=1)]
+    rows = table[(table[ARM] == [arm.mode, arm.gate, arm.seeing]).all(axis=1)]
     if rows.empty:
         raise ValueError(f"no rows of the arm `{arm}` in these records")
     return rows

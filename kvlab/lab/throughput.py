@@ -113,7 +113,7 @@ def measure(checkpoint: Path, episodes: int, repeats: int, threads: int) -> pd.D
 def _episode(loop: str, one: Task, render: str, size: int, checkpoint: Path, threads: int) -> dict:
     torch.set_num_threads(threads)
     env, policy = _ready(loop, one, render, size, checkpoint)
-    outcome, _ = rollout(env, policy, initial_state=0, seed=0)
+    outcome, *_ = rollout(env, policy, initial_state=0, seed=0)
     from OpenGL import GL  # its platform is chosen by now
 
     facts = {name: outcome[name] for name in ("steps", "replans", "success", "wall_s")}

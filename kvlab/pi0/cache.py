@@ -91,6 +91,20 @@ class KVCache:
             deeper[name] = SegmentKV(keys, values, low.valid, low.positions)
         return KVCache(deeper)
 
+    def repeat(self, batch: int) -> "KVCache":
+        """This cache of one moment for a batch of that size."""
+        return KVCache(
+            {
+                n: SegmentKV(
+                    s.keys.expand(-1, batch, -1, -1, -1),
+                    s.values.expand(-1, batch, -1, -1, -1),
+                    s.valid.expand(batch, -1),
+                    s.positions.expand(batch, -1),
+                )
+                for n, s in self.segments.items()
+            }
+        )
+
     def stacked(self) -> tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"]]:
         """All segments along the token axis: keys and values (layers, batch, kv, tokens, dim), and the valid mask."""
         parts = self.segments.values()

@@ -5,6 +5,8 @@ vision@previous >= 0.985          with those of the step before
 vision >= 0.98 & state >= 0.98    both
 pixels >= 0.99 & age < 10         downsized frames (no encoder needed), and at most nine replans old
 every(4)                          compute once in four replans, whatever is seen
+vision >= 0.9 if gripper < 1 and curvature < 0.5 else 0.99
+                                  adaptive: loose on the way, strict near a grasp (see `kvlab.reuse.phase`)
 always, never
 """
 
@@ -12,25 +14,36 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kvlab.reuse.phase import PHASES
+
 SIGNALS = ("vision", "pixels", "state")
 REFERENCES = ("anchor", "previous")
 SIMILARITIES = tuple(f"{signal}_{reference}" for signal in SIGNALS for reference in REFERENCES)
 GRAMMAR = (
     "a gate is `always`, `never`, `every(k)`, or comparisons joined by `&`, each `vision`, `pixels` or `state` "
-    "(optionally `@anchor` or `@previous`) >= a threshold in [-1, 1], or `age` < a whole number above 0"
+    "(optionally `@anchor` or `@previous`) >= a threshold in [-1, 1], or `age` < a whole number above 0; a "
+    "threshold may be `LOOSE if gripper < 1 and curvature < 0.5 and spread < 0.2 else STRICT`, each condition optional"
 )
 
 
 @dataclass(frozen=True)
 class Term:
-    """One comparison: a similarity at or above `bound`, or the cache's age in replans below it."""
+    """One comparison: a similarity at or above `bound`, or the cache's age in replans below it.
+
+    With `calm` conditions `bound` holds where each named phase is below its limit, and `strict` elsewhere.
+    """
 
     signal: str  # "age" or one of SIMILARITIES
     bound: float
+    calm: tuple[tuple[str, float], ...] = ()
+    strict: float | None = None
 
     def holds(self, signals: Mapping[str, float]) -> bool:
         value = signals[self.signal]
-        return value < self.bound if self.signal == "age" else value >= self.bound
+        if self.signal == "age":
+            return value < self.bound
+        calm = all(signals[phase] < limit for phase, limit in self.calm)  # NaN is not: strict where nothing is known
+        return value >= (self.bound if calm else self.strict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,11 @@ class Gate:
     def reads(self) -> frozenset[str]:
         """The similarities that the decision needs; those of vision need the image encoder."""
         return frozenset(term.signal for term in self.terms) - {"age"}
+
+    @property
+    def phases(self) -> frozenset[str]:
+        """The phases of the task that the decision needs; the spread needs further denoising."""
+        return frozenset(phase for term in self.terms for phase, _ in term.calm)
 
 
 def parse_gate(text: str) -> Gate:
@@ -73,14 +91,34 @@ def _parse_term(part: str, whole: str) -> tuple[str, Term]:
     if match := re.fullmatch(r"age ?< ?(\d+)", part):
         limit = _positive(int(match[1]), part)
         return f"age < {limit}", Term("age", limit)
-    if match := re.fullmatch(r"(\w+)(?:@(\w+))? ?>= ?(-?[\d.]+(?:e-?\d+)?)", part):
-        signal, reference, number = match.groups()
+    number = r"(-?[\d.]+(?:e-?\d+)?)"
+    if match := re.fullmatch(rf"(\w+)(?:@(\w+))? ?>= ?{number}(?: if (.+) else {number})?", part):
+        signal, reference, threshold, calm, strict = match.groups()
         if signal in SIGNALS and reference in (None, *REFERENCES):
-            threshold = _threshold(number, part)
-            written = signal if reference in (None, "anchor") else f"{signal}@{reference}"
-            shown = repr(threshold).removesuffix(".0")  # every digit, so that the text gives back the same bound
-            return f"{written} >= {shown}", Term(f"{signal}_{reference or 'anchor'}", threshold)
+            bound = _threshold(threshold, part)
+            written = f"{signal if reference in (None, 'anchor') else f'{signal}@{reference}'} >= {_shown(bound)}"
+            name = f"{signal}_{reference or 'anchor'}"
+            if calm is None:
+                return written, Term(name, bound)
+            limits, otherwise = (
+                tuple(_parse_calm(c.strip(), whole) for c in calm.split(" and ")),
+                _threshold(strict, part),
+            )
+            said = " and ".join(f"{phase} < {_shown(limit)}" for phase, limit in limits)
+            return f"{written} if {said} else {_shown(otherwise)}", Term(name, bound, limits, otherwise)
     raise ValueError(f"cannot read {part!r} in the gate {whole!r}: {GRAMMAR}")
+
+
+def _parse_calm(part: str, whole: str) -> tuple[str, float]:
+    match = re.fullmatch(r"(\w+) ?< ?(\d+(?:\.\d+)?)", part)
+    if not match or match[1] not in PHASES:
+        raise ValueError(f"cannot read the condition {part!r} in the gate {whole!r}: {GRAMMAR}")
+    return match[1], float(match[2])
+
+
+def _shown(number: float) -> str:
+    """Every digit, so that the text gives back the same number."""
+    return repr(number).removesuffix(".0")
 
 
 def _positive(number: int, part: str) -> int:

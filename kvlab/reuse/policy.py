@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from kvlab.pi0 import KVCache, Policy
 from kvlab.pi0.cache import LANGUAGE, STATE
 from kvlab.reuse.gates import SIMILARITIES, Gate
 from kvlab.reuse.modes import Mode
+from kvlab.reuse.phase import SAMPLES, Phase
 from kvlab.reuse.signals import similarities, thumbnails
 
 
@@ -28,6 +29,9 @@ class Replan:
     pixels_previous: float
     state_anchor: float
     state_previous: float
+    gripper: float  # these three: see `kvlab.reuse.phase`
+    curvature: float
+    spread: float  # NaN unless the gate reads it
     ms_gate: float
     ms_vision: float
     ms_prefill: float  # prefix and state token
@@ -56,6 +60,7 @@ class CachedPolicy:
         self._seed, self._replans, self._age = tuple(seed), 0, 0
         self._anchor: KVCache | None = None  # the last cache that was computed as a whole
         self._first: KVCache | None = None  # that of the episode's first replan
+        self._phase = Phase()
         self._seen_anchor: dict[str, Tensor] | None = None
         self._seen_previous: dict[str, Tensor] | None = None
 
@@ -70,15 +75,20 @@ class CachedPolicy:
         inputs = _Inputs(self.policy, images, state, self._tokens, clock)
         now = self._look(inputs)
         signals = similarities(self._similarities, now, self._seen_anchor, self._seen_previous)
+        self._phase.see(state[:3])
+        phases = self._phase.values()
         reuse = self.mode.name != "none" and self._anchor is not None
-        reuse = reuse and self.gate.opens(signals | {"age": self._age + 1})
+        reuse = reuse and self.gate.opens(signals | phases | {"age": self._age + 1})
         clock.lap("gate")
         cache = self._cache(inputs, reuse)
         clock.lap("prefill")
         chunk = self.policy.actions(self.policy.model.denoise(cache, self._noise()))
+        self._phase.plan(chunk)
+        if "spread" in self.gate.phases and not reuse:
+            self._phase.sample(self._samples(cache))
         clock.lap("denoise")
         self._remember(cache, now, reuse)
-        return chunk, self._record(reuse, signals, clock, chunk)
+        return chunk, self._record(reuse, signals | phases, clock, chunk)
 
     def _look(self, inputs: "_Inputs") -> dict[str, Tensor]:
         """What there is to compare at this moment, for the similarities that are asked for."""
@@ -107,10 +117,14 @@ class CachedPolicy:
             return prefix.join(kept.take([STATE]), model.order)
         return model.encode_state(inputs.state, prefix)
 
-    def _noise(self) -> Tensor:
+    def _samples(self, cache: KVCache) -> Float[np.ndarray, "samples chunk action"]:
+        """Further chunks (normalised) from this cache, for other noise than the one that is answered with."""
+        return self.policy.model.denoise(cache.repeat(SAMPLES), self._noise(SAMPLES, 1)).float().cpu().numpy()
+
+    def _noise(self, chunks: int = 1, *stream: int) -> Tensor:
         config = self.policy.config
-        rng = np.random.default_rng([*self._seed, self._replans])
-        noise = rng.standard_normal((1, config.chunk, config.action_dim), dtype=np.float32)
+        rng = np.random.default_rng([*self._seed, self._replans, *stream])
+        noise = rng.standard_normal((chunks, config.chunk, config.action_dim), dtype=np.float32)
         return torch.from_numpy(noise).to(self.policy.device, self.policy.model.action_out.weight.dtype)
 
     def _remember(self, cache: KVCache, now: dict[str, Tensor], reuse: bool) -> None:

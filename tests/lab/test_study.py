@@ -53,7 +53,8 @@ def test_an_arm_has_one_way_to_be_written():
         ("full when vision >= 1.5", "the threshold 1.5 in 'vision >= 1.5' is outside"),
         ("full when vision > 0.9", "cannot read 'vision > 0.9' in the gate"),
         ("full when always when never", "cannot read 'always when never'"),
-        ("full when always seeing stars", "unknown cameras 'stars': they are live, black"),
+        ("full when always seeing stars", "cannot be shown 'stars': there is `live`, `black`"),
+        ("none seeing late(vision, 0)", "cannot be shown 'late\\(vision, 0\\)'"),
     ],
 )
 def test_what_is_wrong_with_an_arm_is_said(text, says):
@@ -189,7 +190,7 @@ class Bench:
         return [(arm, self.row(order, arm, index, state, seed)) for order, arm in arms]
 
     def row(self, order, arm, index, state, seed):
-        row = self.make_row(index, state, (arm.mode, arm.gate, arm.cameras), seed) | {"order": order}
+        row = self.make_row(index, state, (arm.mode, arm.gate, arm.seeing), seed) | {"order": order}
         if (index, state, arm) in self.failing:
             row |= {"success": None, "error": "MujocoException: nan", "replan_rows": []}
             row |= dict.fromkeys(("steps", "replans", "reused"), 0)

@@ -17,7 +17,7 @@ def records(outcomes: dict[Arm, dict[tuple[int, int], bool]], reused: int = 3) -
     for arm, results in outcomes.items():
         for (task, state), success in results.items():
             who = {"suite": "libero_spatial", "task": task, "initial_state": state, "seed": 0}
-            who |= {"mode": arm.mode, "gate": arm.gate, "cameras": arm.cameras}
+            who |= {"mode": arm.mode, "gate": arm.gate, "seeing": arm.seeing}
             many = 0 if arm == CONTROL else reused
             episodes.append(who | {"success": success, "replans": 10, "reused": many, "error": None})
             replans += [who | {"replan": n, "vision_anchor": np.nan if n == 0 else n / 10} for n in range(10)]

@@ -39,13 +39,13 @@ class Policy:
 
     def act(self, images, state):
         self.seen.append(state[0])
-        return np.zeros((16, 7)), Replan(False, 0, *[0.0] * 11, 0.0, (0.0,) * 7)
+        return np.zeros((16, 7)), Replan(False, 0, *[0.0] * 14, 0.0, (0.0,) * 7)
 
 
 @pytest.mark.parametrize(("wrap", "drawn"), [(lambda env: env, 3), (DrawnEveryStep, 13)])
 def test_the_runner_draws_at_replans_and_the_plain_loop_at_every_step(wrap, drawn):
     env, policy = Env(), Policy()
-    outcome, _ = rollout(wrap(env), policy, 0, 0)
+    outcome, *_ = rollout(wrap(env), policy, 0, 0)
     assert (outcome["steps"], outcome["success"]) == (12, True)
     assert env.drawn == drawn
     assert policy.seen == [0, 5, 10]  # the policy sees the same either way

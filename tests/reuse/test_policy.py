@@ -240,3 +240,11 @@ def test_observations_that_do_not_fit(policy, observations):
         cached.act(observations[0].images, np.zeros(8, np.float32))
     with pytest.raises(KeyError, match="no camera"):
         cached.act({"agentview": observations[0].images["agentview"]}, observations[0].state)
+
+
+def test_the_spread_is_sampled_where_the_gate_asks_and_changes_no_action(policy, observations):
+    plain, logged = rollout(policy, "full", "vision >= 1", observations)
+    chunks, records = rollout(policy, "full", "vision >= 1 if spread < 0 else 1", observations)
+    assert np.array_equal(plain, chunks)
+    assert all(np.isnan(r.spread) for r in logged)
+    assert np.isnan(records[0].spread) and all(r.spread > 0 for r in records[1:])  # known after the first answer
