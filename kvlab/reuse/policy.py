@@ -1,7 +1,7 @@
 """`CachedPolicy`: Pi0 in closed loop with a mode and a gate, logging every replan."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,12 +45,20 @@ class CachedPolicy:
     """A policy that may answer from the cache of an earlier replan.
 
     `log_signals=False` computes only the similarities that the gate reads, as a deployment would; the others are NaN.
+    `watch(step, actions)` sees each denoising step of an answer.
     No state outlives `reset`. Raises ValueError where the mode names layers that the model does not have.
     """
 
-    def __init__(self, policy: Policy, mode: Mode, gate: Gate, log_signals: bool = True):
+    def __init__(
+        self,
+        policy: Policy,
+        mode: Mode,
+        gate: Gate,
+        log_signals: bool = True,
+        watch: Callable[[int, Tensor], None] | None = None,
+    ):
         mode.layer_range(policy.config.prefix.depth)
-        self.policy, self.mode, self.gate = policy, mode, gate
+        self.policy, self.mode, self.gate, self._watch = policy, mode, gate, watch
         self._similarities = SIMILARITIES if log_signals else gate.reads
         self._tokens = None
 
@@ -82,7 +90,7 @@ class CachedPolicy:
         clock.lap("gate")
         cache = self._cache(inputs, reuse)
         clock.lap("prefill")
-        chunk = self.policy.actions(self.policy.model.denoise(cache, self._noise()))
+        chunk = self.policy.actions(self.policy.model.denoise(cache, self._noise(), self._watch))
         self._phase.plan(chunk)
         if "spread" in self.gate.phases and not reuse:
             self._phase.sample(self._samples(cache))
