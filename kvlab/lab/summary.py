@@ -89,15 +89,3 @@ def reuse_at(records: Records, control: Arm, signal: str, thresholds: Sequence[f
     """
     values = of_arm(records.replans, control)[signal].to_numpy()
     return np.array([(values >= threshold).sum() / len(values) for threshold in thresholds])
-
-
-def percent(interval: Interval | float) -> str:
-    """An interval of rates as it stands in a table: `94 (88 to 97)`; empty where there is none."""
-    if not isinstance(interval, Interval):
-        return ""
-    return f"{100 * interval.estimate:.0f} ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
-
-
-def p_value(p: float) -> str:
-    """A p-value as it stands in a table: three digits, or `< 0.001`."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kvlab.lab import live, summary
+from kvlab.lab import live, summary, tables
 from kvlab.lab.records import Records
 from kvlab.lab.study import Arm
 
@@ -74,8 +74,8 @@ def test_an_arm_that_is_not_there_is_named():
 
 def test_percent_of_nothing_is_empty():
     table = summary.compare(records({CONTROL: dict.fromkeys(GRID, True)}), [CONTROL], CONTROL)
-    assert summary.percent(table.wilson[CONTROL]).startswith("100 (")
-    assert summary.percent(float("nan")) == ""
+    assert tables.percent(table.wilson[CONTROL]).startswith("100 (")
+    assert tables.percent(float("nan")) == ""
 
 
 def row(**changes) -> dict:
@@ -102,4 +102,4 @@ def test_an_error_now_does_not_agree():
 
 
 def test_a_small_p_value_is_not_zero():
-    assert summary.p_value(1e-9) == "< 0.001" and summary.p_value(0.04) == "0.040"
+    assert tables.p_value(1e-9) == "< 0.001" and tables.p_value(0.04) == "0.040"
