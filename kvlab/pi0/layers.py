@@ -127,10 +127,7 @@ class GemmaLayer(nn.Module):
     ) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch kv tokens dim"], Float[Tensor, "..."]]:
         """The layer's output and its own keys (rotated) and values. `mask` covers `past` and then the own tokens."""
         h, gate_attn = _normed(self.norm_attn, x, condition)
-        qkv = self.qkv(h).unflatten(-1, (self.heads + 2 * self.kv_heads, -1))
-        qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
-        q, k = rotate(qk, by).transpose(1, 2).split([self.heads, self.kv_heads], dim=1)
-        v = v.transpose(1, 2)
+        q, k, v = self._project(h, by)
         keys, values = (k, v) if past is None else (torch.cat([past[0], k], 2), torch.cat([past[1], v], 2))
         # Heads that share keys are folded into rows: one product in place of several thin ones.
         folded = q.reshape(q.shape[0], self.kv_heads, -1, q.shape[-1])
@@ -139,6 +136,19 @@ class GemmaLayer(nn.Module):
         h, gate_mlp = _normed(self.norm_mlp, x, condition)
         gate, up = self.gate_up(h).chunk(2, dim=-1)
         return x + _gated(self.down(F.gelu(gate, approximate="tanh") * up), gate_mlp), k, v
+
+    def keys_values(
+        self, x: Float[Tensor, "batch tokens width"], by: Rope
+    ) -> tuple[Float[Tensor, "batch kv tokens dim"], Float[Tensor, "batch kv tokens dim"]]:
+        """Only what others attend to: all that is needed of a last layer whose output nobody reads."""
+        return self._project(self.norm_attn(x), by)[1:]
+
+    def _project(self, h: Float[Tensor, "batch tokens width"], by: Rope) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys (both rotated) and values, heads before tokens."""
+        qkv = self.qkv(h).unflatten(-1, (self.heads + 2 * self.kv_heads, -1))
+        qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
+        q, k = rotate(qk, by).transpose(1, 2).split([self.heads, self.kv_heads], dim=1)
+        return q, k, v.transpose(1, 2)
 
 
 def _normed(norm: nn.Module, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:

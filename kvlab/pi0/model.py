@@ -9,7 +9,7 @@ modulates the expert's norms.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -74,13 +74,9 @@ class Pi0(nn.Module):
         past = kept.stacked() if kept.segments else None
         mask = _padding_mask(torch.cat([*([past[2]] if past else []), *(valid[n] for n in new)], dim=1))
         by = rope(torch.cat([positions[n] for n in new], dim=1), self.config.prefix.head_dim, x.dtype)
-        keys, values = [], []
-        for i, layer in enumerate(self.prefix[:depth]):
-            x, k, v = layer(x, by, past and (past[0][i], past[1][i]), mask)
-            keys.append(k)
-            values.append(v)
+        keys, values = _keys_values(self.prefix[:depth], x, by, past, mask)
         sizes = [valid[n].shape[1] for n in new]
-        parts = zip(new, torch.stack(keys).split(sizes, 3), torch.stack(values).split(sizes, 3), strict=True)
+        parts = zip(new, keys.split(sizes, 3), values.split(sizes, 3), strict=True)
         return KVCache({n: SegmentKV(k, v, valid[n], positions[n]) for n, k, v in parts}).join(kept, self.order)
 
     def encode_state(self, state: Float[Tensor, "batch state"], prefix: KVCache) -> KVCache:
@@ -90,18 +86,13 @@ class Pi0(nn.Module):
         """
         if self.config.pi05:
             return prefix
-        past_keys, past_values, past_valid = prefix.prefix.stacked()
+        past = prefix.prefix.stacked()
         x = self.state_in(state)[:, None]
-        valid = torch.ones_like(past_valid[:, :1])
-        positions = past_valid.sum(1, keepdim=True)
+        valid = torch.ones_like(past[2][:, :1])
+        positions = past[2].sum(1, keepdim=True)
         by = rope(positions, self.config.expert.head_dim, x.dtype)
-        mask = _padding_mask(torch.cat([past_valid, valid], dim=1))
-        keys, values = [], []
-        for i, layer in enumerate(self.expert):
-            x, k, v = layer(x, by, (past_keys[i], past_values[i]), mask)
-            keys.append(k)
-            values.append(v)
-        segment = SegmentKV(torch.stack(keys), torch.stack(values), valid, positions)
+        mask = _padding_mask(torch.cat([past[2], valid], dim=1))
+        segment = SegmentKV(*_keys_values(self.expert, x, by, past, mask), valid, positions)
         return prefix.join(KVCache({STATE: segment}), self.order)
 
     def velocity(
@@ -189,6 +180,19 @@ def _positions(valid: Mapping[str, Bool[Tensor, "batch tokens"]]) -> dict[str, I
     """Positions that run on over valid tokens, segment by segment."""
     running = torch.cat(list(valid.values()), dim=1).cumsum(1) - 1
     return dict(zip(valid, running.split([v.shape[1] for v in valid.values()], 1), strict=True))
+
+
+def _keys_values(
+    layers: Sequence[GemmaLayer], x: Tensor, by: Rope, past: Stacked | None, mask: Bool[Tensor, "batch 1 1 all"] | None
+) -> tuple[Float[Tensor, "layers batch kv tokens dim"], Float[Tensor, "layers batch kv tokens dim"]]:
+    """Keys and values of tokens `x` in each layer. What the last layer would answer is not computed."""
+    found = []
+    for i, layer in enumerate(layers[:-1]):
+        x, *own = layer(x, by, past and (past[0][i], past[1][i]), mask)
+        found.append(own)
+    found.append(layers[-1].keys_values(x, by))
+    keys, values = zip(*found, strict=True)
+    return torch.stack(keys), torch.stack(values)
 
 
 def _padding_mask(valid: Bool[Tensor, "batch tokens"]) -> Bool[Tensor, "batch 1 1 tokens"] | None:
