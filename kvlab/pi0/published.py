@@ -67,7 +67,13 @@ def describe(folder: Path, config: dict, pi05_weights: bool) -> Description:
     """
     where = folder / "config.json"
     kind = require_pi0(folder, config)
-    described = _openpi(folder, config, pi05_weights) if kind == "openpi" else _lerobot(folder, config)
+    try:
+        described = _openpi(folder, config, pi05_weights) if kind == "openpi" else _lerobot(folder, config)
+    except KeyError as error:
+        raise ValueError(
+            f"{folder}: its JSON files lack the entry {error}, which every {kind} checkpoint has"
+        ) from error
+    Pi0Config.from_json(described.config.to_json())  # sizes that are no sizes are said here
     if described.config.pi05 != pi05_weights:
         told = {False: "Pi0", True: "Pi0.5"}
         raise ValueError(
@@ -135,6 +141,8 @@ def _lerobot(folder: Path, config: dict) -> Description:
         raise ValueError(
             f"{where}: frames should be square and the time's periods 0.004 to 4, got {side} and {periods}"
         )
+    if (frames := config.get("normalization_mapping", {}).get("VISUAL", "IDENTITY")) != "IDENTITY":
+        raise ValueError(f"{where}: frames should need no normalisation (IDENTITY), got {frames}")
     before, after = (Processor.read(folder, f"policy_{part}processor.json") for part in ("pre", "post"))
     stats = {}
     for ours, feature, key, kind, steps in (

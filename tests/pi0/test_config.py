@@ -67,3 +67,14 @@ def test_streams_that_cannot_attend_jointly(tiny):
 def test_an_image_that_is_not_whole_tokens(tiny):
     with pytest.raises(ValueError, match="image_size 20 is not a multiple of the token stride 8"):
         replace(tiny, image_size=20)
+
+
+def test_fields_of_pi05(tiny):
+    """Left out in checkpoints that were written before there was Pi0.5."""
+    written = tiny.to_json()
+    del written["pi05"], written["time_dtype"]
+    assert Pi0Config.from_json(written) == tiny
+    with pytest.raises(ValueError, match="config.pi05 should be true or false, got 1"):
+        Pi0Config.from_json({**tiny.to_json(), "pi05": 1})
+    with pytest.raises(ValueError, match="time_dtype should be float32 or float64, got 'bfloat16'"):
+        replace(tiny, time_dtype="bfloat16")
