@@ -11,6 +11,8 @@ from collections.abc import Collection, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -99,6 +101,13 @@ def interval_points(ax: Axes, x: Sequence[float], intervals: Sequence[Interval],
     for position, interval in zip(x, intervals, strict=True):
         _bar(ax, interval, position, name, horizontal=False)
     ax.plot([], [], linestyle="", label=label, **look(name))
+
+
+def strips(ax: Axes, counts: pd.DataFrame, most: int) -> None:
+    """Counts out of `most`, one row per arm and one column per task, written and shaded (light is `most`)."""
+    sns.heatmap(counts, ax=ax, vmin=0, vmax=most, cmap="cividis", annot=True, fmt="d", linewidths=0.5, cbar=False)
+    ax.set(xlabel="task", ylabel="")
+    ax.tick_params(length=0)
 
 
 def save(fig: Figure, name: str, unless: Collection[str] = ()) -> None:

@@ -5,6 +5,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 from kvlab.lab import plots
@@ -65,3 +66,12 @@ def test_a_notebook_with_other_parameters_saves_nothing(tmp_path):
 def test_bad_input_names_the_value_and_the_rule(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_strips_write_each_count_and_shade_by_what_was_possible():
+    counts = pd.DataFrame([[10, 0], [5, 2]], index=["none", "full"], columns=[0, 1])
+    fig, ax = plots.page()
+    plots.strips(ax, counts, most=10)
+    assert [text.get_text() for text in ax.texts] == ["10", "0", "5", "2"]
+    assert ax.collections[0].get_clim() == (0, 10)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "full"]
