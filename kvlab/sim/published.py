@@ -1,0 +1,31 @@
+"""LIBERO as published checkpoints of Pi0 and Pi0.5 were trained to see it: frames of 256 x 256 pixels turned by 180
+degrees, the orientation as robosuite gives it (openpi, `examples/libero/main.py`; LeRobot, `LiberoProcessorStep`).
+
+Their actions are LIBERO's own, relative to the pose of the moment, so `LiberoEnv.step` takes them as they are.
+"""
+
+import numpy as np
+
+from kvlab.sim.env import LiberoEnv, Observation
+from kvlab.sim.suites import STEP_LIMITS, quiet
+
+RENDER, SIZE = "stock", 256  # how to draw for them: `LiberoEnv(task, RENDER, SIZE)`
+
+# Control steps after settling, by the format of a checkpoint: its makers' evaluations differ.
+PUBLISHED_STEP_LIMITS = {"openpi": STEP_LIMITS, "lerobot": STEP_LIMITS | {"libero_spatial": 280}}
+
+
+def observe_published(env: LiberoEnv) -> Observation:
+    """What `env.observe` tells, as those checkpoints expect it. OSError where no GL driver works.
+
+    The raw picture is upside down, so turned by 180 degrees it is the upright one mirrored. The orientation's angle is
+    in [0, 2 pi] and follows the sign of the quaternion, where `env.state` has the shorter turn.
+    """
+    with quiet():
+        from robosuite.utils.transform_utils import convert_quat, quat2axisangle
+
+    seen, robot = env.observe(), env.libero.robots[0]
+    quaternion = convert_quat(env.data.body(robot.robot_model.eef_name).xquat, to="xyzw")
+    state = seen.state.copy()
+    state[3:6] = quat2axisangle(quaternion)
+    return Observation({name: np.ascontiguousarray(frame[:, ::-1]) for name, frame in seen.images.items()}, state)
