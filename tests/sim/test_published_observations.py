@@ -2,6 +2,7 @@
 
 import math
 
+import mujoco
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,7 @@ def moments():
     for turn in (0.0, 0.9, -0.9):
         for _ in range(6):
             ours.step(np.array([0.3, 0.2, -0.2, turn, 0.4 * turn, turn, -1.0]))
+        mujoco.mj_forward(ours.model, ours.data)  # poses of this state, which LIBERO's are below, not of a substep ago
         said.append((observe_published(ours), ours.observe(), ours.libero.sim.get_state().flatten()))
     fixtures = ours.model.body_pos.copy(), ours.model.body_quat.copy()
     ours.close()  # before LIBERO draws: neither makes its own GL context current again
