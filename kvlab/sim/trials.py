@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from kvlab.sim.expert import BowlExpert, check_suite
+from kvlab.sim.expert import check_suite, expert_for
 from kvlab.sim.suites import STEP_LIMITS, task, tasks
 from kvlab.sim.workers import by_task, kept_env
 
@@ -12,7 +12,7 @@ def trials(suite: str, states: int = 50, seed: int = 0, workers: int = 1) -> pd.
     """One row per episode over all tasks and the first `states` initial states: suite, task, name, initial_state,
     seed, success, steps. Nothing is drawn.
 
-    Success is stricter than LIBERO's: the predicate still holds after the bowl is released and the hand has withdrawn,
+    Success is stricter than LIBERO's: the predicate still holds after all is released and the hand has withdrawn,
     within the suite's step limit. Raises ValueError for a suite without an expert, or for `states` outside 1..50.
     """
     check_suite(suite)
@@ -26,7 +26,7 @@ def trials(suite: str, states: int = 50, seed: int = 0, workers: int = 1) -> pd.
 def _trial(suite: str, index: int, state: int, seed: int) -> dict:
     env = kept_env(task(suite, index), "fast", 128)
     env.reset(state, seed)
-    expert, success, steps = BowlExpert(env), False, 0
+    expert, success, steps = expert_for(env), False, 0
     while not expert.done and steps < STEP_LIMITS[suite]:
         success = env.step(np.clip(expert.act(), -1.0, 1.0))
         steps += 1
