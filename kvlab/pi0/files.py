@@ -4,9 +4,6 @@ import json
 import re
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ("*.json", "model.safetensors", "policy_*.safetensors", "assets/**")
 
@@ -18,6 +15,9 @@ def local_folder(checkpoint: Path | str) -> Path:
     """
     if Path(checkpoint).exists() or not HUB_ID.fullmatch(str(checkpoint)):
         return Path(checkpoint)
+    from huggingface_hub import snapshot_download  # takes a second, and few need it
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(str(checkpoint), allow_patterns=list(HUB_FILES)))
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
