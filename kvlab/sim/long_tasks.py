@@ -15,14 +15,16 @@ from kvlab.sim.primitives import PickPlace, Push, Put, Twist
 
 BOX = Across()
 BOOK = Across(depth=0.018)
-BOWL = Rim(centre=(0.0, 0.0), radius=0.047, height=0.027)
+# From the right: from the front the palm would meet the drawers above.
+BOWL = Rim(centre=(0.0, 0.0), radius=0.047, height=0.027, free=(255.0, 286.0))
 WHITE_MUG = Rim(centre=(0.012, 0.0), radius=0.043, height=0.088, free=(-135.0, 136.0))
 YELLOW_MUG = Rim(centre=(-0.0185, 0.0), radius=0.047, height=0.083, free=(45.0, 316.0))
 YELLOW_MUG_HANDLE = Handle(point=(0.058, 0.0, 0.070), axis=(0.0, 1.0, 0.0))
 MOKA_HANDLE = Handle(point=(0.0, 0.073, 0.043), axis=(1.0, 0.0, 0.0))
 
 ON_PLATE = (0.0, 0.0, 0.020)
-IN_DRAWER = Put("white_cabinet_1_bottom_region", at=(0.0, -0.015, 0.0), lift=0.10)
+# Left of the drawer's middle (the region's z axis points right), where there is room for the fingers to open.
+IN_DRAWER = Put("white_cabinet_1_bottom_region", at=(0.0, -0.015, -0.028), lift=0.10)
 # Just behind the opening: further in, the hand would meet the top. The door does the rest.
 IN_MICROWAVE = Put("microwave_1", at=(-0.040, -0.066, 0.035), lift=0.06, above=0.015)
 # Leaning on the low wall in front. Upright, the book's origin is 4 mm below LIBERO's region for the compartment.
