@@ -1,7 +1,9 @@
 """Episodes over several processes, each process keeping the environments it has built."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -36,9 +38,7 @@ def by_task(
     lanes = max(1, workers // max(1, tasks))
     spawn = multiprocessing.get_context("spawn")  # a GL context does not survive a fork
     with ExitStack() as stack:
-        # Ctrl-C reaches every process of a terminal: workers end without a word, the first process says what it means.
-        quietly = (signal.signal, (signal.SIGINT, signal.SIG_DFL))
-        pools = [ProcessPoolExecutor(1, spawn, *quietly) for _ in range(workers)]
+        pools = [ProcessPoolExecutor(1, spawn, _end_with_the_first) for _ in range(workers)]
         for pool in pools:  # an error or Ctrl-C ends what runs and drops the rest
             stack.callback(pool.shutdown, cancel_futures=True)
         futures = []
@@ -48,3 +48,13 @@ def by_task(
             seen[index] += 1
         for done in tqdm(as_completed(futures), total=len(futures), desc=title, unit=unit):
             yield done.result()
+
+
+def _end_with_the_first() -> None:
+    """Ctrl-C reaches every process of a terminal: workers end without a word, the first process says what it means.
+
+    Where that one is killed, nobody would read what they still compute.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    first = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (first.join(), os._exit(1)), daemon=True).start()
