@@ -125,13 +125,15 @@ def run(
 ) -> None:
     """Run arms on the same episodes with the same noise; what is recorded already is read and not run again.
 
-    An arm is `none` (the control, which never reuses) or `MODE when GATE`, as in `full when vision >= 0.985`. With
-    `seeing black` at its end the policy sees black frames.
+    An arm is `none` (the control, which never reuses) or `MODE when GATE`, as in `full when vision >= 0.985`. At its
+    end, `seeing` shows the policy something else: black, frozen (the first frames), shuffled (another task's), or what
+    was there k replans ago: late(vision, k), late(state, k), late(all, k).
 
     MODE: full, prefix, or one of vision_only, state_only, layer_wise, text_fixed with :skip or :splice after it.
 
     GATE: always, never, every(4), or comparisons joined by &: vision, pixels or state >= a threshold in [-1, 1]
-    (compared with the last computed replan; vision@previous with the one before), age < a number of replans.
+    (compared with the last computed replan; vision@previous with the one before), age < a number of replans. A
+    threshold may be adaptive: vision >= 0.9 if gripper < 1 and curvature < 0.5 and spread < 0.2 else 0.99.
     """
     from kvlab.lab.study import Protocol, Study, parse_arm
     from kvlab.lab.summary import of_arm

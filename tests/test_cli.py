@@ -94,7 +94,7 @@ def test_run_prints_a_line_for_each_arm(untrained, tmp_path, capsys, monkeypatch
         success = next(outcomes)
         if success is None:
             raise FloatingPointError("unstable")
-        return {"success": success, "steps": 9, "replans": 0, "reused": 0, "wall_s": 1.0}, []
+        return {"success": success, "steps": 9, "replans": 0, "reused": 0, "wall_s": 1.0}, [], []
 
     monkeypatch.setattr(lab, "rollout", rollout)
     options = ["--checkpoint", untrained, "--folder", tmp_path, "--episodes", "3"]
@@ -107,13 +107,16 @@ def test_run_prints_a_line_for_each_arm(untrained, tmp_path, capsys, monkeypatch
     ]
 
 
-def test_the_help_of_run_names_every_mode_camera_and_signal():
-    from kvlab.lab.rollout import CAMERAS
+def test_the_help_of_run_names_every_mode_signal_and_what_may_be_seen():
+    from kvlab.lab.seeing import GRAMMAR
     from kvlab.reuse.gates import SIGNALS
     from kvlab.reuse.modes import KEPT
+    from kvlab.reuse.phase import PHASES
 
     words = set(re.findall(r"[a-z_]+", kvlab("run", "--help").stdout))
-    assert {*KEPT, *CAMERAS, *SIGNALS, "always", "never", "every", "age", "previous"} - {"live"} <= words
+    shown = set(re.findall(r"[a-z]+", " ".join(re.findall(r"`(.+?)`", GRAMMAR)))) - {"live"}
+    assert {"frozen", "late", "state"} <= shown
+    assert {*KEPT, *SIGNALS, *PHASES, *shown, "always", "never", "every", "age", "previous"} <= words
 
 
 def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrained, gl, tmp_path):

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from safetensors.numpy import save_file
 
 from kvlab.sim.env import LiberoEnv
-from kvlab.sim.expert import BowlExpert, check_suite
+from kvlab.sim.expert import check_suite, expert_for
 from kvlab.sim.mishaps import drop, misplace
 from kvlab.sim.scatter import scatter
 from kvlab.sim.suites import STEP_LIMITS, task, tasks
@@ -73,9 +73,10 @@ def record(env: LiberoEnv, state: int, seed: int) -> dict[str, np.ndarray] | Non
     layout, luck = (np.random.default_rng([*who, n]) for n in (2, 1))  # apart, so that none depends on another
     if layout.random() < SCATTERED and not scatter(env, layout):
         return None
-    if luck.random() < MISHAPS and not (drop, misplace)[luck.integers(2)](env, luck):
+    mishap = env.task.suite == "libero_spatial" and luck.random() < MISHAPS  # those there are speak of one bowl
+    if mishap and not (drop, misplace)[luck.integers(2)](env, luck):
         return None
-    expert, noise = BowlExpert(env), disturbance(np.random.default_rng(who))
+    expert, noise = expert_for(env), disturbance(np.random.default_rng(who))
     frames, states, actions, success = [], [], [], False
     for _ in range(STEP_LIMITS[env.task.suite]):
         seen, action = env.observe(), expert.act()
