@@ -194,7 +194,8 @@ class Twist:
         def pose() -> tuple[np.ndarray, np.ndarray]:
             return knob.point(self.at), pointing(knob.frame @ np.array(self.axis))
 
-        yield from reach(hand, pose)
+        still = pose()  # pressed on, the knob turns under the fingers: following it, they would never be there
+        yield from reach(hand, lambda: still)
         yield from close(hand, pose)
         for _ in range(60):
             if knob.value >= self.to:
