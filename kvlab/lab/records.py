@@ -48,6 +48,8 @@ EPISODES = pa.DataFrameSchema(
     ],
     strict=True,
 )
+# Hardly a measured number occurs twice, and a cell is always read whole: dictionaries and statistics only take room.
+_COMPACT = {"compression": "zstd", "compression_level": 9, "use_dictionary": False, "write_statistics": False}
 _cosine = pa.Column(float, pa.Check.in_range(-1, 1), nullable=True)
 _ms = pa.Column(float, pa.Check.ge(0))
 REPLANS = pa.DataFrameSchema(
@@ -121,7 +123,7 @@ class Cell:
             table = arrow.Table.from_pylist([new[k] for k in sorted(new)], schema=_SCHEMA)
             table = table.replace_schema_metadata({"kvlab": json.dumps(self.key, sort_keys=True)})
             aside = self.path.with_suffix(".part")
-            parquet.write_table(table, aside, compression="zstd")
+            parquet.write_table(table, aside, **_COMPACT)
             os.replace(aside, self.path)
 
 
