@@ -20,6 +20,7 @@ from kvlab.lab.rollout import rollout
 from kvlab.lab.study import Arm, checkpoint_digest
 from kvlab.pi0 import Pi0Config, Policy
 from kvlab.reuse import CachedPolicy, Replan, parse_gate, parse_mode
+from kvlab.reuse.gates import REFERENCES, SIGNALS
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.suites import Task, task
 
@@ -27,6 +28,7 @@ STAGES = ("gate", "vision", "prefill", "denoise", "total")
 MOMENT = ["repeat", "episode", "replan"]  # what identifies an observation among the replays
 CONTROL = Arm("none")
 OPEN = "pixels >= -1"  # always open, and yet the frames are compared: what a gate on pixels costs is in the time
+WATCHED = " & ".join(f"{signal}@{reference} >= 1" for signal in SIGNALS for reference in REFERENCES)
 QUIET = 0.5  # load average above which other work slows what is measured
 
 
@@ -39,7 +41,11 @@ class Episode:
 
 
 def arms(config: Pi0Config) -> tuple[Arm, ...]:
-    """The control; each mode with a gate that is always open; and what is saved where the gate stays shut."""
+    """The control; each mode with a gate that is always open; and two with a gate that stays shut.
+
+    `full` when WATCHED computes every similarity, as a study logs them, and reuses nothing: what watching costs.
+    `text_fixed` never computes the words again, even where its gate is shut.
+    """
     upper = f"layer_wise[{config.prefix.depth // 2}:]:skip"
     partial = ("prefix", "vision_only:skip", "vision_only:splice", "state_only:skip", upper, "text_fixed:skip")
     return (
@@ -48,6 +54,7 @@ def arms(config: Pi0Config) -> tuple[Arm, ...]:
         Arm("full", "vision >= -1"),
         *(Arm(mode, OPEN) for mode in partial),
         Arm("text_fixed:skip", "never"),
+        Arm("full", WATCHED),
     )
 
 
