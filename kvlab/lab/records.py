@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 import pyarrow as arrow
+import pyarrow.dataset as dataset
 import pyarrow.parquet as parquet
 
 EPISODE = ["suite", "task", "initial_state", "seed"]  # what identifies an episode; every arm sees the same ones
@@ -149,6 +150,17 @@ def collect(rows: list[dict]) -> Records:
     if not found:  # every episode failed: there are no values to tell the types by
         replans = pa.DataFrameSchema(REPLANS.columns, coerce=True).validate(replans)
     return Records(_checked(EPISODES, episodes, "episodes"), _checked(REPLANS, replans, "replans"))
+
+
+def all_episodes(folder: Path) -> pd.DataFrame:
+    """Every recorded episode below `folder`, whatever its study, without its replans; validated.
+
+    Raises ValueError where nothing is recorded there, or where rows break the schema.
+    """
+    if not (files := sorted(folder.rglob("*.parquet"))):
+        raise ValueError(f"nothing is recorded in {folder}; `kvlab run --help` says how to record")
+    table = dataset.dataset(files, format="parquet").to_table(columns=list(EPISODES.columns))
+    return _checked(EPISODES, table.to_pandas().astype({"success": "boolean", "error": "object"}), "episodes")
 
 
 def _checked(schema: pa.DataFrameSchema, table: pd.DataFrame, what: str) -> pd.DataFrame:

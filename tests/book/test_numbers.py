@@ -50,6 +50,14 @@ def test_the_modality_separation_quotes_what_was_recorded():
         assert int(said[f"mod_{short}_k"]) == arm(mode, gate)["success"].sum(), mode
 
 
+def test_the_recordings_are_all_counted():
+    said = glued("recordings")
+    rows = ds.dataset(DATA / "runs", format="parquet").to_table(columns=["error", "replans", "wall_s"]).to_pandas()
+    assert int(said["rec_episodes"]) == len(rows) and int(said["rec_replans"]) == rows["replans"].sum()
+    assert int(said["rec_errors"]) == rows["error"].count()
+    assert float(said["rec_hours"]) == pytest.approx(rows["wall_s"].sum() / 3600, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("mode", "gate"),
     [("none", "never"), ("full", "vision >= 0.985"), ("prefix", "vision >= 0.945"), ("full", "vision >= 0.945")],

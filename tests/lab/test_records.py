@@ -9,7 +9,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from kvlab.lab import records
-from kvlab.lab.records import EPISODE, Cell, collect
+from kvlab.lab.records import EPISODE, Cell, all_episodes, collect
 
 REUSE = ("full", "vision >= 0.98", "live")
 
@@ -190,3 +190,16 @@ def test_nothing_recorded_is_told(cell):
     assert cell.read() == []
     with pytest.raises(ValueError, match="nothing is recorded for this study yet; run it first"):
         collect(cell.read())
+
+
+def test_all_studies_of_a_folder_are_read_at_once(tmp_path, make_row):
+    Cell(tmp_path / "one", {"task": 0, "mode": "none"}).add([make_row(state=s) for s in (0, 1)])
+    Cell(tmp_path / "two", {"task": 0, "mode": "full"}).add([make_row(arm=REUSE)])
+    episodes = all_episodes(tmp_path)
+    assert sorted(episodes["gate"]) == ["never", "never", "vision >= 0.98"]
+    assert episodes["success"].dtype == "boolean" and episodes["wall_s"].sum() == 3.75
+
+
+def test_a_folder_without_recordings_is_told(tmp_path):
+    with pytest.raises(ValueError, match="nothing is recorded in"):
+        all_episodes(tmp_path)
