@@ -69,8 +69,9 @@ def pair(arm: pd.Series, control: pd.Series) -> Pairs:
             raise ValueError(f"the {name}'s outcome {odd.iloc[0]!r} of episode {odd.index[0]} must be 0 or 1.")
     unmatched = arm.index.symmetric_difference(control.index, sort=False)
     if len(unmatched):
+        one = ", ".join(map(str, np.atleast_1d(unmatched[0])))  # without the types of numpy
         raise ValueError(
-            f"{len(unmatched)} episodes are not in both arms, {unmatched[0]} for one: a paired test needs the same "
+            f"{len(unmatched)} episodes are not in both arms, ({one}) for one: a paired test needs the same "
             "episodes in both; compare arms that ran different episodes with `unpaired_difference` and `unpaired_p`."
         )
     a = arm.astype(bool).to_numpy()
