@@ -23,8 +23,14 @@ from kvlab.lab.stats.paired import (
     paired_difference,
     paired_noninferiority,
 )
-from kvlab.lab.stats.pilot import PilotCheck, pilot_hypergeometric, pilot_predictive
-from kvlab.lab.stats.power import power_paired, power_unpaired, smallest_drop_paired, smallest_drop_unpaired
+from kvlab.lab.stats.pilot import PilotCheck, PilotRanking, pilot_hypergeometric, pilot_predictive, pilot_ranking
+from kvlab.lab.stats.power import (
+    episodes_paired,
+    power_paired,
+    power_unpaired,
+    smallest_drop_paired,
+    smallest_drop_unpaired,
+)
 from kvlab.lab.stats.unpaired import holm, unpaired_difference, unpaired_p
 
 __all__ = [
@@ -32,7 +38,9 @@ __all__ = [
     "NonInferiority",
     "Pairs",
     "PilotCheck",
+    "PilotRanking",
     "bootstrap_rate",
+    "episodes_paired",
     "holm",
     "mcnemar_p",
     "pair",
@@ -43,6 +51,7 @@ __all__ = [
     "paired_probability_drop_below",
     "pilot_hypergeometric",
     "pilot_predictive",
+    "pilot_ranking",
     "posterior",
     "power_paired",
     "power_unpaired",

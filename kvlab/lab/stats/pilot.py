@@ -1,13 +1,15 @@
-"""Does a small pilot agree with the full run of the same configuration?"""
+"""Does a small pilot agree with the full run of the same configuration, and would it have ranked two of them so?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from scipy.stats import betabinom, hypergeom
 
-from kvlab.lab.stats.checks import check_counts
+from kvlab.lab.stats.checks import check_counts, check_whole
+from kvlab.lab.stats.paired import Pairs
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,15 @@ class PilotCheck:
     at_most: float
     at_least: float
     two_sided: float
+
+
+@dataclass(frozen=True)
+class PilotRanking:
+    """Chances, adding to 1, that a pilot's episodes put the arm ahead of the control, level with it, or behind."""
+
+    ahead: float
+    level: float
+    behind: float
 
 
 def pilot_hypergeometric(pilot_k: int, pilot_n: int, full_k: int, full_n: int) -> PilotCheck:
@@ -43,6 +54,26 @@ def pilot_predictive(pilot_k: int, pilot_n: int, full_k: int, full_n: int) -> Pi
     """
     (pilot_k, pilot_n), (full_k, full_n) = check_counts(pilot_k, pilot_n), check_counts(full_k, full_n)
     return _check(full_k, betabinom(full_n, pilot_k + 0.5, pilot_n - pilot_k + 0.5), full_n)
+
+
+def pilot_ranking(pairs: Pairs, episodes: int) -> PilotRanking:
+    """How a pilot of `episodes` of these pairs, drawn at random without replacement, ranks the arm and the control.
+
+    Exact: of all pilots, those with x pairs that the arm alone wins and y that the control alone wins are counted
+    (multivariate hypergeometric). ValueError: fewer than one episode, or more than there are pairs.
+    """
+    if check_whole("episodes", episodes, least=1) > pairs.n:
+        raise ValueError(f"the pilot's {episodes} episodes must not outnumber the {pairs.n} pairs it is drawn from.")
+    b, c = pairs.arm_only, pairs.control_only
+
+    def pilots(x: int, y: int) -> int:
+        return comb(b, x) * comb(c, y) * comb(pairs.n - b - c, episodes - x - y)
+
+    splits = [(x, y) for x in range(episodes + 1) for y in range(episodes + 1 - x)]
+    ahead = sum(pilots(x, y) for x, y in splits if x > y)
+    level = sum(pilots(x, y) for x, y in splits if x == y)
+    total = comb(pairs.n, episodes)
+    return PilotRanking(ahead / total, level / total, (total - ahead - level) / total)
 
 
 def _check(seen: int, distribution, n: int) -> PilotCheck:

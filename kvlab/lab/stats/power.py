@@ -6,9 +6,9 @@ from functools import lru_cache
 from math import inf
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, hypergeom
+from scipy.stats import binom, hypergeom
 
 from kvlab.lab.stats.checks import check_choice, check_open_unit, check_probability, check_whole
 from kvlab.lab.stats.unpaired import TESTS, barnard_statistic
@@ -68,6 +68,26 @@ def smallest_drop_paired(pairs: int, flips: float = 0.0, power: float = 0.8, alp
     return _smallest(lambda drop: power_paired(pairs, flips, min(flips + drop, 1 - flips), alpha), 1 - 2 * flips, power)
 
 
+def episodes_paired(drop: float, flips: float = 0.0, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Pairs with which exact McNemar finds `drop` with chance `power`, while with one pair fewer it does not.
+
+    `flips` as in `smallest_drop_paired`. Power grows with the pairs but for small steps back; where it crosses `power`
+    more than once, one of the crossings is given. ValueError: as `power_paired`; power outside (0, 1), drop outside
+    (0, 1 - 2 flips], the drops that there can be.
+    """
+    check_open_unit("power", power)
+    if not 0 < drop <= 1 - 2 * flips:
+        raise ValueError(f"drop = {drop} must lie in (0, 1 - 2 flips], and flips is {flips}.")
+    low, high = 0, 1
+    while power_paired(high, flips, min(flips + drop, 1 - flips), alpha) < power:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = power_paired(middle, flips, min(flips + drop, 1 - flips), alpha) >= power
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
 def smallest_drop_unpaired(
     episodes: int, control_rate: float, test: str = "boschloo", power: float = 0.8, alpha: float = 0.05
 ) -> float:
@@ -121,15 +141,12 @@ def _unconditional(statistic: Float[np.ndarray, "a b"]) -> Float[np.ndarray, "a 
 
 
 @lru_cache(maxsize=32)
-def _mcnemar_critical(pairs: int, alpha: float) -> Float[np.ndarray, "pairs+1"]:
+def _mcnemar_critical(pairs: int, alpha: float) -> Int[np.ndarray, "pairs+1"]:
     """For d = 0..pairs differing pairs, the largest count of the rarer kind that is significant; -1 where none is."""
-    critical = np.full(pairs + 1, -1)
-    for d in range(1, pairs + 1):
-        b = critical[d - 1]
-        while b + 1 < d / 2 and binomtest(int(b + 1), d).pvalue <= alpha:
-            b += 1
-        critical[d] = b
-    return critical
+    d = np.arange(pairs + 1)
+    b = binom.ppf(alpha / 2, d, 0.5).astype(int)
+    # Not the last count's own chance: a tail that equals alpha / 2 but for rounding is significant.
+    return np.where(2 * binom.cdf(b, d, 0.5) <= alpha * (1 + 1e-9), b, b - 1)
 
 
 def _smallest(power_of, largest: float, power: float) -> float:
