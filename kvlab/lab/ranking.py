@@ -18,9 +18,10 @@ def rankings(records: Records, arms: Sequence[Arm], sizes: Sequence[int], alpha:
     """Every two arms that differ in successes, by pilots of each of `sizes` episodes: one row per pair and size.
 
     Index: `better` and `worse` by all episodes, and `episodes`, the pilot's. Columns: `points`, their difference in
-    percent; `decided`, whether exact McNemar on all episodes tells them apart at `alpha` (Holm over all pairs of
-    arms); `right`, `level` and `wrong`, the chances in [0, 1] of what a pilot drawn at random says (exact,
-    `pilot_ranking`); `first`, which of the three the first episodes by the studies' rule said.
+    percent; `lucky`, the share of episodes that the worse arm alone solves; `decided`, whether exact McNemar on all
+    episodes tells them apart at `alpha` (Holm over all pairs of arms); `right`, `level` and `wrong`, the chances in
+    [0, 1] of what a pilot drawn at random says (exact, `pilot_ranking`); `first`, which of the three the first episodes
+    by the studies' rule said.
 
     ValueError: fewer than two arms, arms on different episodes, a pilot larger than the study.
     """
@@ -33,7 +34,7 @@ def rankings(records: Records, arms: Sequence[Arm], sizes: Sequence[int], alpha:
     pilots = {size: {a: summary.successes(summary.first(records, size), a).sum() for a in arms} for size in sizes}
     rows = [
         {"better": better, "worse": worse, "episodes": size, "points": 100 * counts.difference, "decided": p < alpha}
-        | _chances(counts, size)
+        | {"lucky": counts.control_only / counts.n, **_chances(counts, size)}
         | {"first": SAID[np.sign(pilots[size][better] - pilots[size][worse])]}
         for ((better, worse), counts), p in zip(pairs.items(), p_holm, strict=True)
         if counts.difference

@@ -1,8 +1,10 @@
 """Numbers in the chapters' text against the recorded rows, counted here without the library that counted them there."""
 
 from functools import cache
+from math import comb
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
@@ -67,3 +69,34 @@ def test_an_arm_is_ten_tasks_by_ten_held_out_initial_states_each_once(mode, gate
     rows = arm(mode, gate)
     assert set(zip(rows["task"], rows["initial_state"], strict=True)) == {(t, s) for t in range(10) for s in range(10)}
     assert len(rows) == 100
+
+
+def test_three_or_hundred_quotes_what_was_recorded():
+    said = {name.removeprefix("hun_"): value for name, value in glued("three_or_hundred").items()}
+    assert int(said["control_k"]) == arm("none")["success"].sum()
+    lure = arm(*said["lure_arm"].split(" when "))["success"]
+    assert int(said["lure_k"]) == lure.sum()
+    k, n = int(lure.sum()), int(said["episodes"])
+    assert float(said["lure_passes"]) == pytest.approx(100 * comb(k, 3) / comb(n, 3), rel=1e-5)
+
+
+def test_the_worst_pair_of_three_or_hundred_is_drawn_so_by_resampling():
+    """20,000 pilots of three of the recorded episodes, beside the exact chance: within four standard errors."""
+    said = glued("three_or_hundred")
+    better, worse = (
+        arm(*f"{said[f'hun_worst_{side}']} when never".split(" when ")[:2]).sort_values(["initial_state", "task"])
+        for side in ("better", "worse")
+    )
+    difference = better["success"].to_numpy(int) - worse["success"].to_numpy(int)
+    assert difference.mean() == pytest.approx(float(said["hun_worst_points"]) / 100)
+    rng = np.random.default_rng(0)
+    drawn = np.array([rng.choice(difference, 3, replace=False).sum() for _ in range(20_000)])
+    chance = float(said["hun_worst"]) / 100
+    assert (drawn < 0).mean() == pytest.approx(chance, abs=4 * (chance * (1 - chance) / len(drawn)) ** 0.5)
+
+
+def test_three_or_hundred_says_that_pilots_seldom_reverse_what_is_decided():
+    said = {name.removeprefix("hun_"): float(v) for name, v in glued("three_or_hundred").items() if v[0].isdigit()}
+    assert said["wrong_small"] < said["level_small"] < said["right_small"]
+    assert said["width_full"] < said["width_small"] / 3
+    assert said["need_small"] > said["need_large"] and said["need_flips"] > said["need_small"]

@@ -84,6 +84,7 @@ def test_rankings_of_three_arms():
     assert list(ranked.points) == pytest.approx([5, 85, 80])
     assert list(ranked["first"]) == ["right", "level", "wrong"]
     assert list(ranked.decided) == [False, True, True]
+    assert list(ranked.lucky) == [0, 0, 1 / 20]
     assert ranked.right.iloc[0] == pytest.approx(3 / 20) and ranked.wrong.iloc[0] == 0
     # GOOD against BAD: 17 wins, 1 loss, 2 alike; a pilot is wrong with the loss and both alike.
     assert ranked.wrong.iloc[2] == pytest.approx(1 / math.comb(20, 3))

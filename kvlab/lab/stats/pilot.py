@@ -77,11 +77,12 @@ def pilot_ranking(pairs: Pairs, episodes: int) -> PilotRanking:
 
 
 def _check(seen: int, distribution, n: int) -> PilotCheck:
-    chances = distribution.pmf(np.arange(n + 1))
+    counts = np.arange(n + 1)
+    chances = distribution.pmf(counts)
     # Equal probabilities that differ by rounding count as equal.
     as_rare = chances[chances <= chances[seen] * (1 + 1e-7)].sum()
     return PilotCheck(
-        float(distribution.mean()),
+        float(chances @ counts),  # scipy's mean divides by zero where the pilot is the whole run
         float(min(1, chances[: seen + 1].sum())),
         float(min(1, chances[seen:].sum())),
         float(min(1, as_rare)),
