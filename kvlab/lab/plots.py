@@ -35,6 +35,8 @@ LOOKS = {
     # the archived report's two gates, both of which reuse everything
     "baseline": (_BLUE, "s"),
     "synchronized": (_GREY, "d"),
+    # what a gate compares with; the anchor's gates are those of `full`
+    "previous": (_PURPLE, "X"),
     # intervals
     "clopper_pearson": (_BLACK, "o"),
     "wilson": (_BLUE, "s"),

@@ -1,0 +1,113 @@
+"""How often a gate that was never run would reuse, from the signals that other arms recorded.
+
+Closed loop sets the limit of all of these: what a gate does changes what there is to see.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from kvlab.lab.records import EPISODE, Records
+from kvlab.lab.stats import Interval
+from kvlab.lab.study import Arm
+from kvlab.lab.summary import of_arm, reuse_rate
+from kvlab.reuse import Gate, parse_gate
+from kvlab.reuse.gates import SIMILARITIES
+from kvlab.reuse.phase import PHASES
+
+
+def from_control(records: Records, control: Arm, gate: str) -> float:
+    """Reuse rate of `gate` from the control's replans alone, in [0, 1]: each as likely to reuse as they are to open it.
+
+    In the control the anchor is always one replan old. So an anchor is taken to stay as good as it was, and the robot
+    to move as it does without reuse; an age limit is counted with. Without one this is `summary.reuse_at`.
+    """
+    rule = parse_gate(gate)
+    opens = float(np.mean([rule.opens(row | {"age": 1}) for row in _log(records, control)]))
+    limits = [term.bound for term in rule.terms if term.signal == "age"]
+    if not limits:
+        return opens
+    kept = sum(opens**age for age in range(1, int(min(limits))))
+    return kept / (1 + kept)
+
+
+def from_looser(records: Records, arm: Arm, gate: str) -> float:
+    """Reuse rate of `gate` replayed on the rows of an arm that opens whenever it does, in [0, 1].
+
+    After each computed replan the arm kept its cache for a while and logged how far the view moved from it. `gate`
+    would have kept the same cache for the first of these replans, until it first closes. Each cache is taken to be one
+    that it would have computed too, so that the rate is kept over kept and computed (renewal reward: Ross, Stochastic
+    Processes, 1996, section 3.6). For the arm's own gate it is the recorded rate.
+
+    ValueError: `gate` would have kept a cache that the arm did not keep, so that what came then is not recorded.
+    """
+    rate = _replayed(_log(records, arm), parse_gate(gate))
+    if rate is None:
+        raise ValueError(f"`{arm}` computed at replans at which `{gate}` would still reuse; replay it on a looser arm")
+    return rate
+
+
+def _log(records: Records, arm: Arm) -> list[dict]:
+    """What a gate reads and what became of it, replan after replan, episode after episode."""
+    rows = of_arm(records.replans, arm).sort_values([*EPISODE, "replan"])
+    return rows[[*SIMILARITIES, *PHASES, "replan", "reused"]].to_dict("records")
+
+
+def _replayed(log: list[dict], gate: Gate) -> float | None:
+    kept, computed, age, held = 0, 0, 0, False
+    for row in log:
+        held = held and row["replan"] > 0 and gate.opens(row | {"age": age + 1})
+        if row["reused"]:
+            kept, age = kept + held, age + 1
+        elif held:
+            return None
+        else:
+            computed, age, held = computed + 1, 0, True
+    return kept / (kept + computed)
+
+
+def leave_one_out(records: Records, arms: Sequence[Arm], control: Arm) -> pd.DataFrame:
+    """Each arm's measured reuse rate beside what the rows of the control and of the other arms predict.
+
+    Index: the arms. Columns, rates in [0, 1]: `measured`, an Interval; `control`, by `from_control`; `looser`, by
+    `from_looser` on that other arm which can be replayed and reuses least; `source`, that arm. The last two are missing
+    where no other arm can be replayed.
+    """
+    logs = {arm: _log(records, arm) for arm in sorted(arms, key=lambda arm: reuse_rate(records, arm))}
+    rows = []
+    for arm in arms:
+        gate = parse_gate(arm.gate)
+        replays = ((source, _replayed(log, gate)) for source, log in logs.items() if source != arm)
+        source, rate = next(((s, rate) for s, rate in replays if rate is not None), (None, np.nan))
+        row = {
+            "arm": arm,
+            "measured": reuse_interval(records, arm),
+            "control": from_control(records, control, arm.gate),
+        }
+        rows.append(row | {"looser": rate, "source": source})
+    return pd.DataFrame(rows).set_index("arm")
+
+
+def reuse_interval(
+    records: Records, arm: Arm, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """Reuse rate of an arm with a percentile bootstrap over its episodes: replans within one are alike."""
+    rows = of_arm(records.episodes, arm)
+    drawn = np.random.default_rng(seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
+    rates = (drawn @ rows["reused"].to_numpy()) / (drawn @ rows["replans"].to_numpy())
+    low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(reuse_rate(records, arm), float(low), float(high), confidence, "episodes percentile")
+
+
+def interpolated(rates: pd.Series, threshold: float) -> float:
+    """Reuse rate at a threshold from those measured at the next ones on both sides, by a straight line.
+
+    `rates`: reuse rates in [0, 1] by threshold, of which that of `threshold` itself is not used; at threshold 1 nothing
+    is reused. NaN below the lowest: nothing stands on its other side. ValueError: no other rate.
+    """
+    known = rates.drop(threshold, errors="ignore")
+    if known.empty:
+        raise ValueError(f"no reuse rate but that at {threshold} itself, so there is nothing to interpolate from")
+    known = pd.concat([known, pd.Series({1.0: 0.0})]).sort_index()
+    return float(np.interp(threshold, known.index, known, left=np.nan))
