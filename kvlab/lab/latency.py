@@ -160,5 +160,5 @@ def machine(checkpoint: Path) -> dict[str, object]:
 def write(out: Path, name: str, rows: pd.DataFrame, facts: dict[str, object]) -> None:
     """`name`.csv with the rows and `name`.json with how they were made."""
     out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(out / f"{name}.csv", index=False, float_format="%.4f")
+    rows.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
     (out / f"{name}.json").write_text(json.dumps(facts, indent=2) + "\n")

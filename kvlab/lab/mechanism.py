@@ -3,13 +3,15 @@
 python -m kvlab.lab.mechanism     measures on episodes of the control and writes data/mechanism/
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from scipy.optimize import curve_fit
+from scipy.stats import gmean
 from torch import Tensor
 from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -24,7 +26,7 @@ from kvlab.sim.env import Observation
 
 MODES = ("full", "prefix", "vision_only:splice", "state_only:splice")
 AGES = (1, 2, 4)  # replans between what the cache was computed from and now
-GROUPS = {"translation": slice(0, 3), "rotation": slice(3, 6), "gripper": slice(6, 7)}
+GROUPS = {"all": slice(0, 7), "translation": slice(0, 3), "rotation": slice(3, 6), "gripper": slice(6, 7)}
 ITERATIONS = 8  # of the power method
 
 
@@ -130,25 +132,83 @@ def _largest_gain(answer, x: Tensor) -> float:
     return pushed.norm().item()
 
 
+def shape(curves: pd.DataFrame) -> pd.DataFrame:
+    """How the distances of each row of `by_episode` grow with the denoising step: its columns but the steps', and
+
+    `misfit_line` and `misfit_exponential`: root mean square relative error of a + b step and of a exp(b step), each
+    fitted so that it is least; `straighter`, the first over the second: above 1 where an exponential fits better;
+    `factor`, the mean growth per step over the second half of the steps; `excess`, the growth over that half in units
+    of what equal contributions of every step would give, above 1 where later steps add more than earlier ones.
+    Where each step points straight at its chunk (an ideal flow), distances grow by equal contributions.
+
+    ValueError: a distance that is not above 0.
+    """
+    steps = curves.filter(like="step_")
+    if not (steps > 0).all(axis=None):
+        raise ValueError("distances must be above 0 for their growth to be a ratio; some are 0 or missing")
+    last, half = steps.shape[1], steps.shape[1] // 2
+    grown = steps[f"step_{last}"] / steps[f"step_{half}"]
+    found = curves.drop(columns=steps.columns).assign(
+        misfit_line=[_misfit(_line, row) for row in steps.to_numpy()],
+        misfit_exponential=[_misfit(_exponential, row) for row in steps.to_numpy()],
+        factor=grown ** (1 / (last - half)),
+        excess=grown / (last / half),
+    )
+    return found.assign(straighter=found["misfit_line"] / found["misfit_exponential"])
+
+
+def _line(step: np.ndarray, start: float, slope: float) -> np.ndarray:
+    return start + slope * step
+
+
+def _exponential(step: np.ndarray, start: float, rate: float) -> np.ndarray:
+    return start * np.exp(rate * step)
+
+
+def _misfit(model: Callable, distances: Float[np.ndarray, " steps"]) -> float:
+    """Root mean square relative error of the model that fits best by it."""
+    at = np.arange(1, len(distances) + 1)
+    slope = (distances[-1] - distances[0]) if model is _line else np.log(distances[-1] / distances[0])
+    found, _ = curve_fit(model, at, distances, p0=(distances[0], slope / (len(at) - 1)), sigma=distances)
+    return float(np.sqrt(np.mean((model(at, *found) / distances - 1) ** 2)))
+
+
+def ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    """`sensitivity` by episode, geometric means over its moments of three ratios.
+
+    `gain`: the relative gain of vision over that of the state; `moved`: the change of the chunk that the images' change
+    since the last replan makes over that of the state's; `bend`: for vision, that change over its linear prediction.
+    """
+    logs = np.log(rows.set_index(["episode", "replan", "input"])[["relative", "linear", "real"]]).unstack("input")
+    found = {
+        "gain": logs["relative"]["vision"] - logs["relative"]["state"],
+        "moved": logs["real"]["vision"] - logs["real"]["state"],
+        "bend": logs["real"]["vision"] - logs["linear"]["vision"],
+    }
+    return np.exp(pd.DataFrame(found).groupby("episode").mean())
+
+
 def main(checkpoint: Path = DATA / "checkpoints" / "mini_spatial", episodes: int = 10) -> None:
     """Measure on the first episode of each task and write the tables with how they were made."""
     policy = load(checkpoint)
     recorded = record(policy, episodes)
     facts = {"command": "python -m kvlab.lab.mechanism", **machine(checkpoint)}
-    write(DATA / "mechanism", "divergence", _summarised(divergence(policy, recorded)), facts)
+    write(DATA / "mechanism", "divergence", by_episode(divergence(policy, recorded)), facts)
     write(DATA / "mechanism", "sensitivity", sensitivity(policy, recorded, stride=4), facts)
 
 
-def _summarised(rows: pd.DataFrame) -> pd.DataFrame:
-    """The median and quartiles over moments: what the chapter draws, a hundredth of the rows."""
-    groups = rows.groupby(["mode", "age", "phase", "group", "step"])["distance"]
-    return (
-        groups.quantile([0.25, 0.5, 0.75])
-        .unstack()
-        .rename(columns="q{:.2f}".format)
-        .assign(n=groups.size())
-        .reset_index()
-    )
+def by_episode(rows: pd.DataFrame) -> pd.DataFrame:
+    """`divergence` by episode, since moments of one episode are not independent: its rows, a hundredth of them.
+
+    One row per mode, age, phase (`any`: both together), group and episode: `moments`, how many there are, and for each
+    denoising step s `step_s`, the geometric mean of their distances. Both a straight line through nought and an
+    exponential keep their form under it.
+    """
+    rows = pd.concat([rows, rows.assign(phase="any")])
+    steps = rows.groupby(["mode", "age", "phase", "group", "episode", "step"])["distance"]
+    curves = steps.agg(gmean).unstack("step").add_prefix("step_")
+    curves.insert(0, "moments", steps.size().unstack("step").iloc[:, 0])
+    return curves.reset_index()
 
 
 if __name__ == "__main__":

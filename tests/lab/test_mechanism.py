@@ -1,6 +1,7 @@
 """Mechanism measurements on a small model: distances and gains that can be worked out in another way."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -60,3 +61,42 @@ def test_gains_are_those_of_the_whole_jacobian(policy, episode):
 
 def test_the_stride_leaves_moments_out(policy, episode):
     assert set(mechanism.sensitivity(policy, [episode], stride=2)["replan"]) == {1}
+
+
+def test_distances_by_episode_are_geometric_means(policy, episode):
+    rows = mechanism.divergence(policy, [episode, episode], modes=["full"], ages=[1])
+    curves = mechanism.by_episode(rows)
+    any_phase = curves[(curves["phase"] == "any") & (curves["group"] == "gripper")].set_index("episode")
+    assert list(any_phase["moments"]) == [2, 2]
+    one = rows[(rows["episode"] == 0) & (rows["group"] == "gripper") & (rows["step"] == 1)]["distance"]
+    assert any_phase.loc[0, "step_1"] == pytest.approx(np.sqrt(one.prod()))
+    assert curves[curves["phase"] != "any"].groupby(["group", "episode"])["moments"].sum().eq(2).all()
+
+
+def test_the_shape_tells_a_line_from_an_exponential():
+    steps = np.arange(1, 11)
+    curves = {"ideal flow": 0.02 * steps, "exponential": 0.01 * np.exp(0.3 * steps), "dying out": np.sqrt(steps)}
+    wobble = 1 + 0.001 * (-1.0) ** steps  # a perfect fit would leave nothing to divide by
+    table = pd.DataFrame.from_dict({n: c * wobble for n, c in curves.items()}, orient="index")
+    found = mechanism.shape(table.set_axis([f"step_{s}" for s in steps], axis=1))
+    assert found["excess"]["ideal flow"] == pytest.approx(1, abs=0.01)
+    assert found["factor"]["exponential"] == pytest.approx(np.exp(0.3), rel=0.01)
+    assert found["excess"]["exponential"] == pytest.approx(np.exp(1.5) / 2, rel=0.01)
+    assert found["straighter"]["exponential"] > 10 and found["straighter"]["ideal flow"] < 0.1
+    assert found["excess"]["dying out"] < 1 and found["straighter"]["dying out"] < 1
+    with pytest.raises(ValueError, match="above 0"):
+        mechanism.shape(pd.DataFrame({"step_1": [0.0], "step_2": [1.0]}))
+
+
+def test_ratios_compare_the_inputs_at_the_same_moments():
+    moments = [
+        ("vision", 6.0, 2.0, 1.0),
+        ("state", 3.0, 4.0, 5.0),
+        ("vision", 24.0, 8.0, 4.0),
+        ("state", 3.0, 1.0, 2.0),
+    ]
+    rows = pd.DataFrame(moments, columns=["input", "relative", "linear", "real"])
+    found = mechanism.ratios(rows.assign(episode=0, replan=[1, 1, 2, 2])).loc[0]
+    assert found["gain"] == pytest.approx(4)  # of 2 and 8
+    assert found["moved"] == pytest.approx(np.sqrt(1 / 5 * 2))
+    assert found["bend"] == pytest.approx(0.5)
