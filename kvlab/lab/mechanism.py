@@ -27,6 +27,7 @@ from kvlab.sim.env import Observation
 MODES = ("full", "prefix", "vision_only:splice", "state_only:splice")
 AGES = (1, 2, 4)  # replans between what the cache was computed from and now
 GROUPS = {"all": slice(0, 7), "translation": slice(0, 3), "rotation": slice(3, 6), "gripper": slice(6, 7)}
+CURVE = ["mode", "age", "phase", "group"]  # what moments have in common whose distances make one curve over the steps
 ITERATIONS = 8  # of the power method
 
 
@@ -132,6 +133,21 @@ def _largest_gain(answer, x: Tensor) -> float:
     return pushed.norm().item()
 
 
+def by_episode(rows: pd.DataFrame) -> pd.DataFrame:
+    """`divergence` by episode, since moments of one episode are not independent: its rows, a hundredth of them.
+
+    One row per mode, age, phase (`any`: both together), group and episode: `moments`, how many there are;
+    `exponential`, in how many of them an exponential fits better than a line (see `shape`); and for each denoising step
+    s `step_s`, the geometric mean of their distances, under which a line through nought and an exponential remain what
+    they are.
+    """
+    moments = rows.pivot(index=[*CURVE, "episode", "replan"], columns="step", values="distance").add_prefix("step_")
+    steps = list(moments.columns)
+    moments = moments.assign(moments=1, exponential=shape(moments)["straighter"].gt(1).astype(int)).reset_index()
+    groups = pd.concat([moments, moments.assign(phase="any")]).groupby([*CURVE, "episode"])
+    return groups[["moments", "exponential"]].sum().join(groups[steps].agg(gmean)).reset_index()
+
+
 def shape(curves: pd.DataFrame) -> pd.DataFrame:
     """How the distances of each row of `by_episode` grow with the denoising step: its columns but the steps', and
 
@@ -195,20 +211,6 @@ def main(checkpoint: Path = DATA / "checkpoints" / "mini_spatial", episodes: int
     facts = {"command": "python -m kvlab.lab.mechanism", **machine(checkpoint)}
     write(DATA / "mechanism", "divergence", by_episode(divergence(policy, recorded)), facts)
     write(DATA / "mechanism", "sensitivity", sensitivity(policy, recorded, stride=4), facts)
-
-
-def by_episode(rows: pd.DataFrame) -> pd.DataFrame:
-    """`divergence` by episode, since moments of one episode are not independent: its rows, a hundredth of them.
-
-    One row per mode, age, phase (`any`: both together), group and episode: `moments`, how many there are, and for each
-    denoising step s `step_s`, the geometric mean of their distances. Both a straight line through nought and an
-    exponential keep their form under it.
-    """
-    rows = pd.concat([rows, rows.assign(phase="any")])
-    steps = rows.groupby(["mode", "age", "phase", "group", "episode", "step"])["distance"]
-    curves = steps.agg(gmean).unstack("step").add_prefix("step_")
-    curves.insert(0, "moments", steps.size().unstack("step").iloc[:, 0])
-    return curves.reset_index()
 
 
 if __name__ == "__main__":

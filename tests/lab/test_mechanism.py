@@ -10,6 +10,9 @@ from kvlab.lab.latency import Episode
 from kvlab.pi0 import load
 from kvlab.sim.env import Observation
 
+STEPS = np.arange(1, 11)
+WOBBLE = 1 + 0.001 * (-1.0) ** STEPS  # a perfect fit would leave nothing to divide by
+
 
 @pytest.fixture(scope="module")
 def policy(untrained):
@@ -63,22 +66,34 @@ def test_the_stride_leaves_moments_out(policy, episode):
     assert set(mechanism.sensitivity(policy, [episode], stride=2)["replan"]) == {1}
 
 
-def test_distances_by_episode_are_geometric_means(policy, episode):
-    rows = mechanism.divergence(policy, [episode, episode], modes=["full"], ages=[1])
-    curves = mechanism.by_episode(rows)
-    any_phase = curves[(curves["phase"] == "any") & (curves["group"] == "gripper")].set_index("episode")
-    assert list(any_phase["moments"]) == [2, 2]
-    one = rows[(rows["episode"] == 0) & (rows["group"] == "gripper") & (rows["step"] == 1)]["distance"]
-    assert any_phase.loc[0, "step_1"] == pytest.approx(np.sqrt(one.prod()))
-    assert curves[curves["phase"] != "any"].groupby(["group", "episode"])["moments"].sum().eq(2).all()
+def test_distances_by_episode_are_geometric_means():
+    """Two moments in each of two episodes: one in which the distance adds up, one in which it multiplies."""
+    curves = {(1, "way"): 0.02 * STEPS * WOBBLE, (2, "grasp or release"): 0.01 * np.exp(0.3 * STEPS) * WOBBLE}
+    rows = [
+        {
+            "mode": "full",
+            "age": 1,
+            "episode": e,
+            "replan": replan,
+            "phase": phase,
+            "group": "all",
+            "step": s,
+            "distance": d,
+        }
+        for e in (0, 1)
+        for (replan, phase), distances in curves.items()
+        for s, d in zip(STEPS, distances, strict=True)
+    ]
+    found = mechanism.by_episode(pd.DataFrame(rows)).set_index(["phase", "episode"])
+    assert list(found.loc["any", "moments"]) == [2, 2] and list(found.loc["any", "exponential"]) == [1, 1]
+    assert list(found.loc["way", "exponential"]) == [0, 0] and list(found.loc["way", "moments"]) == [1, 1]
+    assert found.loc[("any", 0), "step_10"] == pytest.approx(np.sqrt(0.2 * 0.01 * np.exp(3)) * WOBBLE[-1])
 
 
 def test_the_shape_tells_a_line_from_an_exponential():
-    steps = np.arange(1, 11)
-    curves = {"ideal flow": 0.02 * steps, "exponential": 0.01 * np.exp(0.3 * steps), "dying out": np.sqrt(steps)}
-    wobble = 1 + 0.001 * (-1.0) ** steps  # a perfect fit would leave nothing to divide by
-    table = pd.DataFrame.from_dict({n: c * wobble for n, c in curves.items()}, orient="index")
-    found = mechanism.shape(table.set_axis([f"step_{s}" for s in steps], axis=1))
+    curves = {"ideal flow": 0.02 * STEPS, "exponential": 0.01 * np.exp(0.3 * STEPS), "dying out": np.sqrt(STEPS)}
+    table = pd.DataFrame.from_dict({n: c * WOBBLE for n, c in curves.items()}, orient="index")
+    found = mechanism.shape(table.set_axis([f"step_{s}" for s in STEPS], axis=1))
     assert found["excess"]["ideal flow"] == pytest.approx(1, abs=0.01)
     assert found["factor"]["exponential"] == pytest.approx(np.exp(0.3), rel=0.01)
     assert found["excess"]["exponential"] == pytest.approx(np.exp(1.5) / 2, rel=0.01)
