@@ -52,6 +52,25 @@ def test_the_modality_separation_quotes_what_was_recorded():
         assert int(said[f"mod_{short}_k"]) == arm(mode, gate)["success"].sum(), mode
 
 
+def test_why_it_fails_quotes_what_was_recorded():
+    said = glued("why_it_fails")
+    named = {f"late_{part}": ("none", "never", f"late({part}, 1)") for part in ("vision", "state", "all")}
+    named |= {seen: ("none", "never", seen) for seen in ("black", "frozen", "shuffled")}
+    named |= {"young": ("full", "every(2)"), "old": ("full", "every(8)"), "control": ("none",)}
+    for short, which in named.items():
+        assert int(said[f"why_{short}_k"]) == arm(*which)["success"].sum(), short
+
+
+def test_why_it_fails_concludes_what_the_rows_say():
+    """What its text argues from, counted here: words that a change of the rows would turn."""
+    said = glued("why_it_fails")
+    k = {part: arm("none", seeing=f"late({part}, 1)")["success"].sum() for part in ("vision", "state", "all")}
+    assert said["why_inconsistency"] == "refuted" and k["all"] < min(k["vision"], k["state"])
+    successes = [arm("full", f"every({period})")["success"].sum() for period in (2, 3, 4, 6, 8)]
+    assert said["why_staleness"] == "supported" and successes == sorted(successes, reverse=True)
+    assert said["why_cameras"] == "supported" and said["why_seed"] == "refuted"
+
+
 def test_the_recordings_are_all_counted():
     said = glued("recordings")
     rows = ds.dataset(DATA / "runs", format="parquet").to_table(columns=["error", "replans", "wall_s"]).to_pandas()
