@@ -1,5 +1,6 @@
 """Numbers in the chapters' text against the recorded rows, counted here without the library that counted them there."""
 
+import re
 from functools import cache
 from math import comb
 
@@ -119,3 +120,34 @@ def test_three_or_hundred_says_that_pilots_seldom_reverse_what_is_decided():
     assert said["wrong_small"] < said["level_small"] < said["right_small"]
     assert said["width_full"] < said["width_small"] / 3
     assert said["need_small"] > said["need_large"] and said["need_flips"] > said["need_small"]
+
+
+def test_gate_drift_quotes_what_was_recorded():
+    said = {name.removeprefix("drf_"): value for name, value in glued("gate_drift").items()}
+    same = float(said["same"])
+    gates = {"same_previous": f"vision@previous >= {same:g}", "same_anchor": f"vision >= {same:g}"}
+    gates |= {"unlimited": said["limited"], "limited_partner": said["limited_partner"]}
+    gates |= {"limited": f"{said['limited']} & age < {said['age']}"}
+    for short, gate in gates.items():
+        rows = arm("full", gate)
+        assert int(said[f"{short}_k"]) == rows["success"].sum(), short
+        reuse = 100 * rows["reused"].sum() / rows["replans"].sum()
+        assert float(said[f"{short}_reuse"]) == pytest.approx(reuse, rel=1e-5), short
+    pairs = re.findall(
+        r"(vision\S* >= \S+) succeeds in (\d+) and (vision >= \S+) in (\d+) \(([+-]\d+) points", said["pairs"]
+    )
+    assert len(pairs) == said["pairs"].count(" points")
+    for gate, k, partner, partner_k, points in pairs:
+        assert [int(k), int(partner_k)] == [arm("full", g)["success"].sum() for g in (gate, partner)]
+        assert int(k) - int(partner_k) == int(points)
+
+
+def test_gate_drift_says_in_which_direction_things_err():
+    said = {name.removeprefix("drf_"): float(v) for name, v in glued("gate_drift").items() if v[0].isdigit()}
+    assert said["same_previous_reuse"] > said["same_anchor_reuse"] and said["same_previous_k"] < said["same_anchor_k"]
+    assert said["previous_age"] > said["partner_age"] and said["previous_vision"] < said["partner_vision"]
+    assert said["limited_k"] > said["unlimited_k"] and said["limited_reuse"] < said["unlimited_reuse"]
+    assert said["old"] < said["step"] and said["within"] < said["after"]
+    assert said["stalled_within"] < said["stalled_after"]
+    assert said["looser_error"] < said["control_error"]
+    assert said["apart"] <= said["extra"] / 2
