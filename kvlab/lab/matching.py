@@ -1,0 +1,203 @@
+"""Gates compared where they reuse equally often: an arm beside the curve of other arms, read at the arm's reuse rate.
+
+The curve runs straight from one recorded arm to the next. A straight line needs nothing but its two ends, never leaves
+their range, and stays defined where two arms of a resample reuse alike; a spline through the same points (PCHIP) bends
+by its guess of the slopes, which a few arms do not determine. `gain` on an arm of the curve itself, left out of it,
+says how far from straight the curve is there.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from kvlab.lab.records import EPISODE, Records
+from kvlab.lab.stats import Interval, pair, paired_difference
+from kvlab.lab.stats.checks import check_open_unit, check_whole
+from kvlab.lab.study import Arm
+from kvlab.lab.summary import of_arm, successes
+
+RESAMPLES = 10_000
+
+
+def exposure(records: Records, arm: Arm, within: Arm | None = None) -> pd.DataFrame:
+    """One row per episode of an arm, indexed by the episode: success (bool), and how many of its replans reused.
+
+    `reused` and `replans` count all replans; with `within` only as many as that arm (the control) took in the same
+    episode, so that standing still after a failure, when a gate opens by itself, is not counted. ValueError as in
+    `summary.successes`, and where `within` lacks an episode.
+    """
+    success = successes(records, arm)
+    if within is None:
+        counts = of_arm(records.episodes, arm).set_index(EPISODE)[["reused", "replans"]]
+        return counts.assign(success=success)
+    limits = of_arm(records.episodes, within).set_index(EPISODE)["replans"]
+    if not limits.index.sort_values().equals(success.index.sort_values()):
+        raise ValueError(f"`{arm}` and `{within}` were not run on the same episodes; only those can be compared")
+    replans = of_arm(records.replans, arm).join(limits.rename("limit"), on=EPISODE)
+    counted = replans[replans["replan"] < replans["limit"]].groupby(EPISODE)["reused"].agg(["sum", "size"])
+    return counted.rename(columns={"sum": "reused", "size": "replans"}).assign(success=success)
+
+
+def gain(
+    arm: pd.DataFrame,
+    curve: Sequence[pd.DataFrame],
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Success rate of an arm minus that of `curve` at the arm's reuse rate, with a paired percentile bootstrap.
+
+    All are tables of `exposure` over the same episodes. Each resample draws episodes within tasks, the same ones in
+    every arm, and computes all success and reuse rates anew. Where all resamples agree, as with one episode a task,
+    the bounds are Tango's against the two neighbours on the curve, whichever lies further out, and `collapsed` is True.
+
+    ValueError: arms that do not share their episodes, a rate (of the arm or of a resample of it) that the curve does
+    not reach, fewer than two arms in the curve, confidence outside (0, 1), fewer than 100 resamples.
+    """
+    check_open_unit("confidence", confidence)
+    draws = _gains([arm], curve, _weights(arm.index, resamples, seed))[:, 0]
+    if np.ptp(draws) < 1e-12:
+        return _beside_neighbours(arm, curve, draws[0], confidence)
+    return _percentile(draws, confidence)
+
+
+def contribution(
+    arm: pd.DataFrame,
+    base: pd.DataFrame,
+    curve: Sequence[pd.DataFrame],
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """`gain` of `arm` minus `gain` of `base`, each at its own reuse rate: what `arm` has beyond `base`, reuse apart.
+
+    Where all resamples agree the bounds are those that both gains' own bounds leave. ValueError as in `gain`.
+    """
+    draws = _gains([arm, base], curve, _weights(arm.index, resamples, seed)) @ [1, -1]
+    if np.ptp(draws) >= 1e-12:
+        return _percentile(draws, confidence)
+    a, b = (gain(one, curve, confidence, resamples, seed) for one in (arm, base))
+    return Interval(a.estimate - b.estimate, a.low - b.high, a.high - b.low, confidence, "tango", collapsed=True)
+
+
+def matched(
+    records: Records,
+    arms: Sequence[Arm],
+    curve: Sequence[Arm],
+    within: Arm | None = None,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row per arm: `reuse` and `success` (rates), `expected` (the curve's success at that reuse), `gain`.
+
+    The intervals hold together at `confidence` (Bonferroni over `arms`). `within` as in `exposure`, errors of `gain`.
+    """
+    share = 1 - (1 - check_open_unit("confidence", confidence)) / len(arms)
+    family = [exposure(records, other, within) for other in curve]
+    rows = {}
+    for arm in arms:
+        table = exposure(records, arm, within)
+        difference = gain(table, family, share, resamples, seed)
+        success = table["success"].mean()
+        row = {"reuse": table["reused"].sum() / table["replans"].sum(), "success": success}
+        rows[arm] = row | {"expected": success - difference.estimate, "gain": difference}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+
+
+def left_out(records: Records, curve: Sequence[Arm], within: Arm | None = None) -> pd.Series:
+    """How far each inner arm of a curve lies from the straight line between its neighbours: success minus the line's.
+
+    By arm, in order of their reuse rates, without the first and the last.
+    """
+    tables = {arm: exposure(records, arm, within) for arm in curve}
+    ordered = sorted(tables, key=lambda arm: tables[arm]["reused"].sum() / tables[arm]["replans"].sum())
+    once = np.ones((1, len(tables[ordered[0]])), int)
+    return pd.Series(
+        {
+            arm: _gains([tables[arm]], [tables[other] for other in ordered if other != arm], once).item()
+            for arm in ordered[1:-1]
+        },
+        dtype=float,
+    )
+
+
+def verdict(difference: Interval) -> str:
+    """`more`, `less`, or `neither demonstrably more nor less`: where an interval of a difference lies beside 0."""
+    if 0 in difference:
+        return "neither demonstrably more nor less"
+    return "more" if difference.low > 0 else "less"
+
+
+def _weights(episodes: pd.MultiIndex, resamples: int, seed: int) -> Int[np.ndarray, "draws episodes"]:
+    """How often each episode is in each resample, drawn within tasks; the first row is the study itself."""
+    check_whole("resamples", resamples, least=100)
+    rng, weights = np.random.default_rng(seed), np.ones((1 + resamples, len(episodes)), int)
+    tasks = episodes.get_level_values("task")
+    for task in tasks.unique():
+        mine = np.flatnonzero(tasks == task)
+        weights[1:, mine] = rng.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), size=resamples)
+    return weights
+
+
+def _gains(
+    arms: Sequence[pd.DataFrame], curve: Sequence[pd.DataFrame], weights: Int[np.ndarray, "draws episodes"]
+) -> Float[np.ndarray, "draws arms"]:
+    """Success of each arm minus the curve's at the arm's reuse rate, in each resample."""
+    if len(curve) < 2:
+        raise ValueError(f"a curve needs at least 2 arms to run between, got {len(curve)}.")
+    (x, y), (knots, heights) = (_rates(tables, arms[0].index, weights) for tables in (arms, curve))
+    first, last = knots.min(axis=1, keepdims=True), knots.max(axis=1, keepdims=True)
+    outside = ((x < first) | (x > last)).any(axis=1)
+    if outside.any():
+        at = np.argmax(outside)
+        where = f"in {outside.sum()} of {len(x) - 1} resamples" if at else "as recorded"
+        rates = " and ".join(map("{:.1%}".format, x[at]))
+        raise ValueError(
+            f"{where} a reuse rate lies outside the curve: {rates}, the curve reaches from {first[at, 0]:.1%} to "
+            f"{last[at, 0]:.1%}; record an arm beyond, a curve is not extrapolated."
+        )
+    return y - np.stack([_between(*draw) for draw in zip(x, knots, heights, strict=True)])
+
+
+def _between(
+    x: Float[np.ndarray, " arms"], knots: Float[np.ndarray, " curve"], heights: Float[np.ndarray, " curve"]
+) -> Float[np.ndarray, " arms"]:
+    """The straight lines through (knots, heights) at `x`; arms of the curve that reuse alike count by their mean."""
+    places, which = np.unique(knots, return_inverse=True)
+    return np.interp(x, places, np.bincount(which, heights) / np.bincount(which))
+
+
+def _rates(
+    tables: Sequence[pd.DataFrame], episodes: pd.MultiIndex, weights: Int[np.ndarray, "draws episodes"]
+) -> tuple[Float[np.ndarray, "draws arms"], Float[np.ndarray, "draws arms"]]:
+    """Reuse and success rate of each table in each resample."""
+    for table in tables:
+        if len(table) != len(episodes) or not table.index.sort_values().equals(episodes.sort_values()):
+            raise ValueError("the arms were not run on the same episodes; only arms that share them can be compared.")
+    columns = {
+        name: weights @ np.stack([table[name].reindex(episodes).to_numpy(float) for table in tables], axis=1)
+        for name in ("reused", "replans", "success")
+    }
+    return columns["reused"] / columns["replans"], columns["success"] / len(episodes)
+
+
+def _percentile(draws: Float[np.ndarray, " draws"], confidence: float) -> Interval:
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(draws[1:], tails)
+    return Interval(float(draws[0]), float(low), float(high), confidence, "stratified percentile")
+
+
+def _beside_neighbours(
+    arm: pd.DataFrame, curve: Sequence[pd.DataFrame], estimate: float, confidence: float
+) -> Interval:
+    def reuse(table: pd.DataFrame) -> float:
+        return table["reused"].sum() / table["replans"].sum()
+
+    below = max((table for table in curve if reuse(table) <= reuse(arm)), key=reuse)
+    above = min((table for table in curve if reuse(table) >= reuse(arm)), key=reuse)
+    sides = [paired_difference(pair(arm["success"], side["success"]), confidence) for side in (below, above)]
+    low, high = min(side.low for side in sides), max(side.high for side in sides)
+    return Interval(float(estimate), low, high, confidence, "tango", collapsed=True)
