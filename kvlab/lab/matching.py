@@ -6,12 +6,13 @@ by its guess of the slopes, which a few arms do not determine. `gain` on an arm 
 says how far from straight the curve is there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from kvlab.lab import tables
 from kvlab.lab.records import EPISODE, Records
 from kvlab.lab.stats import Interval, pair, paired_difference
 from kvlab.lab.stats.checks import check_open_unit, check_whole
@@ -102,9 +103,25 @@ def matched(
         table = exposure(records, arm, within)
         difference = gain(table, family, share, resamples, seed)
         success = table["success"].mean()
-        row = {"reuse": table["reused"].sum() / table["replans"].sum(), "success": success}
-        rows[arm] = row | {"expected": success - difference.estimate, "gain": difference}
+        expected = success - difference.estimate
+        rows[arm] = {"reuse": _reuse(table), "success": success, "expected": expected, "gain": difference}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+
+
+def steps(
+    records: Records, arms: Sequence[Arm], curve: Sequence[Arm], confidence: float = 0.95, resamples: int = RESAMPLES
+) -> pd.Series:
+    """What each arm gains beyond the one before it, and the first beyond the curve: Intervals by arm.
+
+    For arms of which each has one condition more than the one before; together at `confidence`. Errors of `gain`.
+    """
+    share = 1 - (1 - check_open_unit("confidence", confidence)) / len(arms)
+    family = [exposure(records, other) for other in curve]
+    found = [exposure(records, arm) for arm in arms]
+    pairs = zip(found[1:], found, strict=False)
+    gained = [gain(found[0], family, share, resamples)]
+    gained += [contribution(arm, base, family, share, resamples) for arm, base in pairs]
+    return pd.Series(gained, index=pd.Index(arms, name="arm", tupleize_cols=False), dtype=object)
 
 
 def left_out(records: Records, curve: Sequence[Arm], within: Arm | None = None) -> pd.Series:
@@ -112,19 +129,29 @@ def left_out(records: Records, curve: Sequence[Arm], within: Arm | None = None) 
 
     By arm, in order of their reuse rates, without the first and the last.
     """
-    tables = {arm: exposure(records, arm, within) for arm in curve}
-    ordered = sorted(tables, key=lambda arm: tables[arm]["reused"].sum() / tables[arm]["replans"].sum())
-    once = np.ones((1, len(tables[ordered[0]])), int)
-    return pd.Series(
+    found = {arm: exposure(records, arm, within) for arm in curve}
+    ordered = sorted(found, key=lambda arm: _reuse(found[arm]))
+    once = np.ones((1, len(found[ordered[0]])), int)
+    off = {
+        arm: _gains([found[arm]], [found[other] for other in ordered if other != arm], once).item()
+        for arm in ordered[1:-1]
+    }
+    return pd.Series(off, dtype=float)
+
+
+def shown(rows: pd.DataFrame, label: Callable[[Arm], str] = str) -> pd.DataFrame:
+    """What `matched` returns, as it stands in a chapter: percent, and points with their interval."""
+    return pd.DataFrame(
         {
-            arm: _gains([tables[arm]], [tables[other] for other in ordered if other != arm], once).item()
-            for arm in ordered[1:-1]
-        },
-        dtype=float,
-    )
+            "reuse": rows["reuse"].map("{:.0%}".format),
+            "success": rows["success"].map("{:.0%}".format),
+            "curve there": rows["expected"].map("{:.0%}".format),
+            "points": rows["gain"].map(tables.percent),
+        }
+    ).rename(label)
 
 
-def verdict(difference: Interval) -> str:
+def direction(difference: Interval) -> str:
     """`more`, `less`, or `neither demonstrably more nor less`: where an interval of a difference lies beside 0."""
     if 0 in difference:
         return "neither demonstrably more nor less"
@@ -148,7 +175,7 @@ def _gains(
     """Success of each arm minus the curve's at the arm's reuse rate, in each resample."""
     if len(curve) < 2:
         raise ValueError(f"a curve needs at least 2 arms to run between, got {len(curve)}.")
-    (x, y), (knots, heights) = (_rates(tables, arms[0].index, weights) for tables in (arms, curve))
+    (x, y), (knots, heights) = (_rates(some, arms[0].index, weights) for some in (arms, curve))
     first, last = knots.min(axis=1, keepdims=True), knots.max(axis=1, keepdims=True)
     outside = ((x < first) | (x > last)).any(axis=1)
     if outside.any():
@@ -159,26 +186,35 @@ def _gains(
             f"{where} a reuse rate lies outside the curve: {rates}, the curve reaches from {first[at, 0]:.1%} to "
             f"{last[at, 0]:.1%}; record an arm beyond, a curve is not extrapolated."
         )
-    return y - np.stack([_between(*draw) for draw in zip(x, knots, heights, strict=True)])
+    return y - _between(x, knots, heights)
 
 
 def _between(
-    x: Float[np.ndarray, " arms"], knots: Float[np.ndarray, " curve"], heights: Float[np.ndarray, " curve"]
-) -> Float[np.ndarray, " arms"]:
-    """The straight lines through (knots, heights) at `x`; arms of the curve that reuse alike count by their mean."""
-    places, which = np.unique(knots, return_inverse=True)
-    return np.interp(x, places, np.bincount(which, heights) / np.bincount(which))
+    x: Float[np.ndarray, "draws arms"],
+    knots: Float[np.ndarray, "draws curve"],
+    heights: Float[np.ndarray, "draws curve"],
+) -> Float[np.ndarray, "draws arms"]:
+    """In each resample the straight lines through (knots, heights) at `x`; the middle of two arms that reuse alike."""
+    order = np.lexsort((heights, knots))
+    knots, heights = (np.take_along_axis(values, order, axis=1) for values in (knots, heights))
+    left = (knots[:, None] <= x[..., None]).sum(axis=2) - 1
+    right = (knots[:, None] < x[..., None]).sum(axis=2)
+    (x0, y0), (x1, y1) = (
+        (np.take_along_axis(knots, side, axis=1), np.take_along_axis(heights, side, axis=1)) for side in (left, right)
+    )
+    part = np.divide(x - x0, x1 - x0, out=np.full_like(x, 0.5), where=x1 > x0)
+    return y0 + part * (y1 - y0)
 
 
 def _rates(
-    tables: Sequence[pd.DataFrame], episodes: pd.MultiIndex, weights: Int[np.ndarray, "draws episodes"]
+    arms: Sequence[pd.DataFrame], episodes: pd.MultiIndex, weights: Int[np.ndarray, "draws episodes"]
 ) -> tuple[Float[np.ndarray, "draws arms"], Float[np.ndarray, "draws arms"]]:
     """Reuse and success rate of each table in each resample."""
-    for table in tables:
-        if len(table) != len(episodes) or not table.index.sort_values().equals(episodes.sort_values()):
+    for table in arms:
+        if len(table) != len(episodes) or not episodes.isin(table.index).all():
             raise ValueError("the arms were not run on the same episodes; only arms that share them can be compared.")
     columns = {
-        name: weights @ np.stack([table[name].reindex(episodes).to_numpy(float) for table in tables], axis=1)
+        name: weights @ np.stack([table[name].reindex(episodes).to_numpy(float) for table in arms], axis=1)
         for name in ("reused", "replans", "success")
     }
     return columns["reused"] / columns["replans"], columns["success"] / len(episodes)
@@ -193,11 +229,12 @@ def _percentile(draws: Float[np.ndarray, " draws"], confidence: float) -> Interv
 def _beside_neighbours(
     arm: pd.DataFrame, curve: Sequence[pd.DataFrame], estimate: float, confidence: float
 ) -> Interval:
-    def reuse(table: pd.DataFrame) -> float:
-        return table["reused"].sum() / table["replans"].sum()
-
-    below = max((table for table in curve if reuse(table) <= reuse(arm)), key=reuse)
-    above = min((table for table in curve if reuse(table) >= reuse(arm)), key=reuse)
+    below = max((table for table in curve if _reuse(table) <= _reuse(arm)), key=_reuse)
+    above = min((table for table in curve if _reuse(table) >= _reuse(arm)), key=_reuse)
     sides = [paired_difference(pair(arm["success"], side["success"]), confidence) for side in (below, above)]
     low, high = min(side.low for side in sides), max(side.high for side in sides)
     return Interval(float(estimate), low, high, confidence, "tango", collapsed=True)
+
+
+def _reuse(table: pd.DataFrame) -> float:
+    return table["reused"].sum() / table["replans"].sum()

@@ -1,7 +1,7 @@
 """One look for every figure of the book: colours per arm, page width, intervals drawn, files that do not change.
 
-The colours are Okabe and Ito's (2008), which people with any common colour vision deficiency tell apart; each also has
-its own marker, so that a figure can be read in grey.
+The colours are Okabe and Ito's (2008) and, for further gates, Tol's (2021), which people with any common colour vision
+deficiency tell apart; each also has its own marker, so that a figure can be read in grey.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ PAGE_WIDTH = 7.2  # inches: the text column of the HTML at 110 dots an inch
 
 _BLACK, _BLUE, _SKY, _VERMILION = "#000000", "#0072B2", "#56B4E9", "#D55E00"
 _ORANGE, _GREEN, _PURPLE, _GREY = "#E69F00", "#009E73", "#CC79A7", "#7F7F7F"
+_WINE, _OLIVE, _INDIGO = "#882255", "#999933", "#332288"
 LOOKS = {
     # reuse modes
     "none": (_BLACK, "o"),
@@ -37,6 +38,10 @@ LOOKS = {
     "synchronized": (_GREY, "d"),
     # what a gate compares with; the anchor's gates are those of `full`
     "previous": (_PURPLE, "X"),
+    # other gates, which reuse everything too
+    "state": (_OLIVE, "p"),
+    "every": (_INDIGO, "h"),
+    "adaptive": (_WINE, "*"),
     # intervals
     "clopper_pearson": (_BLACK, "o"),
     "wilson": (_BLUE, "s"),

@@ -80,9 +80,78 @@ def test_the_recordings_are_all_counted():
     assert float(said["rec_hours"]) == pytest.approx(rows["wall_s"].sum() / 3600, rel=1e-5)
 
 
+CURVE = [("none", "never")] + [
+    ("full", f"vision >= {t}") for t in (0.995, 0.99, 0.985, 0.98, 0.97, 0.96, 0.95, 0.945, 0.9)
+]
+
+
+def percent_reused(rows: pd.DataFrame) -> float:
+    return 100 * rows["reused"].sum() / rows["replans"].sum()
+
+
+def on_the_curve(rate: float) -> float:
+    """Success in percent of constant thresholds on the images, at a reuse rate in percent."""
+    points = sorted((percent_reused(arm(*one)), arm(*one)["success"].sum()) for one in CURVE)
+    return float(np.interp(rate, *zip(*points, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("chapter", "short", "gate"),
+    [
+        ("synchronized_gating", "sync_most", "vision >= 0.8 & state >= 0.8"),
+        ("synchronized_gating", "sync_state", "state >= 0.9"),
+        ("synchronized_gating", "sync_every", "every(2)"),
+        ("adaptive_gating", "adapt_first", "vision >= 0.945 if gripper < 1 else 0.985"),
+        (
+            "adaptive_gating",
+            "adapt_last",
+            "vision >= 0.945 if gripper < 1 and curvature < 0.5 and spread < 0.3 else 0.985",
+        ),
+    ],
+)
+def test_a_gate_is_quoted_beside_the_curve_at_its_own_reuse_rate(chapter, short, gate):
+    said, rows = glued(chapter), arm("full", gate)
+    assert len(rows) == 100
+    assert float(said[f"{short}_reuse"]) == pytest.approx(percent_reused(rows), rel=1e-5)
+    assert float(said[f"{short}_success"]) == rows["success"].sum()
+    assert float(said[f"{short}_expected"]) == pytest.approx(on_the_curve(percent_reused(rows)), rel=1e-5)
+
+
+def test_synchronized_gating_says_that_no_gate_leaves_the_curve():
+    said = glued("synchronized_gating")
+    for short, gate in (("vision", "vision >= 0.97"), ("both", "vision >= 0.97 & state >= 0.97")):
+        assert int(said[f"sync_{short}_k"]) == arm("full", gate)["success"].sum()
+        assert float(said[f"sync_{short}_reuse"]) == pytest.approx(percent_reused(arm("full", gate)), rel=1e-5)
+    assert float(said["sync_vision_reuse"]) > float(said["sync_both_reuse"])
+    assert int(said["sync_vision_k"]) < int(said["sync_both_k"]) and int(said["sync_same_differ"]) > 0
+    assert int(said["sync_matched_differ"]) == int(said["sync_needed_differ"]) == 0
+    assert said["sync_state_verdict"] == said["sync_every_verdict"] == "neither demonstrably more nor less"
+    assert float(said["sync_cheap_ms"]) < float(said["sync_vision_ms"])
+
+
+def test_adaptive_gating_says_that_no_condition_shows_and_that_the_spread_is_dear():
+    said = glued("adaptive_gating")
+    assert int(said["adapt_differ"]) == 0
+    for phase in ("gripper", "curvature", "spread"):
+        assert said[f"adapt_{phase}_verdict"] == "neither demonstrably more nor less"
+    gate = "vision >= 0.945 if gripper < 1 and curvature < 0.5 and spread < 0.3 else 0.985"
+    rows = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table(
+        columns=["replan_rows"], filter=(ds.field("gate") == gate) & (ds.field("seed") == 0)
+    )
+    replans = pd.DataFrame([replan for rows in rows["replan_rows"].to_pylist() for replan in rows if replan["replan"]])
+    computed, reused = (replans[replans["reused"] == one]["ms_denoise"].median() for one in (False, True))
+    assert float(said["adapt_spread_computed"]) == pytest.approx(computed, rel=1e-5)
+    assert float(said["adapt_spread_reused"]) == pytest.approx(reused, rel=1e-5)
+    assert computed > 2 * reused
+    assert said["adapt_spread_word"] == "more" and float(said["adapt_spread_ms"]) > float(said["adapt_none_ms"])
+
+
 @pytest.mark.parametrize(
     ("mode", "gate"),
-    [("none", "never"), ("full", "vision >= 0.985"), ("prefix", "vision >= 0.945"), ("full", "vision >= 0.945")],
+    [
+        *[("none", "never"), ("full", "vision >= 0.985"), ("prefix", "vision >= 0.945"), ("full", "vision >= 0.945")],
+        *[("full", "vision >= 0.98 & state >= 0.98"), ("full", "vision >= 0.945 if gripper < 1 else 0.985")],
+    ],
 )
 def test_an_arm_is_ten_tasks_by_ten_held_out_initial_states_each_once(mode, gate):
     """LeRobot's issue 2375: an evaluation that repeated one initial state."""

@@ -62,7 +62,7 @@ def test_an_arm_of_the_curve_gains_nothing_and_is_still_uncertain(table):
     assert same.low < 0 < same.high
 
 
-def test_arms_that_reuse_alike_count_by_their_mean():
+def test_two_arms_that_reuse_alike_count_by_their_middle():
     assert matching.gain(arm(70, 4), [*LINE, arm(60, 4)], resamples=100).estimate == pytest.approx(0)
 
 
@@ -172,6 +172,18 @@ def test_a_table_has_a_row_for_each_arm_and_intervals_that_hold_together():
     assert list(table.index) == [SHUT, GATE] and table.reuse.tolist() == [0.2, 0.5]
     assert table.success.tolist() == table.expected.tolist() == [1.0, 1.0]
     assert all(interval.confidence == pytest.approx(0.95) for interval in table.gain)
+    printed = matching.shown(table, lambda a: a.gate)
+    assert printed.loc["state >= 0.9", ["reuse", "success", "curve there"]].tolist() == ["50%", "100%", "100%"]
+    assert printed.points["state >= 0.9"].startswith("0 (-")
+
+
+def test_steps_go_from_the_curve_to_the_first_arm_and_on_from_arm_to_arm():
+    seen = study()
+    seen.episodes.loc[(seen.episodes.gate == GATE.gate) & (seen.episodes.task < 4), "success"] = False
+    gained = matching.steps(seen, [SHUT, GATE], [CONTROL, OPEN], confidence=0.9)
+    assert list(gained.index) == [SHUT, GATE]
+    assert [step.estimate for step in gained] == pytest.approx([0, -0.4])
+    assert all(step.confidence == pytest.approx(0.95) and step.low < step.estimate < step.high for step in gained)
 
 
 def test_leaving_out_says_how_straight_a_curve_is():
@@ -188,4 +200,4 @@ def test_leaving_out_says_how_straight_a_curve_is():
     [(0.01, 0.2, "more"), (-0.2, -0.01, "less"), (-0.1, 0.2, "neither demonstrably more nor less")],
 )
 def test_the_word_follows_the_interval(low, high, word):
-    assert matching.verdict(Interval((low + high) / 2, low, high, 0.95, "percentile")) == word
+    assert matching.direction(Interval((low + high) / 2, low, high, 0.95, "percentile")) == word
