@@ -51,6 +51,9 @@ def test_the_modality_separation_quotes_what_was_recorded():
     named |= {"state": "state_only:skip", "text": "text_fixed:skip"}
     for short, mode in named.items():
         assert int(said[f"mod_{short}_k"]) == arm(mode, gate)["success"].sum(), mode
+    assert float(said["mod_prefix_gain_low"]) > 0  # "the same holds where they reuse equally often"
+    stale, fresh = (said[f"mod_{short}_k"] for short in ("state", "prefix"))
+    assert int(said["mod_text_k"]) < int(stale) < int(fresh)
 
 
 def test_why_it_fails_quotes_what_was_recorded():
