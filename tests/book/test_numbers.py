@@ -61,8 +61,12 @@ def test_why_it_fails_quotes_what_was_recorded():
     named = {f"late_{part}": ("none", "never", f"late({part}, 1)") for part in ("vision", "state", "all")}
     named |= {seen: ("none", "never", seen) for seen in ("black", "frozen", "shuffled")}
     named |= {"young": ("full", "every(2)"), "old": ("full", "every(8)"), "control": ("none",)}
+    named |= {"cached": ("full", "every(3)")}
     for short, which in named.items():
         assert int(said[f"why_{short}_k"]) == arm(*which)["success"].sum(), short
+    control = (ds.field("mode") == "none") & (ds.field("seeing") == "live") & (ds.field("seed") == 1)
+    again = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table(["success"], filter=control)
+    assert again.num_rows == 100 and int(said["why_seed_k"]) == sum(again["success"].to_pylist())
 
 
 def test_why_it_fails_concludes_what_the_rows_say():
@@ -73,6 +77,31 @@ def test_why_it_fails_concludes_what_the_rows_say():
     successes = [arm("full", f"every({period})")["success"].sum() for period in (2, 3, 4, 6, 8)]
     assert said["why_staleness"] == "supported" and successes == sorted(successes, reverse=True)
     assert said["why_cameras"] == "supported" and said["why_seed"] == "refuted"
+
+
+def test_why_it_fails_reads_the_mechanism_as_it_was_measured():
+    """Straightness by correlation in place of fits, medians in place of means."""
+    said = {name.removeprefix("why_"): value for name, value in glued("why_it_fails").items()}
+    table = pd.read_csv(DATA / "mechanism" / "divergence.csv").query("age == 1 and mode in ['full', 'prefix']")
+    table = table.set_index(["mode", "phase", "group", "episode"])
+    curves = table.filter(like="step_")
+    steps = pd.Series(range(1, 11), index=curves.columns)
+    both = curves.xs(("any", "all"), level=("phase", "group"))
+    assert said["amplification"] == "refuted"
+    assert (both.T.corrwith(steps) > np.log(both).T.corrwith(steps)).all()
+    grown = (both["step_10"] / both["step_5"]).groupby("mode").apply(lambda r: np.exp(np.log(r).mean()))
+    assert float(said["grown_full"]) == pytest.approx(grown["full"], rel=1e-4)
+    gripper = curves.xs(("way", "gripper"), level=("phase", "group"))
+    assert (gripper["step_10"] < gripper["step_5"]).all()  # settled: later steps take the difference back
+    moments = table.xs(("any", "all"), level=("phase", "group"))[["exponential", "moments"]].groupby("mode").sum()
+    assert int(said["prefix_exponential"]) == moments.loc["prefix", "exponential"]
+    assert int(said["moments"]) == moments.loc["full", "moments"]
+    gains = pd.read_csv(DATA / "mechanism" / "sensitivity.csv")
+    assert said["lipschitz"] == "refuted" and float(said["moved"]) < 1 < float(said["gain"])
+    vision, state = (gains[gains["input"] == name].set_index(["episode", "replan"]) for name in ("vision", "state"))
+    share = {name: part["moved"] / (part["relative"] / part["gain"]) for name, part in (("v", vision), ("s", state))}
+    assert share["v"].median() < share["s"].median() and vision["real"].median() < state["real"].median()
+    assert (vision["real"] / vision["linear"]).median() == pytest.approx(1, abs=0.3)
 
 
 def test_the_recordings_are_all_counted():
