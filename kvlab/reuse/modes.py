@@ -10,6 +10,9 @@
 
 HOW is `splice`, which computes everything and overwrites slices (no time is saved), or `skip`, which computes only what
 is fresh, attending to what is kept.
+
+Pi0.5 has no state token: `full` and `prefix` are one there, and `state_only` is an error. Where its prompt holds the
+state, it is another at every replan: `full` and `prefix` keep the old state with it, `vision_only` has the fresh one.
 """
 
 import re
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 
 from kvlab.pi0.cache import LANGUAGE, STATE, KVCache
 from kvlab.pi0.config import Pi0Config
+from kvlab.pi0.policy import Policy
 
 KEPT = {
     "none": (),
@@ -48,10 +52,21 @@ class Mode:
         kept = KVCache({})
         if opened:
             names = [n for kind in KEPT[self.name] for n in (config.cameras if kind == "vision" else (kind,))]
-            kept = anchor.take(names)
+            kept = anchor.take(n for n in names if n != STATE or not config.pi05)
         if self.name == "text_fixed" and first is not None:
             kept = kept.join(first.take([LANGUAGE]), order)
         return kept
+
+    def require_fits(self, policy: Policy) -> None:
+        """ValueError where this policy has nothing of what the mode names."""
+        self.layer_range(policy.config.prefix.depth)
+        if self.name == "state_only" and policy.config.pi05:
+            raise ValueError(f"{self.text!r} keeps the state token, but Pi0.5 has none: use full, prefix, vision_only")
+        if self.name in ("text_fixed", "layer_wise") and policy.prompt_has_state:
+            raise ValueError(
+                f"{self.text!r} needs a prompt that stays the same, and this model's holds the state: use full, prefix "
+                "or vision_only"
+            )
 
     def layer_range(self, depth: int) -> slice:
         """The reused layers of a prefix of `depth` layers. Raises ValueError where it has no such layers."""

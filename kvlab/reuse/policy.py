@@ -46,7 +46,7 @@ class CachedPolicy:
 
     `log_signals=False` computes only the similarities that the gate reads, as a deployment would; the others are NaN.
     `watch(step, actions)` sees each denoising step of an answer.
-    No state outlives `reset`. Raises ValueError where the mode names layers that the model does not have.
+    No state outlives `reset`. Raises ValueError where the model has nothing of what the mode or the gate names.
     """
 
     def __init__(
@@ -57,14 +57,20 @@ class CachedPolicy:
         log_signals: bool = True,
         watch: Callable[[int, Tensor], None] | None = None,
     ):
-        mode.layer_range(policy.config.prefix.depth)
+        mode.require_fits(policy)
+        if policy.config.pi05 and not policy.prompt_has_state and any(s.startswith("state") for s in gate.reads):
+            raise ValueError(
+                f"the gate '{gate}' compares the state, and this Pi0.5 has none, neither as a token nor in its prompt: "
+                "compare vision or pixels"
+            )
         self.policy, self.mode, self.gate, self._watch = policy, mode, gate, watch
         self._similarities = SIMILARITIES if log_signals else gate.reads
-        self._tokens = None
+        self._instruction: str | None = None
 
     def reset(self, instruction: str, seed: Iterable[int]) -> None:
         """Begin an episode. The n-th replan's noise is a function of `seed` and n alone."""
-        self._tokens = self.policy.tokens(instruction)
+        self._instruction = instruction
+        self._tokens = None if self.policy.prompt_has_state else self.policy.tokens(instruction)
         self._seed, self._replans, self._age = tuple(seed), 0, 0
         self._anchor: KVCache | None = None  # the last cache that was computed as a whole
         self._first: KVCache | None = None  # that of the episode's first replan
@@ -76,11 +82,15 @@ class CachedPolicy:
     def act(
         self, images: Mapping[str, UInt8[np.ndarray, "h w 3"]], state: Float32[np.ndarray, " state"]
     ) -> tuple[Float32[np.ndarray, "chunk action"], Replan]:
-        """One replan: actions in the environment's units, and its record. RuntimeError before the first `reset`."""
-        if self._tokens is None:
+        """One replan: actions in the environment's units, and its record. RuntimeError before the first `reset`.
+
+        Actions that a model predicts relative to the state are relative to this one, whatever is reused.
+        """
+        if self._instruction is None:
             raise RuntimeError("call reset(instruction, seed) before the first act()")
         clock = _Clock(self.policy.device)
-        inputs = _Inputs(self.policy, images, state, self._tokens, clock)
+        tokens = self.policy.tokens(self._instruction, state) if self._tokens is None else self._tokens
+        inputs = _Inputs(self.policy, images, state, tokens, clock)
         now = self._look(inputs)
         signals = similarities(self._similarities, now, self._seen_anchor, self._seen_previous)
         self._phase.see(state[:3])
@@ -90,7 +100,7 @@ class CachedPolicy:
         clock.lap("gate")
         cache = self._cache(inputs, reuse)
         clock.lap("prefill")
-        chunk = self.policy.actions(self.policy.model.denoise(cache, self._noise(), self._watch))
+        chunk = self.policy.actions(self.policy.model.denoise(cache, self._noise(), self._watch), state)
         self._phase.plan(chunk)
         if "spread" in self.gate.phases and not reuse:
             self._phase.sample(self._samples(cache))
@@ -127,7 +137,8 @@ class CachedPolicy:
 
     def _samples(self, cache: KVCache) -> Float[np.ndarray, "samples chunk action"]:
         """Further chunks (normalised) from this cache, for other noise than the one that is answered with."""
-        return self.policy.model.denoise(cache.repeat(SAMPLES), self._noise(SAMPLES, 1)).float().cpu().numpy()
+        chunks = self.policy.model.denoise(cache.repeat(SAMPLES), self._noise(SAMPLES, 1))
+        return chunks[..., : self.policy.action_dim].float().cpu().numpy()
 
     def _noise(self, chunks: int = 1, *stream: int) -> Tensor:
         config = self.policy.config
