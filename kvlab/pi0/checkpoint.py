@@ -3,9 +3,11 @@
 Nothing in it is executed on load. Checkpoints of openpi and LeRobot are read as they were published, never written.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from kvlab.pi0.published import describe, is_published, require_pi0
 from kvlab.pi0.weights import read_weights, tensor_names
 
 WEIGHTS, CONFIG, STATS, TOKENIZER = "model.safetensors", "config.json", "stats.json", "tokenizer.json"
+PUBLISHED_FILES = ("*.json", "*.safetensors", "assets/**/*.json")
 STAT_NAMES = ("state_mean", "state_std", "action_mean", "action_std")
 
 
@@ -58,11 +61,18 @@ def load(
     """Read a checkpoint: a folder in kvlab's own, LeRobot's or openpi's PyTorch format, or the id of one on the Hub.
 
     `tokenizer` names the tokenizer file where the folder has none: published ones leave PaliGemma's out.
-    Raises FileNotFoundError naming what is missing, and ValueError where a file is damaged, is that of another policy,
-    or where tensors are missing, unexpected or of another shape (all are named). A model is never left with random
-    weights.
+    Raises FileNotFoundError naming what is missing, ValueError where a file is damaged, is that of another policy, or
+    where tensors are missing, unexpected or of another shape (all are named), or where there is no such device, and
+    MemoryError where the weights do not fit. A model is never left with random weights.
     """
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"the device {device!r} is asked for, but torch finds no CUDA GPU on this machine: take 'cpu'")
     folder = local_folder(checkpoint)
+    if (folder / "params").is_dir() and not (folder / CONFIG).exists():
+        raise ValueError(
+            f"{folder} is in openpi's JAX format: convert it by openpi's examples/convert_jax_model_to_pytorch.py, and "
+            "put its folder assets beside what comes out"
+        )
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     if is_published(config):
         return _load_published(folder, config, device, dtype, Path(tokenizer or folder / TOKENIZER))
@@ -79,6 +89,37 @@ def load(
         raise ValueError(f"{names[TOKENIZER]} has {many} tokens; the model has embeddings for {rows}")
     stats = _stats(folder / STATS, model.config)
     return Policy(model.eval().requires_grad_(False), stats, words, config["trained_on"])
+
+
+def checkpoint_digest(checkpoint: Path | str) -> str:
+    """SHA-256 (first 16 hex digits) of the files that determine what a checkpoint, or one on the Hub, does.
+
+    Raises FileNotFoundError where one is missing.
+    """
+    folder = local_folder(checkpoint)
+    names = [WEIGHTS, CONFIG, STATS, TOKENIZER]
+    named = is_published(read_json(folder / CONFIG))
+    if named:
+        names = sorted({p.relative_to(folder).as_posix() for glob in PUBLISHED_FILES for p in folder.glob(glob)})
+    files = [(folder / name, name if named else "") for name in names if (folder / name).is_file() or not named]
+    return _digest(tuple((path, name, *_version(path)) for path, name in files))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """What changes with a file's content, so that gigabytes are read once and not at every question."""
+    told = path.stat()
+    return told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
+
+
+@cache
+def _digest(files: tuple[tuple, ...]) -> str:
+    digest = hashlib.sha256()
+    for path, name, *_ in files:
+        digest.update(name.encode())
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 def _load_published(folder: Path, config: dict, device: str, dtype: torch.dtype, tokenizer: Path) -> Policy:

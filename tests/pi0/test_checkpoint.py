@@ -1,5 +1,6 @@
 """A checkpoint comes back as it was saved, and a wrong one is an error that says what is wrong with it."""
 
+import hashlib
 import json
 import pickle
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kvlab.pi0 import Policy, load, save
+from kvlab.pi0.checkpoint import checkpoint_digest
 
 FILES = ("config.json", "stats.json", "tokenizer.json", "model.safetensors")
 
@@ -52,6 +54,19 @@ def test_weights_are_stored_in_bfloat16_and_loaded_in_float32(policy, tmp_path):
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     for name, saved in policy.model.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name].double(), saved, rtol=2**-8, atol=0)
+
+
+def test_the_digest_names_recorded_rows_and_never_changes_for_the_same_files(policy, folder):
+    """SHA-256 of the four files one after another, whatever else lies beside them."""
+    (folder / "curve.json").write_text("[]")
+    ordered = ("model.safetensors", "config.json", "stats.json", "tokenizer.json")
+    expected = hashlib.sha256(b"".join((folder / name).read_bytes() for name in ordered)).hexdigest()[:16]
+    assert checkpoint_digest(folder) == expected
+    save(replace(policy, trained_on={"steps": 4}), folder, dtype=torch.float64)
+    assert checkpoint_digest(folder) != expected
+    (folder / "stats.json").unlink()
+    with pytest.raises(FileNotFoundError, match="stats.json"):
+        checkpoint_digest(folder)
 
 
 def test_saving_again_replaces(policy, folder):

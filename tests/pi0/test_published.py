@@ -1,6 +1,7 @@
 """Published folders: what they say is understood, and what does not fit is one sentence."""
 
 import json
+import os
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -9,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kvlab.pi0 import load, save
+from kvlab.pi0 import load, save, weights
+from kvlab.pi0.checkpoint import checkpoint_digest
 
 EMBEDDING = "paligemma_with_expert.paligemma.model.language_model.embed_tokens.weight"
 LM_HEAD = "paligemma_with_expert.paligemma.lm_head.weight"
@@ -166,6 +168,64 @@ def test_a_truncated_file(publish):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="model.safetensors is truncated or not a safetensors file"):
         load(path.parent)
+
+
+def test_a_checkpoint_for_jax(tmp_path):
+    """As openpi publishes them: `params` is a folder of arrays."""
+    for name in ("params", "assets"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(
+        ValueError, match="is in openpi's JAX format: convert it by openpi's examples/convert_jax_model"
+    ):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(("dtype", "takes"), [(torch.float32, 4), (torch.bfloat16, 2)])
+def test_too_little_memory(publish, monkeypatch, dtype, takes):
+    """Said before anything is read, by what the model takes in that dtype."""
+    folder, _ = publish("lerobot", "pi0")
+    needed = takes * sum(p.numel() for p in load(folder).model.parameters())
+    monkeypatch.setattr(weights, "free_memory", lambda device: needed)
+    load(folder, dtype=dtype)
+    monkeypatch.setattr(weights, "free_memory", lambda device: needed - 1)
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(MemoryError, match=rf"takes 0.0 GB as {name}, but cpu has 0.0 GB of memory free: free some, or"):
+        load(folder, dtype=dtype)
+
+
+def test_free_memory_is_the_systems(tmp_path, monkeypatch):
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < weights.free_memory("cpu") < total
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5, 7))
+    assert weights.free_memory("cuda:1") == 5
+
+
+def test_no_gpu(publish, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="the device 'cuda' is asked for, but torch finds no CUDA GPU .*: take 'cpu'$"):
+        load(publish("openpi", "pi0")[0], device="cuda")
+
+
+@pytest.mark.parametrize("form", ["lerobot", "openpi"])
+def test_the_digest_is_of_every_file_that_is_read(publish, form):
+    folder, _ = publish(form, "pi0")
+    digests = [checkpoint_digest(folder)]
+    (folder / "README.md").write_text("nothing that is read")
+    assert checkpoint_digest(str(folder)) == digests[0]
+    read = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "README.md")
+    for path in read:
+        path.write_bytes(path.read_bytes() + b" ")
+        digests.append(checkpoint_digest(folder))
+    assert len(set(digests)) - 1 == len(read) == {"lerobot": 7, "openpi": 4}[form]
+    (folder / "tokenizer.json").rename(folder / "tokenizers.json")
+    assert checkpoint_digest(folder) not in digests
+
+
+def test_the_digest_of_a_hub_id_is_that_of_what_is_fetched(publish, monkeypatch, tmp_path):
+    folder, _ = publish("lerobot", "pi05")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: {"somebody/pi05": folder}[name])
+    assert checkpoint_digest("somebody/pi05") == checkpoint_digest(folder)
 
 
 @pytest.mark.parametrize(
