@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,6 +123,10 @@ def run(
     folder: Annotated[Path, typer.Option(help="Where episodes are recorded.", show_default="data/runs")] = DATA
     / "runs",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    evaluation: Annotated[
+        str, typer.Option(help="Whose frames, states and step limits: kvlab, openpi or lerobot.")
+    ] = "kvlab",
+    device: Annotated[str, typer.Option(help="Of the policy: cpu (float32) or cuda (bfloat16).")] = "cpu",
 ) -> None:
     """Run arms on the same episodes with the same noise; what is recorded already is read and not run again.
 
@@ -139,7 +144,8 @@ def run(
     from kvlab.lab.summary import of_arm
 
     arms = tuple(parse_arm(text) for text in arm)
-    study = Study(checkpoint, arms, episodes, Protocol(suite, gl=gl), seed, folder)
+    protocol = Protocol if evaluation == "kvlab" else partial(Protocol.published, evaluation)
+    study = Study(checkpoint, arms, episodes, protocol(suite=suite, gl=gl, device=device), seed, folder)
     with _resumable():
         records = study.run(workers)
         for one in arms:
@@ -205,7 +211,7 @@ def program() -> None:
     """The program `kvlab`: what a user got wrong ends in one sentence, not in a traceback."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         sys.exit(f"kvlab: {error}")
     except BrokenProcessPool:
         sys.exit("kvlab: a worker process was killed; what was finished is kept, the same command goes on from there")

