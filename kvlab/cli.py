@@ -122,7 +122,14 @@ def run(
     gl: Annotated[str, typer.Option(help="What draws: software (Mesa) or hardware (a GPU).")] = "software",
     folder: Annotated[Path, typer.Option(help="Where episodes are recorded.", show_default="data/runs")] = DATA
     / "runs",
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, or actors of one CPU each.")] = 2,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="Where: processes of this machine, or ray: actors of the Ray cluster that RAY_ADDRESS names or `ray "
+            "start` began here, else of one begun for this run."
+        ),
+    ] = "processes",
     evaluation: Annotated[
         str, typer.Option(help="Whose frames, states and step limits: kvlab, openpi or lerobot.")
     ] = "kvlab",
@@ -147,7 +154,7 @@ def run(
     protocol = Protocol if evaluation == "kvlab" else partial(Protocol.published, evaluation)
     study = Study(checkpoint, arms, episodes, protocol(suite=suite, gl=gl, device=device), seed, folder)
     with _resumable():
-        records = study.run(workers)
+        records = study.run(workers, backend)
         for one in arms:
             typer.echo(f"{one}: {_outcome(of_arm(records.episodes, one))}")
 

