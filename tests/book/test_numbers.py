@@ -104,6 +104,15 @@ def test_why_it_fails_reads_the_mechanism_as_it_was_measured():
     assert (vision["real"] / vision["linear"]).median() == pytest.approx(1, abs=0.3)
 
 
+def test_the_films_are_of_one_episode_that_only_a_fresh_state_solves():
+    said, gate = glued("rollouts"), "vision >= 0.945"
+    for mode, success in (("full", False), ("vision_only:skip", True)):
+        rows = arm(mode, gate).set_index(["task", "initial_state"])
+        one = rows.loc[(int(said["film_task"]), int(said["film_state"]))]
+        assert one["success"] == success, mode
+    assert said["film_gate"] == gate and arm("none")["success"].all()
+
+
 def test_the_recordings_are_all_counted():
     said = glued("recordings")
     rows = ds.dataset(DATA / "runs", format="parquet").to_table(columns=["error", "replans", "wall_s"]).to_pandas()
