@@ -124,12 +124,12 @@ def _on_ray(work: Callable[..., Result], jobs: Placed, workers: int) -> Iterator
             worker = running.pop(done)
             try:
                 result = ray.get(done)
+            except RaySystemError as error:  # the job could not be read: what it imports is not there
+                raise OSError(f"a Ray worker lacks something: {str(error).splitlines()[-1]}") from error
             except RayTaskError as error:
                 raise error.cause from error
-            except RaySystemError as error:  # the job could not be read: what it imports is not there
-                raise OSError(f"a Ray worker lacks something: {str(error).splitlines()[0]}") from error
             except RayActorError as error:
-                raise BrokenProcessPool(f"a Ray worker died {RESTARTS + 1} times: {error}") from error
+                raise BrokenProcessPool(f"a Ray worker died {RESTARTS + 1} times of its job") from error
             left[worker] -= 1
             if not left[worker]:
                 ray.kill(actors[worker])
