@@ -56,6 +56,25 @@ def demos(
 
 
 @app.command()
+def export(
+    demos: Annotated[Path, typer.Argument(help="Folder of demonstrations (`kvlab demos`), searched with its folders.")],
+    out: Annotated[Path, typer.Option(help="Folder for the dataset, which must not be there yet.")],
+) -> None:
+    """Write demonstrations as a LeRobot dataset (format v3.0), on which others can train a real Pi0.
+
+    Columns, and how frames and states are turned, are those of LeRobot's LIBERO (`HuggingFaceVLA/libero`); the size and
+    look of frames are those of the demonstrations, and the dataset's README.md says them. LeRobot reads the folder as
+    `LeRobotDataset("kvlab/demos", root=OUT)`. `kvlab demos` draws small and fast; for frames as in published data, make
+    them in Python: `kvlab.sim.demos.generate(suite, folder, render="stock", size=256)`.
+    """
+    from kvlab.sim.lerobot import export as write
+
+    with _resumable("nothing is left of the dataset, and the same command begins it anew"):
+        episodes, frames = write(demos, out)
+    typer.echo(f"{episodes} episodes with {frames} frames written to {out}.")
+
+
+@app.command()
 def expert(
     suite: str,
     states: Annotated[int, typer.Option(help="How many of each task's 50 official initial states.")] = 50,
@@ -205,12 +224,12 @@ def bench(
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
-    """What is inside goes on where it was: Ctrl-C says so."""
+def _resumable(then: str = "what was finished is kept, and the same command goes on from there") -> Iterator[None]:
+    """Ctrl-C inside says what becomes of the work: as a rule it goes on where it was."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("kvlab: interrupted; what was finished is kept, and the same command goes on from there", err=True)
+        typer.echo(f"kvlab: interrupted; {then}", err=True)
         raise typer.Exit(130) from None
 
 

@@ -6,6 +6,8 @@ An evaluation, by its makers' name, is what is observed and how long an episode 
 """
 
 import numpy as np
+from jaxtyping import Float32
+from scipy.spatial.transform import Rotation
 
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.suites import STEP_LIMITS, quiet
@@ -41,3 +43,18 @@ def observe_published(env: LiberoEnv) -> Observation:
     state = seen.state.copy()
     state[3:6] = quat2axisangle(quaternion)
     return Observation({name: np.ascontiguousarray(frame[:, ::-1]) for name, frame in seen.images.items()}, state)
+
+
+def published_states(states: Float32[np.ndarray, "steps 8"]) -> Float32[np.ndarray, "steps 8"]:
+    """An episode of `env.state`, step by step, as `observe_published` would have told it.
+
+    The shorter turn is the same for both signs of a quaternion. Robosuite's sign never jumps, and where the hand points
+    down, as it does when an episode begins, its x is positive.
+    """
+    quaternions = Rotation.from_rotvec(states[:, 3:6]).as_quat()  # x, y, z, w
+    jumps = np.einsum("tq,tq->t", quaternions[1:], quaternions[:-1]) < 0
+    signs = np.cumprod(np.where([quaternions[0, 0] < 0, *jumps], -1, 1))
+    xyz, w = np.split(quaternions * signs[:, None], [3], axis=1)
+    length = np.linalg.norm(xyz, axis=1, keepdims=True)
+    turns = 2 * np.arctan2(length, w) * np.divide(xyz, length, out=np.zeros_like(xyz), where=length > 0)
+    return np.concatenate([states[:, :3], turns, states[:, 6:]], axis=1).astype(np.float32)
