@@ -111,6 +111,9 @@ def test_the_films_are_of_one_episode_that_only_a_fresh_state_solves():
         one = rows.loc[(int(said["film_task"]), int(said["film_state"]))]
         assert one["success"] == success, mode
     assert said["film_gate"] == gate and arm("none")["success"].all()
+    cells = nbformat.read(BOOK / "rollouts.ipynb", as_version=4).cells
+    shown = [o.data["text/html"] for cell in cells for o in cell.get("outputs", []) if "text/html" in o.get("data", {})]
+    assert sum("<video controls" in html for html in shown) == 1  # players, and not their source text
 
 
 def test_the_recordings_are_all_counted():
