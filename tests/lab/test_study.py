@@ -2,8 +2,11 @@
 
 import json
 import shutil
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -156,7 +159,7 @@ def test_a_cell_is_named_by_all_that_determines_its_rows(untrained, tmp_path, mo
         patch.setattr(lab, "SETTLING_STEPS", 20)
         paths.add(path())
     with monkeypatch.context() as patch:
-        patch.setattr(lab.metadata, "version", lambda name: f"{name} 0")
+        patch.setattr(lab, "_simulator", lambda: dict.fromkeys(lab.SIMULATOR, "0"))
         paths.add(path())
     assert len(paths) == 2 + len(arms) + len(protocols) + 7
     same = [path(episodes=100), path(arms=(FULL, NONE)), path(seed=1), path(checkpoint=str(untrained))]
@@ -255,6 +258,33 @@ def test_a_seed_is_its_own_episode(bench, study):
         other.read()
     assert {*other.run().episodes["seed"]} == {1} and {*study.read().episodes["seed"]} == {0}
     assert len(bench.ran) == 22
+
+
+def test_a_complete_study_is_read_once(bench, study, monkeypatch):
+    study.run()
+    read, reading = [], lab.Cell.read
+    monkeypatch.setattr(lab.Cell, "read", lambda cell: read.append(cell.path) or reading(cell))
+    study.run()
+    assert len(read) == len({*read}) == 20
+
+
+def test_of_two_studies_at_once_the_second_waits_and_runs_only_what_the_first_did_not(bench, study, monkeypatch):
+    """As two chapters do that are executed side by side."""
+    told, found = threading.Event(), []
+    monkeypatch.setattr(sys, "stderr", Mock(write=lambda text: "this one waits for it" in text and told.set()))
+    second = threading.Thread(target=lambda: found.append(replace(study, arms=(FULL, BLACK)).run()))
+
+    def meanwhile(*arguments):
+        if not bench.ran and not second.ident:
+            second.start()
+            assert told.wait(30) and bench.ran == []
+        return bench.run_trial(*arguments)
+
+    monkeypatch.setattr(lab, "run_trial", meanwhile)
+    study.run()
+    second.join(30)
+    assert bench.ran == [(*t, [NONE, FULL]) for t in study.trials()] + [(*t, [BLACK]) for t in study.trials()]
+    assert len(found[0].episodes) == 22
 
 
 def test_a_damaged_file_stops_a_study_before_it_runs_anything(bench, study):
@@ -356,4 +386,4 @@ def test_a_machine_that_draws_by_other_means_is_told(real, gl):
     study = replace(real, protocol=Protocol(gl=other))
     with pytest.raises(ValueError, match=f"^the study draws with {other} GL, this machine with .*: set gl to {gl}$"):
         study.run()
-    assert not study.folder.exists()
+    assert not [*study.folder.rglob("*.parquet")]

@@ -1,0 +1,56 @@
+"""How the episodes of a study are run: what is drawn, what the policy sees, how often it replans, where it computes."""
+
+from dataclasses import asdict, dataclass
+
+import torch
+
+from kvlab.sim.published import EVALUATIONS, RENDER, SIZE, step_limit
+from kvlab.sim.render import profile
+from kvlab.sim.suites import tasks
+
+GL_KINDS = ("software", "hardware")
+DTYPES = {"cpu": torch.float32, "cuda": torch.bfloat16}  # a policy's, by its device
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How every episode of a study is run. `gl` says who draws, since drivers differ in a few pixels.
+
+    `evaluation` (of `kvlab.sim.published`) says what is observed and how long an episode may be; see `published`.
+    """
+
+    suite: str = "libero_spatial"
+    render: str = "fast"
+    size: int = 128  # pixels along one side of a frame
+    replan_every: int = 5  # actions executed of each chunk
+    gl: str = "software"
+    evaluation: str = "kvlab"
+    device: str = "cpu"  # of the policy: in float32 on cpu, in bfloat16 on cuda
+
+    @classmethod
+    def published(cls, evaluation: str, **others) -> "Protocol":
+        """LIBERO as checkpoints of `openpi` or `lerobot` expect it: stock frames of 256 pixels."""
+        return cls(render=RENDER, size=SIZE, evaluation=evaluation, **others)
+
+    def __post_init__(self) -> None:
+        tasks(self.suite)
+        profile(self.render)
+        if self.replan_every < 1 or self.size < 1:
+            raise ValueError(f"replan_every and size must be above 0, got {self.replan_every} and {self.size}")
+        if self.gl not in GL_KINDS:
+            raise ValueError(f"gl must be one of {', '.join(GL_KINDS)}, got {self.gl!r}")
+        if self.device not in DTYPES:
+            raise ValueError(f"device must be one of {', '.join(DTYPES)}, got {self.device!r}")
+        if self.evaluation not in EVALUATIONS:
+            raise ValueError(f"evaluation must be one of {', '.join(EVALUATIONS)}, got {self.evaluation!r}")
+        if self.evaluation != "kvlab" and (self.render, self.size) != (RENDER, SIZE):
+            raise ValueError(
+                f"the evaluation {self.evaluation} draws {RENDER} frames of {SIZE} pixels, not {self.render} ones of "
+                f"{self.size}: write Protocol.published({self.evaluation!r})"
+            )
+
+    def key(self) -> dict[str, object]:
+        """What of it determines rows. Fields that came later are left out at their defaults: older rows lack them."""
+        later = {"evaluation": "kvlab", "device": "cpu"}
+        limit = {"step_limit": step_limit(self.suite, self.evaluation)}
+        return {k: v for k, v in asdict(self).items() if later.get(k) != v} | limit
