@@ -72,7 +72,7 @@ def _placed(jobs: list[tuple[int, tuple]], workers: int) -> Placed:
 def _in_processes(work: Callable[..., Result], jobs: Placed, workers: int) -> Iterator[Result]:
     spawn = multiprocessing.get_context("spawn")  # a GL context does not survive a fork
     with ExitStack() as stack:
-        pools = [ProcessPoolExecutor(1, spawn, _end_with_the_first) for _ in range(workers)]
+        pools = [ProcessPoolExecutor(1, spawn, end_with_the_first) for _ in range(workers)]
         for pool in pools:  # an error or Ctrl-C ends what runs and drops the rest
             stack.callback(pool.shutdown, cancel_futures=True)
         futures = [pools[worker].submit(work, *arguments) for worker, arguments in jobs]
@@ -80,7 +80,7 @@ def _in_processes(work: Callable[..., Result], jobs: Placed, workers: int) -> It
             yield done.result()
 
 
-def _end_with_the_first() -> None:
+def end_with_the_first() -> None:
     """Ctrl-C reaches every process of a terminal: workers end without a word, the first process says what it means.
 
     Where that one is killed, nobody would read what they still compute.

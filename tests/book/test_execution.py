@@ -1,13 +1,16 @@
 """Executing a chapter: what is published is the same each time, and a failure leaves the old notebook."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import nbformat
 import pytest
 
-from kvlab.lab import notebooks
+from kvlab.lab import book
 from kvlab.lab.paths import BOOK
 
 HEADER = "---\nkernelspec:\n  name: python3\n  display_name: Python 3\n  language: python\n---\n\n"
@@ -62,8 +65,8 @@ asyncio.run(edit())
 @pytest.fixture
 def chapter(tmp_path, monkeypatch):
     """A small chapter's source in a folder of its own, with what is built there too."""
-    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
-    monkeypatch.setattr(notebooks, "BOOK", tmp_path)
+    monkeypatch.setattr(book, "ROOT", tmp_path)
+    monkeypatch.setattr(book, "BOOK", tmp_path)
     source = tmp_path / "chapter.md"
     source.write_text(HEADER + CHAPTER)
     return source
@@ -72,7 +75,7 @@ def chapter(tmp_path, monkeypatch):
 def unexecuted(source):
     """The notebook beside `source`, with its cells and no outputs."""
     notebook = source.with_suffix(".ipynb")
-    nbformat.write(notebooks.read_source(source), notebook)
+    nbformat.write(book.read_source(source), notebook)
     return notebook
 
 
@@ -88,8 +91,8 @@ def outputs(path) -> list:
 
 def test_two_executions_give_the_same_bytes(chapter):
     chapter.write_text(chapter.read_text() + FIGURE)
-    first = notebooks.execute(chapter).read_bytes()
-    assert notebooks.execute(chapter).read_bytes() == first
+    first = book.execute(chapter).read_bytes()
+    assert book.execute(chapter).read_bytes() == first
     text, figure = outputs(chapter.with_suffix(".ipynb"))
     assert text.name == "stdout" and text.text == "3\n(0.985, 0) ()\n"  # and no stderr: the bar is gone
     assert "image/png" in figure.data
@@ -99,26 +102,75 @@ def test_a_failing_chapter_leaves_the_published_one_and_says_which_cell(chapter)
     published = unexecuted(chapter).read_bytes()
     chapter.write_text(chapter.read_text().replace("print(rows[0], given)", "raise RuntimeError('no bowl')"))
     with pytest.raises(ValueError, match=r"chapter.md: code cell 3 failed with RuntimeError: no bowl"):
-        notebooks.execute(chapter)
+        book.execute(chapter)
     assert chapter.with_suffix(".ipynb").read_bytes() == published
+
+
+def test_chapters_executed_side_by_side_are_what_each_is_alone(chapter, capfd):
+    sources = [chapter.with_name(f"{name}.md") for name in ("first", "second", "third")]
+    for number, source in enumerate(sources):
+        source.write_text(chapter.read_text().replace("print(len(rows))", f"print({number})") + FIGURE)
+    alone = [book.execute(source).read_bytes() for source in sources]
+    for source in sources:
+        source.with_suffix(".ipynb").unlink()
+    book.execute_all(sources, jobs=2)
+    assert [source.with_suffix(".ipynb").read_bytes() for source in sources] == alone
+    assert "3/3" in capfd.readouterr().err
+
+
+def test_of_chapters_side_by_side_the_first_that_fails_is_said_and_later_ones_are_dropped(chapter):
+    chapter.write_text(chapter.read_text().replace("print(rows[0], given)", "raise RuntimeError('no bowl')"))
+    others = [chapter.with_name(f"other{number}.md") for number in range(6)]
+    for other in others:
+        other.write_text(f"{HEADER}```{{code-cell}} ipython3\nimport time\n\ntime.sleep(1)\n```\n")
+    with pytest.raises(ValueError, match=r"^chapter.md: code cell 3 failed with RuntimeError: no bowl"):
+        book.execute_all([chapter, *others], jobs=2)
+    assert not chapter.with_suffix(".ipynb").exists() and not others[-1].with_suffix(".ipynb").exists()
+
+
+def test_interrupted_chapters_are_as_they_were_and_no_kernel_stays(tmp_path):
+    """Ctrl-C, which reaches every process of a terminal; kernels are out of its reach and end with who started them."""
+    cell = "import os, time\nfrom pathlib import Path\n\nPath(f'{os.getpid()}.kernel').touch()\ntime.sleep(60)"
+    for name in ("first", "second"):
+        (tmp_path / "book").mkdir(exist_ok=True)
+        (tmp_path / "book" / f"{name}.md").write_text(f"{HEADER}```{{code-cell}} ipython3\n{cell}\n```\n")
+    command = [sys.executable, "-m", "kvlab.lab.book", "--jobs", "2", "first", "second"]
+    environment = {**os.environ, "KVLAB_ROOT": str(tmp_path)}
+    ran = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    kernels = eventually(lambda: len(found := [*tmp_path.glob("book/*.kernel")]) == 2 and found)
+    os.killpg(ran.pid, signal.SIGINT)
+    said = ran.communicate(timeout=30)[1]
+    assert said.splitlines()[-1].startswith("kvlab: interrupted; the chapters that were running are as they were")
+    assert "Traceback" not in said
+    assert ran.returncode == 1 and not [*tmp_path.glob("book/*.ipynb")]
+    assert eventually(lambda: not any(Path(f"/proc/{kernel.stem}").exists() for kernel in kernels))
+
+
+def eventually(condition):
+    """What `condition` returns once it is true, within a minute."""
+    for _ in range(600):
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come about within a minute")
 
 
 def test_text_and_notebook_out_of_step_are_told_apart(chapter):
     published = unexecuted(chapter)
-    assert notebooks.differences(chapter, published) == []
+    assert book.differences(chapter, published) == []
     text = chapter.read_text()
     chapter.write_text(text.replace("print(len(rows))", "print(rows)"))
-    assert notebooks.differences(chapter, published) == ["cell 3 of chapter.ipynb is not what chapter.md says"]
+    assert book.differences(chapter, published) == ["cell 3 of chapter.ipynb is not what chapter.md says"]
     chapter.write_text(text.replace(":tags: [parameters]", ":tags: [hide-input]"))
-    assert notebooks.differences(chapter, published) == ["cell 1 of chapter.ipynb is not what chapter.md says"]
+    assert book.differences(chapter, published) == ["cell 1 of chapter.ipynb is not what chapter.md says"]
     chapter.write_text(text + "\n+++\n\nMore.\n")
-    assert notebooks.differences(chapter, published) == ["chapter.md has 5 cells and chapter.ipynb 4"]
+    assert book.differences(chapter, published) == ["chapter.md has 5 cells and chapter.ipynb 4"]
 
 
 def test_other_warnings_stay_when_a_progress_bar_goes():
     stream = nbformat.v4.new_output("stream", name="stderr", text="\r 0%\r100%\nUserWarning: look here\n")
     cell = nbformat.v4.new_code_cell(outputs=[stream])
-    notebooks.clean(nbformat.v4.new_notebook(cells=[cell]))
+    book.clean(nbformat.v4.new_notebook(cells=[cell]))
     assert [output.text for output in cell.outputs] == ["UserWarning: look here\n"]
 
 
@@ -144,29 +196,29 @@ def test_papermill_with_a_wrong_parameter_ends_in_one_sentence(chapter, argument
 
 def test_a_chapter_that_does_not_exist_is_one_sentence(chapter, capsys):
     with pytest.raises(SystemExit, match=r"kvlab: no chapter nowhere.md in .*; a chapter's source is book/<name>.md"):
-        notebooks.main(["nowhere"])
+        book.main(["nowhere"])
 
 
 def test_a_page_without_a_kernel_is_not_executed(chapter):
     chapter.write_text("# Only text\n")
     with pytest.raises(ValueError, match="chapter.md names no kernel"):
-        notebooks.execute(chapter)
+        book.execute(chapter)
 
 
 def test_jupyterlab_opens_text_and_notebook_as_one_document(chapter):
     """Also when the notebook is the newer file, as it is after `make report`; saving it writes the text."""
-    source = notebooks.execute(chapter).with_suffix(".md")
+    source = book.execute(chapter).with_suffix(".md")
     source.with_name("jupytext.toml").write_text((BOOK / "jupytext.toml").read_text())
     os.utime(source, (0, 0))
     script = JUPYTERLAB.format(root=source.parent)
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert "Edited in JupyterLab." in source.read_text()
-    assert notebooks.differences(source, unexecuted(source)) == []
+    assert book.differences(source, unexecuted(source)) == []
 
 
 def test_the_text_can_format_what_is_noted(chapter):
     cell = "import numpy as np\n\nnotebooks.note(rate=np.float64(1 / 3), n=np.int64(3), who='full')"
     chapter.write_text(f"{HEADER}```{{code-cell}} ipython3\nfrom kvlab.lab import notebooks\n{cell}\n```\n")
-    shown = [value for output in outputs(notebooks.execute(chapter)) for value in output.data.values()]
+    shown = [value for output in outputs(book.execute(chapter)) for value in output.data.values()]
     assert shown == ["0.333333", "3", "'full'"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kvlab.lab.notebooks import chapters, differences
+from kvlab.lab.book import chapters, differences
 from kvlab.lab.paths import BOOK
 
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb"))
