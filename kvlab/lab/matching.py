@@ -22,6 +22,10 @@ from kvlab.lab.summary import of_arm, successes
 RESAMPLES = 10_000
 
 
+class BeyondCurve(ValueError):
+    """An arm, or a resample of it, reuses less or more often than every arm of the curve."""
+
+
 def exposure(records: Records, arm: Arm, within: Arm | None = None) -> pd.DataFrame:
     """One row per episode of an arm, indexed by the episode: success (bool), and how many of its replans reused.
 
@@ -91,20 +95,26 @@ def matched(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    beyond: bool = False,
 ) -> pd.DataFrame:
     """One row per arm: `reuse` and `success` (rates), `expected` (the curve's success at that reuse), `gain`.
 
-    The intervals hold together at `confidence` (Bonferroni over `arms`). `within` as in `exposure`, errors of `gain`.
+    The intervals hold together at `confidence` (Bonferroni over `arms`). `within` as in `exposure`. With `beyond` the
+    last two are missing (NaN, None) where the curve does not reach, of the errors of `gain`.
     """
     share = 1 - (1 - check_open_unit("confidence", confidence)) / len(arms)
     family = [exposure(records, other, within) for other in curve]
     rows = {}
     for arm in arms:
         table = exposure(records, arm, within)
-        difference = gain(table, family, share, resamples, seed)
-        success = table["success"].mean()
-        expected = success - difference.estimate
-        rows[arm] = {"reuse": _reuse(table), "success": success, "expected": expected, "gain": difference}
+        rows[arm] = {"reuse": _reuse(table), "success": table["success"].mean(), "expected": np.nan, "gain": None}
+        try:
+            rows[arm]["gain"] = difference = gain(table, family, share, resamples, seed)
+        except BeyondCurve:
+            if not beyond:
+                raise
+        else:
+            rows[arm]["expected"] = rows[arm]["success"] - difference.estimate
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
 
 
@@ -145,7 +155,7 @@ def shown(rows: pd.DataFrame, label: Callable[[Arm], str] = str) -> pd.DataFrame
         {
             "reuse": rows["reuse"].map("{:.0%}".format),
             "success": rows["success"].map("{:.0%}".format),
-            "curve there": rows["expected"].map("{:.0%}".format),
+            "curve there": rows["expected"].map("{:.0%}".format).where(rows["expected"].notna(), "does not reach"),
             "points": rows["gain"].map(tables.percent),
         }
     ).rename(label)
@@ -182,7 +192,7 @@ def _gains(
         at = np.argmax(outside)
         where = f"in {outside.sum()} of {len(x) - 1} resamples" if at else "as recorded"
         rates = " and ".join(map("{:.1%}".format, x[at]))
-        raise ValueError(
+        raise BeyondCurve(
             f"{where} a reuse rate lies outside the curve: {rates}, the curve reaches from {first[at, 0]:.1%} to "
             f"{last[at, 0]:.1%}; record an arm beyond, a curve is not extrapolated."
         )

@@ -82,6 +82,16 @@ def mosaic(names: list[list[str]], height: float = 3.0, **options) -> tuple[Figu
     return plt.subplot_mosaic(names, figsize=(PAGE_WIDTH, height), **options)
 
 
+def panels(many: int, height: float, columns: int = 2, **options) -> tuple[Figure, list[Axes]]:
+    """A figure of page width with `many` axes, `columns` side by side, each row `height` inches; `options` as above."""
+    columns = min(columns, many)
+    rows = -(-many // columns)
+    fig, axes = page(rows, columns, height * rows, squeeze=False, **options)
+    for ax in axes.flat[many:]:
+        ax.remove()
+    return fig, list(axes.flat[:many])
+
+
 def look(name: str) -> dict[str, str]:
     """Colour and marker of a mode, gate or interval, by the word it starts with: `full`, `full:skip`, `full @ 0.98`.
 

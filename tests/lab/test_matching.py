@@ -177,6 +177,14 @@ def test_a_table_has_a_row_for_each_arm_and_intervals_that_hold_together():
     assert printed.points["state >= 0.9"].startswith("0 (-")
 
 
+def test_an_arm_that_the_curve_does_not_reach_is_an_error_or_says_so():
+    with pytest.raises(matching.BeyondCurve, match="outside the curve: 50.0%, the curve reaches from 0.0% to 20.0%"):
+        matching.matched(study(), [SHUT, GATE], [CONTROL, SHUT])
+    table = matching.matched(study(), [SHUT, GATE], [CONTROL, SHUT], beyond=True)
+    assert table.gain[SHUT].estimate == 0 and table.gain[GATE] is None and np.isnan(table.expected[GATE])
+    assert matching.shown(table).loc[str(GATE)].tolist() == ["50%", "100%", "does not reach", ""]
+
+
 def test_steps_go_from_the_curve_to_the_first_arm_and_on_from_arm_to_arm():
     seen = study()
     seen.episodes.loc[(seen.episodes.gate == GATE.gate) & (seen.episodes.task < 4), "success"] = False

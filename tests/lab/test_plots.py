@@ -68,6 +68,14 @@ def test_bad_input_names_the_value_and_the_rule(call, message):
         call()
 
 
+@pytest.mark.parametrize(("many", "shape"), [(1, (1, 1)), (2, (1, 2)), (3, (2, 2)), (4, (2, 2)), (5, (3, 2))])
+def test_panels_fill_rows_and_leave_no_empty_axes(many, shape):
+    fig, axes = plots.panels(many, height=1.5)
+    assert len(axes) == len(fig.axes) == many
+    assert axes[0].get_gridspec().get_geometry() == shape
+    assert tuple(fig.get_size_inches()) == (plots.PAGE_WIDTH, 1.5 * shape[0])
+
+
 def test_strips_write_each_count_and_shade_by_what_was_possible():
     counts = pd.DataFrame([[10, 0], [5, 2]], index=["none", "full"], columns=[0, 1])
     fig, ax = plots.page()
