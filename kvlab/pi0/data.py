@@ -1,5 +1,6 @@
 """Demonstrations as training batches: all frames in memory, on the training device, augmented there."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from torch import Tensor
 from tqdm import tqdm
+
+from kvlab.pi0.weights import free_memory
 
 
 @dataclass(frozen=True)
@@ -47,44 +50,59 @@ class Batch:
 def read(files: list[Path], cameras: tuple[str, ...], device: str) -> Demonstrations:
     """Read demonstration files (safetensors with one uint8 tensor per camera, `state` and `action`).
 
-    Raises ValueError where there are none, where one is damaged or lacks a part, or where they were drawn in different
-    ways.
+    Frames go from each file to their place on `device` and are never in memory twice. Raises ValueError where there are
+    no files, where one is damaged or lacks a part, or where they were drawn in different ways; MemoryError where the
+    frames do not fit on `device`.
     """
     if not files:
         raise ValueError("no demonstration files (*.safetensors) there; `kvlab demos` makes them")
-    parts, languages, facts = [], {}, None
-    for path in tqdm(files, desc="reading demonstrations", unit="demo"):
-        *tensors, metadata = _read_one(path, cameras)
-        drawn = {k: metadata[k] for k in ("render", "size")}
-        if facts not in (None, drawn):
+    heads = [_head(path, cameras) for path in files]
+    facts = {k: heads[0][1][k] for k in ("render", "size")}
+    for path, (_, metadata) in zip(files, heads, strict=True):
+        if (drawn := {k: metadata[k] for k in facts}) != facts:
             raise ValueError(f"{path} was drawn with {drawn}, the files before it with {facts}")
-        facts = drawn
-        parts.append((*tensors, metadata["language"]))
-        languages.setdefault(metadata["language"], len(languages))
-    lengths = torch.tensor([len(p[1]) for p in parts])
+    lengths = torch.tensor([shape[0] for shape, _ in heads])
+    frames, rest = _room((len(cameras), int(lengths.sum()), *heads[0][0][1:]), device), []
+    parts = zip(files, frames.split(lengths.tolist(), dim=1), strict=True)
+    for path, part in tqdm(parts, desc="reading demonstrations", unit="demo", total=len(files)):
+        with safe_open(path, framework="pt") as file:
+            for view, camera in zip(part, cameras, strict=True):
+                view.copy_(file.get_tensor(camera))
+            rest.append((file.get_tensor("state"), file.get_tensor("action")))
+    spoken = [metadata["language"] for _, metadata in heads]
+    languages = tuple(dict.fromkeys(spoken))
+    states, actions = (torch.cat(values).to(device) for values in zip(*rest, strict=True))
     return Demonstrations(
-        frames=torch.cat([p[0] for p in parts], dim=1).to(device),
-        states=torch.cat([p[1] for p in parts]).to(device),
-        actions=torch.cat([p[2] for p in parts]).to(device),
-        task=torch.tensor([languages[p[3]] for p in parts]).repeat_interleave(lengths).to(device),
+        frames=frames,
+        states=states,
+        actions=actions,
+        task=torch.tensor([languages.index(one) for one in spoken]).repeat_interleave(lengths).to(device),
         last=(lengths.cumsum(0) - 1).repeat_interleave(lengths).to(device),
-        languages=tuple(languages),
+        languages=languages,
         facts=facts,
     )
 
 
-def _read_one(path: Path, cameras: tuple[str, ...]) -> tuple[Tensor, Tensor, Tensor, dict[str, str]]:
-    """Frames of all cameras, states, actions and metadata of one file."""
+def _head(path: Path, cameras: tuple[str, ...]) -> tuple[tuple[int, ...], dict[str, str]]:
+    """Shape of a camera's frames (steps first), and metadata, of one file."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             needed = {*cameras, "state", "action", "language", "render", "size"}
             if missing := needed - {*file.keys(), *metadata}:
                 raise ValueError(f"{path} is not a demonstration: it lacks {sorted(missing)}")
-            frames = torch.stack([file.get_tensor(c) for c in cameras])
-            return frames, file.get_tensor("state"), file.get_tensor("action"), metadata
+            return tuple(file.get_slice(cameras[0]).get_shape()), metadata
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
+
+
+def _room(shape: tuple[int, ...], device: str) -> UInt8[Tensor, "cameras steps size size 3"]:
+    if (takes := math.prod(shape)) > (free := free_memory(device)):
+        raise MemoryError(
+            f"the frames of {shape[1]} steps take {takes / 1e9:.1f} GB, but {device} has {free / 1e9:.1f} GB of memory "
+            "free: train on fewer demonstrations"
+        )
+    return torch.empty(shape, dtype=torch.uint8, device=device)
 
 
 def word_tokenizer(texts: tuple[str, ...]) -> Tokenizer:

@@ -127,3 +127,14 @@ def test_demonstrations_that_were_drawn_differently(tmp_path):
     files = [write(tmp_path / "a.safetensors", 4, 0, "x"), write(tmp_path / "b.safetensors", 4, 0, "x", render="stock")]
     with pytest.raises(ValueError, match="b.safetensors was drawn with {'render': 'stock', .* before it with .*'fast'"):
         data.read(files, CAMERAS, "cpu")
+
+
+def test_more_frames_than_there_is_memory_for(tmp_path, monkeypatch):
+    """Said before any of them is read."""
+    files = [write(tmp_path / "a.safetensors", 4, 0, "x"), write(tmp_path / "b.safetensors", 3, 0, "x")]
+    needed = 2 * 7 * 8 * 8 * 3
+    monkeypatch.setattr(data, "free_memory", lambda device: needed)
+    assert data.read(files, CAMERAS, "cpu").frames.numel() == needed
+    monkeypatch.setattr(data, "free_memory", lambda device: needed - 1)
+    with pytest.raises(MemoryError, match="frames of 7 steps take 0.0 GB, but cpu has 0.0 GB .*: train on fewer demo"):
+        data.read(files, CAMERAS, "cpu")
