@@ -7,7 +7,7 @@ import pandas as pd
 from kvlab.lab.records import EPISODE, Records
 from kvlab.lab.stats import mcnemar_p, pair, paired_difference
 from kvlab.lab.study import Arm
-from kvlab.lab.summary import of_arm, reuse_rate, successes
+from kvlab.lab.summary import check_shared, of_arm, reuse_rate, successes
 from kvlab.reuse import parse_gate
 from kvlab.reuse.gates import SIGNALS
 
@@ -54,8 +54,10 @@ def kept(records: Records, arms: Sequence[Arm]) -> pd.DataFrame:
     """What each arm's reused caches were like: one row per arm.
 
     Columns: `reuse`, its rate; `age`, `oldest`: mean and greatest age in replans; `vision`, `state`: 5th percentile of
-    the similarity to the anchor, whatever the gate compares. ValueError: an arm that never reused.
+    the similarity to the anchor, whatever the gate compares. ValueError: no arms, arms that do not share their
+    episodes, an arm that never reused.
     """
+    check_shared(records, arms)
     rows = []
     for arm in arms:
         reused = of_arm(records.replans, arm).query("reused")
@@ -78,8 +80,10 @@ def loop(records: Records, arms: Sequence[Arm], control: Arm) -> pd.DataFrame:
     `old`: how often the gate opened on a cache older than one replan; `step`: how often it would have at the same
     replans, had the cache been of the replan before (both missing where no cache got older). `within`, `after`: the
     reuse rate up to the replan at which the control had finished the same episode, and from then on (missing where no
-    episode went on); `late`: the share of replans from then on.
+    episode went on); `late`: the share of replans from then on. ValueError: no arms, or episodes that arms and control
+    do not share.
     """
+    check_shared(records, [*arms, control] if arms else arms)
     length = of_arm(records.episodes, control).set_index(EPISODE)["replans"]
     rows = []
     for arm in arms:
@@ -106,12 +110,16 @@ def matched(records: Records, arms: Sequence[Arm], among: Sequence[Arm], confide
     """Each arm beside that one of `among` whose reuse rate is nearest to its own, on the same episodes.
 
     Columns: `partner`; `reuse`, `partner_reuse`; `k`, `partner_k`, successes; `difference`, arm minus partner, an
-    Interval (Tango); `p`, exact McNemar.
+    Interval (Tango); `p`, exact McNemar. ValueError: no arms, none beside an arm itself among the others, or arms that
+    do not share their episodes.
     """
+    check_shared(records, [*arms, *among] if arms else arms)
     rows = []
     for arm in arms:
         own = reuse_rate(records, arm)
         rates = {other: reuse_rate(records, other) for other in among if other != arm}
+        if not rates:
+            raise ValueError(f"there is no other arm to lay beside `{arm}`")
         partner = min(rates, key=lambda other: abs(rates[other] - own))
         mine, its = successes(records, arm), successes(records, partner)
         pairs = pair(mine, its)

@@ -15,17 +15,21 @@ def run_again(study: Study, trials: Sequence[tuple[int, int]], workers: int = 2)
     `success`, `steps` and `replans` as "recorded / now" where they differ; `decisions`: replans whose decision came out
     as recorded, of all; `action_difference`: the largest difference of any replan's first action, as far as both go;
     `agrees`: all of the former are equal; `machine`: what differs between the machines, empty if nothing. Raises
-    ValueError where an episode was not recorded.
+    ValueError where an episode was not recorded, or where none is named.
     """
     recorded = study.recorded()
+    if not trials:
+        raise ValueError("no episode is named that could be run again")
+    for arm, found in recorded.items():  # said before any is run
+        if lacking := [trial for trial in trials if trial not in found]:
+            raise ValueError(
+                f"task {lacking[0][0]}, initial state {lacking[0][1]} of `{arm}` is not recorded; run the study"
+            )
     jobs = [(t, (study.checkpoint, study.protocol, t, s, study.seed, tuple(enumerate(study.arms)))) for t, s in trials]
     rows = []
     for trial in by_task(run_trial, jobs, workers, "run again", "episode"):
         for arm, now in trial:
-            which = (now["task"], now["initial_state"])
-            if which not in recorded[arm]:
-                raise ValueError(f"task {which[0]}, initial state {which[1]} of `{arm}` is not recorded; run the study")
-            rows.append(beside(arm, recorded[arm][which], now))
+            rows.append(beside(arm, recorded[arm][now["task"], now["initial_state"]], now))
     return pd.DataFrame(rows).sort_values(["task", "initial_state", "arm"], ignore_index=True)
 
 

@@ -17,7 +17,7 @@ from kvlab.lab.records import EPISODE, Records
 from kvlab.lab.stats import Interval, pair, paired_difference
 from kvlab.lab.stats.checks import check_open_unit, check_whole
 from kvlab.lab.study import Arm
-from kvlab.lab.summary import of_arm, successes
+from kvlab.lab.summary import check_shared, of_arm, successes
 
 RESAMPLES = 10_000
 
@@ -102,6 +102,7 @@ def matched(
     The intervals hold together at `confidence` (Bonferroni over `arms`). `within` as in `exposure`. With `beyond` the
     last two are missing (NaN, None) where the curve does not reach, of the errors of `gain`.
     """
+    check_shared(records, [*arms, *curve] if arms else arms)
     share = 1 - (1 - check_open_unit("confidence", confidence)) / len(arms)
     family = [exposure(records, other, within) for other in curve]
     rows = {}
@@ -125,6 +126,7 @@ def steps(
 
     For arms of which each has one condition more than the one before; together at `confidence`. Errors of `gain`.
     """
+    check_shared(records, [*arms, *curve] if arms else arms)
     share = 1 - (1 - check_open_unit("confidence", confidence)) / len(arms)
     family = [exposure(records, other) for other in curve]
     found = [exposure(records, arm) for arm in arms]
@@ -137,8 +139,12 @@ def steps(
 def left_out(records: Records, curve: Sequence[Arm], within: Arm | None = None) -> pd.Series:
     """How far each inner arm of a curve lies from the straight line between its neighbours: success minus the line's.
 
-    By arm, in order of their reuse rates, without the first and the last.
+    By arm, in order of their reuse rates, without the first and the last. ValueError: fewer than three arms, or arms
+    that do not share their episodes.
     """
+    if len(curve) < 3:
+        raise ValueError(f"only a curve of at least 3 arms has inner ones, got {len(curve)}")
+    check_shared(records, curve)
     found = {arm: exposure(records, arm, within) for arm in curve}
     ordered = sorted(found, key=lambda arm: _reuse(found[arm]))
     once = np.ones((1, len(found[ordered[0]])), int)

@@ -11,7 +11,7 @@ import pandas as pd
 from kvlab.lab.records import EPISODE, Records
 from kvlab.lab.stats import Interval
 from kvlab.lab.study import Arm
-from kvlab.lab.summary import of_arm, reuse_rate
+from kvlab.lab.summary import check_shared, of_arm, reuse_rate
 from kvlab.reuse import Gate, parse_gate
 from kvlab.reuse.gates import SIMILARITIES
 from kvlab.reuse.phase import PHASES
@@ -72,8 +72,9 @@ def leave_one_out(records: Records, arms: Sequence[Arm], control: Arm) -> pd.Dat
 
     Index: the arms. Columns, rates in [0, 1]: `measured`, an Interval; `control`, by `from_control`; `looser`, by
     `from_looser` on that other arm which can be replayed and reuses least; `source`, that arm. The last two are missing
-    where no other arm can be replayed.
+    where no other arm can be replayed. ValueError: no arms, or arms that do not share their episodes.
     """
+    check_shared(records, [*arms, control] if arms else arms)
     logs = {arm: _log(records, arm) for arm in sorted(arms, key=lambda arm: reuse_rate(records, arm))}
     rows = []
     for arm in arms:

@@ -23,10 +23,13 @@ def rankings(records: Records, arms: Sequence[Arm], sizes: Sequence[int], alpha:
     [0, 1] of what a pilot drawn at random says (exact, `pilot_ranking`); `first`, which of the three the first episodes
     by the studies' rule said.
 
-    ValueError: fewer than two arms, arms on different episodes, a pilot larger than the study.
+    ValueError: fewer than two arms, arms on different episodes, no size, a pilot larger than the study.
     """
-    if len(arms) < 2:
-        raise ValueError(f"a ranking needs at least two arms, got {[str(arm) for arm in arms]}")
+    if len(arms) < 2 or not sizes:
+        raise ValueError(
+            f"a ranking needs at least two arms and a pilot's size, got {[*map(str, arms)]} and {[*sizes]}"
+        )
+    summary.check_shared(records, arms)
     found = {arm: summary.successes(records, arm) for arm in arms}
     ordered = sorted(arms, key=lambda arm: -found[arm].sum())  # stable: arms that are level stay as they were given
     pairs = {two: pair(found[two[0]], found[two[1]]) for two in combinations(ordered, 2)}
@@ -69,8 +72,11 @@ def pilots(records: Records, arms: Sequence[Arm], episodes: int) -> pd.DataFrame
 
     `p_drawn`: chance of a pilot as far off, were it drawn at random from all episodes; `p_predicted`: chance of the
     other episodes' successes being as far off as they are, predicted from the pilot; `passes`: chance that a random
-    pilot has no failure at all. ValueError: a pilot that leaves no other episode.
+    pilot has no failure at all. ValueError: no arms, arms on different episodes, a pilot that leaves no other episode.
     """
+    summary.check_shared(records, arms)
+    if not 1 <= episodes < (many := len(summary.of_arm(records.episodes, arms[0]))):
+        raise ValueError(f"a pilot of {many} episodes has 1 to {many - 1} of them, got {episodes}")
     rows = {}
     for arm in arms:
         full = summary.successes(records, arm)

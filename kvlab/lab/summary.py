@@ -29,6 +29,22 @@ def of_arm(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     return rows
 
 
+def check_shared(records: Records, arms: Sequence[Arm]) -> None:
+    """ValueError unless there are arms and all were run on the same episodes: a table of them would have holes."""
+    if not arms:
+        raise ValueError("no arm is named, so there is nothing to compare")
+    first, *others = arms
+    episodes = of_arm(records.episodes, first).set_index(EPISODE).index
+    for other in others:
+        apart = episodes.symmetric_difference(of_arm(records.episodes, other).set_index(EPISODE).index)
+        if len(apart):
+            which = ", ".join(f"{name} {value}" for name, value in zip(EPISODE, apart[0], strict=True))
+            raise ValueError(
+                f"`{first}` and `{other}` were not run on the same episodes ({len(apart)} are of one of them only: "
+                f"{which}, for one); only arms that share them can be compared"
+            )
+
+
 def successes(records: Records, arm: Arm) -> pd.Series:
     """Success of each episode of an arm, indexed by the episode. ValueError where an episode ended in an error."""
     rows = of_arm(records.episodes, arm)
@@ -58,7 +74,9 @@ def compare(records: Records, arms: Sequence[Arm], control: Arm, confidence: flo
     """One row per arm: k of n, intervals, paired difference to the control with its exact p (also after Holm), reuse.
 
     `difference` is an Interval of arm minus control (Tango); it and the p-values are missing in the control's own row.
+    ValueError: no arms, arms that do not share their episodes, an episode that ended in an error.
     """
+    check_shared(records, [*arms, control] if arms else arms)
     reference = successes(records, control)
     rows = []
     for arm in arms:
@@ -78,7 +96,8 @@ def compare(records: Records, arms: Sequence[Arm], control: Arm, confidence: flo
 
 
 def by_task(records: Records, arms: Sequence[Arm]) -> pd.DataFrame:
-    """Successes of each arm (row) on each task (column)."""
+    """Successes of each arm (row) on each task (column). Errors of `compare`."""
+    check_shared(records, arms)
     return pd.DataFrame({str(arm): successes(records, arm).groupby("task").sum() for arm in arms}).T
 
 

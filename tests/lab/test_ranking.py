@@ -115,5 +115,5 @@ def test_pilots_leave_the_rest_to_be_predicted():
 
 
 def test_a_pilot_that_is_the_whole_study_predicts_nothing():
-    with pytest.raises(ValueError, match="empty group"):
+    with pytest.raises(ValueError, match="a pilot of 20 episodes has 1 to 19 of them, got 20"):
         ranking.pilots(records({BAD: [True] * 20}), [BAD], 20)
