@@ -12,15 +12,16 @@ from safetensors.numpy import save_file
 
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.expert import check_suite, expert_for
-from kvlab.sim.mishaps import drop, misplace
+from kvlab.sim.mishaps import MISHAPS
 from kvlab.sim.scatter import scatter
 from kvlab.sim.suites import STEP_LIMITS, task, tasks
 from kvlab.sim.workers import by_task, kept_env
 
 HELD_OUT = range(10)  # initial states kept for evaluation: never demonstrated
 STATES = range(10, 50)
+FAILED = ".failed"
 SCATTERED = 0.6  # share of the demonstrations in which everything is moved a little
-MISHAPS = 0.3  # share of the demonstrations that begin after one
+AFTER_MISHAP = 0.3  # share of the demonstrations that begin after one
 
 
 def episodes(suite: str, per_task: int) -> list[tuple[int, int, int]]:
@@ -34,7 +35,7 @@ def episodes(suite: str, per_task: int) -> list[tuple[int, int, int]]:
 
 
 def path(out: Path, suite: str, index: int, state: int, seed: int) -> Path:
-    """Where a demonstration is kept."""
+    """Where a demonstration is kept; with the suffix `.failed` in its place, that there is none to be had."""
     return out / suite / f"task{index:02d}_state{state:02d}_seed{seed}.safetensors"
 
 
@@ -50,12 +51,12 @@ def generate(
     """Record the missing ones of `per_task` demonstrations a task; how many were written, and how many failed.
 
     One file each (see `record`), moved into place when complete, so that an interrupted run goes on where it was.
-    `only` names tasks by index (all if None). Failed episodes are not written. Raises ValueError for a suite without an
-    expert or an unknown task.
+    `only` names tasks by index (all if None). A failed episode leaves an empty file and is not tried again: it would
+    fail again. Raises ValueError for a suite without an expert or an unknown task.
     """
     check_suite(suite)
     wanted = {task(suite, index).index for index in only} if only else {one.index for one in tasks(suite)}
-    missing = [e for e in episodes(suite, per_task) if e[0] in wanted and not path(out, suite, *e).exists()]
+    missing = [e for e in episodes(suite, per_task) if e[0] in wanted and not _tried(path(out, suite, *e))]
     jobs = [(index, (out, suite, index, state, seed, render, size)) for index, state, seed in missing]
     written = sum(by_task(_record_one, jobs, workers, f"{suite} demonstrations", "demo"))
     return written, len(missing) - written
@@ -73,8 +74,8 @@ def record(env: LiberoEnv, state: int, seed: int) -> dict[str, np.ndarray] | Non
     layout, luck = (np.random.default_rng([*who, n]) for n in (2, 1))  # apart, so that none depends on another
     if layout.random() < SCATTERED and not scatter(env, layout):
         return None
-    mishap = env.task.suite == "libero_spatial" and luck.random() < MISHAPS  # those there are speak of one bowl
-    if mishap and not (drop, misplace)[luck.integers(2)](env, luck):
+    mishaps = MISHAPS[env.task.suite]
+    if luck.random() < AFTER_MISHAP and not mishaps[luck.integers(len(mishaps))](env, luck):
         return None
     expert, noise = expert_for(env), disturbance(np.random.default_rng(who))
     frames, states, actions, success = [], [], [], False
@@ -106,14 +107,18 @@ def disturbance(rng: np.random.Generator) -> Iterator[Float[np.ndarray, "7"]]:
         yield np.append(noise, 0.0)
 
 
+def _tried(final: Path) -> bool:
+    return final.exists() or final.with_suffix(FAILED).exists()
+
+
 def _record_one(out: Path, suite: str, index: int, state: int, seed: int, render: str, size: int) -> bool:
     one = task(suite, index)
-    demo = record(kept_env(one, render, size), state, seed)
+    demo, final = record(kept_env(one, render, size), state, seed), path(out, suite, index, state, seed)
+    final.parent.mkdir(parents=True, exist_ok=True)
     if demo is None:
+        final.with_suffix(FAILED).touch()
         return False
     facts = {"suite": suite, "task": index, "language": one.language, "initial_state": state, "seed": seed}
-    final = path(out, suite, index, state, seed)
-    final.parent.mkdir(parents=True, exist_ok=True)
     part = final.with_suffix(".part")
     save_file(demo, part, {k: str(v) for k, v in (facts | {"render": render, "size": size}).items()})
     part.replace(final)

@@ -69,7 +69,7 @@ def test_disturbances_are_reproducible_and_spare_the_gripper():
 
 def test_a_demonstration_file_holds_the_clean_actions(env, tmp_path, monkeypatch):
     monkeypatch.setattr(demos, "kept_env", lambda *_: env)
-    monkeypatch.setattr(demos, "MISHAPS", 0.0)
+    monkeypatch.setattr(demos, "AFTER_MISHAP", 0.0)
     monkeypatch.setattr(demos, "SCATTERED", 0.0)
     assert demos._record_one(tmp_path, "libero_spatial", 2, 12, 0, "fast", 64)
     (made,) = (tmp_path / "libero_spatial").iterdir()
@@ -94,7 +94,7 @@ def test_a_demonstration_file_holds_the_clean_actions(env, tmp_path, monkeypatch
 
 
 def test_what_led_to_a_mishap_is_not_demonstrated(env, monkeypatch):
-    monkeypatch.setattr(demos, "MISHAPS", 1.0)
+    monkeypatch.setattr(demos, "AFTER_MISHAP", 1.0)
     monkeypatch.setattr(demos, "SCATTERED", 0.0)
     demo = demos.record(env, 14, 0)
     env.reset(14, 0)
@@ -109,6 +109,15 @@ def test_finished_demonstrations_are_not_made_again(tmp_path, monkeypatch):
     there.touch()
     assert demos.generate("libero_spatial", tmp_path, per_task=2) == (19, 0)
     assert (3, 11) not in {(index, arguments[3]) for index, arguments in made}
+
+
+def test_a_failed_episode_is_not_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(demos, "kept_env", lambda *_: None)
+    monkeypatch.setattr(demos, "record", lambda *_: None)
+    monkeypatch.setattr(demos, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    assert demos.generate("libero_10", tmp_path, per_task=2, only=[3]) == (0, 2)
+    assert demos.generate("libero_10", tmp_path, per_task=3, only=[3]) == (0, 1)
+    assert not list(tmp_path.rglob("*.safetensors"))  # what a training reads
 
 
 def test_only_the_named_tasks_are_recorded(tmp_path, monkeypatch):
