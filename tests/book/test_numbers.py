@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from html import unescape
 from math import comb
 
 import nbformat
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
+from scipy.stats import binomtest
 
 from kvlab.lab.paths import BOOK, DATA
 
@@ -44,16 +46,72 @@ def test_the_baseline_sweep_quotes_what_was_recorded():
     assert int(said["safe_k"]) == safe["success"].sum()
 
 
+MODES = ("full", "prefix", "vision_only:splice", "vision_only:skip", "state_only:skip", "layer_wise:splice")
+MODES += ("layer_wise[2:]:skip", "text_fixed:splice", "text_fixed:skip")
+
+
+def modality(thresholds) -> dict[tuple[str, float], pd.DataFrame]:
+    """The rows of every mode at each threshold, 100 episodes each."""
+    found = {(mode, t): arm(mode, f"vision >= {t}") for mode in MODES for t in thresholds}
+    assert all(len(rows) == 100 and rows["success"].notna().all() for rows in found.values())
+    return found
+
+
 def test_the_modality_separation_quotes_what_was_recorded():
-    said = glued("modality_separation")
-    gate = f"vision >= {float(said['mod_loose']):g}"
+    said = {name.removeprefix("mod_"): value for name, value in glued("modality_separation").items()}
+    found = modality((0.985, 0.98, 0.945, 0.8))
+    k = {which: int(rows["success"].sum()) for which, rows in found.items()}
     named = {"full": "full", "prefix": "prefix", "splice": "vision_only:splice", "vision": "vision_only:skip"}
     named |= {"state": "state_only:skip", "text": "text_fixed:skip"}
-    for short, mode in named.items():
-        assert int(said[f"mod_{short}_k"]) == arm(mode, gate)["success"].sum(), mode
-    assert float(said["mod_prefix_gain_low"]) > 0  # "the same holds where they reuse equally often"
-    stale, fresh = (said[f"mod_{short}_k"] for short in ("state", "prefix"))
-    assert int(said["mod_text_k"]) < int(stale) < int(fresh)
+    assert {short: int(said[f"{short}_k"]) for short in named} == {s: k[mode, 0.945] for s, mode in named.items()}
+    named = {"widest_full": "full", "widest_state": "state_only:skip", "widest_prefix": "prefix"}
+    named |= {"widest_splice": "vision_only:splice", "widest_skip": "vision_only:skip"}
+    named |= {"upper": "layer_wise[2:]:skip", "lower": "layer_wise:splice"}
+    assert {short: int(said[f"{short}_k"]) for short in named} == {s: k[mode, 0.8] for s, mode in named.items()}
+    assert int(said["text_strict_k"]) == k["text_fixed:skip", 0.985]
+    for short, threshold in (("loose", 0.945), ("widest", 0.8)):
+        assert float(said[short]) == threshold
+        assert float(said[f"{short}_reuse"]) == pytest.approx(percent_reused(found["full", threshold]), rel=1e-5)
+    assert float(said["words"]) == pytest.approx(k["vision_only:splice", 0.8] - k["vision_only:skip", 0.8])
+    others = [(k[mode, t], percent_reused(found[mode, t])) for mode in MODES[:-2] for t in (0.985, 0.98)]
+    assert (int(said["report_least"]), int(said["report_most"])) == (min(others)[0], max(others)[0])
+    rates = [rate for _, rate in others]
+    assert float(said["report_rarest"]) == pytest.approx(min(rates), rel=1e-5)
+    assert float(said["report_often"]) == pytest.approx(max(rates), rel=1e-5)
+
+
+def test_the_modality_separation_concludes_what_the_rows_say():
+    """What its text argues from; which arms lose by a sign test, and Bonferroni in place of Holm where that decides."""
+    said = {name.removeprefix("mod_"): value for name, value in glued("modality_separation").items()}
+    found = modality((0.985, 0.98, 0.945, 0.8))
+    control = arm("none").set_index(["task", "initial_state"])["success"]
+    p, k = {}, {which: int(rows["success"].sum()) for which, rows in found.items()}
+    for which, rows in found.items():
+        both = rows.set_index(["task", "initial_state"])["success"].reindex(control.index)
+        lost, won = int((control & ~both).sum()), int((both & ~control).sum())
+        p[which] = binomtest(lost, lost + won).pvalue if lost + won else 1.0
+    lose = {which for which, value in p.items() if value * len(p) < 0.05}
+    assert len(lose) == int(said["report_worse"]) + int(said["wide_worse"]) and int(said["compared"]) == len(p) == 36
+    strict = {(mode, t) for mode, t in lose if t in (0.985, 0.98)}
+    assert strict == {(f"text_fixed:{how}", t) for how in ("splice", "skip") for t in (0.985, 0.98)}
+    assert said["report_worse_modes"] == "`text_fixed`" and len(strict) == int(said["report_worse"])
+    assert {mode for mode, t in lose if t == 0.945} == {
+        "full",
+        "state_only:skip",
+        "text_fixed:splice",
+        "text_fixed:skip",
+    }
+    assert {mode for mode, t in lose if t == 0.8} == {*MODES}
+    assert max(k["full", 0.8], k["state_only:skip", 0.8]) < k["prefix", 0.8] < k["layer_wise[2:]:skip", 0.8]
+    assert k["prefix", 0.8] < 50 < min(k[mode, 0.8] for mode in ("vision_only:splice", "layer_wise:splice"))
+    for gain in ("prefix_gain", "state_gain", "words"):
+        assert 0 < float(said[f"{gain}_low"]) < float(said[gain]) < float(said[f"{gain}_high"])
+    there = pd.read_csv(DATA / "reported" / "results.csv").query("table == 'modality_100'").set_index("mode")["success"]
+    partly = there.drop("full")
+    assert [int(said[f"there_{name}"]) for name in ("full", "least", "most")] == [
+        round(100 * value) for value in (there["full"], partly.min(), partly.max())
+    ]
+    assert partly.max() < there["full"]  # "it had `full` first"
 
 
 def test_why_it_fails_quotes_what_was_recorded():
@@ -118,10 +176,32 @@ def test_the_films_are_of_one_episode_that_only_a_fresh_state_solves():
 
 def test_the_recordings_are_all_counted():
     said = glued("recordings")
-    rows = ds.dataset(DATA / "runs", format="parquet").to_table(columns=["error", "replans", "wall_s"]).to_pandas()
+    columns = ["mode", "gate", "seeing", "error", "replans", "wall_s", "recorded"]
+    rows = ds.dataset(DATA / "runs", format="parquet").to_table(columns=columns).to_pandas()
     assert int(said["rec_episodes"]) == len(rows) and int(said["rec_replans"]) == rows["replans"].sum()
     assert int(said["rec_errors"]) == rows["error"].count()
     assert float(said["rec_hours"]) == pytest.approx(rows["wall_s"].sum() / 3600, rel=1e-5)
+    cells = nbformat.read(BOOK / "recordings.ipynb", as_version=4).cells
+    shown = "".join(o.data.get("text/html", "") for cell in cells for o in cell.get("outputs", []) if "data" in o)
+    for mode, gate in set(zip(rows["mode"], rows["gate"], strict=True)) - {("none", "never")}:
+        assert f">{mode} when {gate}" in unescape(shown), gate
+
+
+def test_the_clock_of_two_sets_of_recordings_is_what_their_rows_say():
+    """From the end of a set's first episode to that of its last, which is a little less than the chapter's hours."""
+    said, clock, process = glued("recordings"), 0.0, 0.0
+    columns = ["mode", "gate", "suite", "wall_s", "recorded"]
+    rows = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table(columns=columns).to_pandas()
+    for gate, arms in (("vision >= 0.985", 8), ("vision >= 0.8", 9)):
+        timed = rows[(rows["gate"] == gate) & (rows["recorded"] >= "2026-11-24T05:30")]
+        assert len(timed) == 100 * arms == 100 * timed["mode"].nunique()
+        clock += pd.to_datetime(timed["recorded"]).agg(np.ptp).total_seconds() / 3600
+        process += timed["wall_s"].sum() / 3600
+    assert int(said["rec_clocked"]) == 1700 and float(said["rec_clock_process"]) == pytest.approx(process, rel=1e-5)
+    assert clock < float(said["rec_clock"]) < clock + 0.02
+    assert float(said["rec_again"]) == pytest.approx(
+        float(said["rec_hours"]) * float(said["rec_clock"]) / process, rel=1e-4
+    )
 
 
 CURVE = [("none", "never")] + [
