@@ -94,7 +94,7 @@ def test_the_modality_separation_concludes_what_the_rows_say():
     assert len(lose) == int(said["report_worse"]) + int(said["wide_worse"]) and int(said["compared"]) == len(p) == 36
     strict = {(mode, t) for mode, t in lose if t in (0.985, 0.98)}
     assert strict == {(f"text_fixed:{how}", t) for how in ("splice", "skip") for t in (0.985, 0.98)}
-    assert said["report_worse_modes"] == "`text_fixed`" and len(strict) == int(said["report_worse"])
+    assert said["report_worse_modes"] == "text_fixed" and len(strict) == int(said["report_worse"])
     assert {mode for mode, t in lose if t == 0.945} == {
         "full",
         "state_only:skip",
