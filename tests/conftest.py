@@ -1,4 +1,4 @@
-"""For every test: off-screen OpenGL, and one thread for torch, since several test processes share the cores."""
+"""For every test: off-screen OpenGL, Triton interpreted, and one thread for torch, since several test processes share the cores."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ import pytest
 
 if sys.platform == "linux":
     os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("TRITON_INTERPRET", "1")  # the engine's kernels run on the CPU; read when they are imported
 
 
 @pytest.fixture(autouse=True, scope="session")
