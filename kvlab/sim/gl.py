@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 
 GL_HELP = (
     "No OpenGL driver that draws off screen: run `kvlab doctor --install`, or"
@@ -19,6 +21,8 @@ def ensure_gl() -> Callable:
     if backend not in ("egl", "osmesa"):
         raise ValueError(f"MUJOCO_GL={backend!r} cannot draw off screen: set it to egl or osmesa.")
     os.environ.setdefault("PYOPENGL_PLATFORM", backend)
+    with suppress(ImportError):  # both bring LLVM: Triton, which torch imports later, crashes after Mesa drew a frame
+        import_module("triton")
     try:
         if backend == "egl":
             from mujoco.egl import GLContext

@@ -76,3 +76,11 @@ def test_a_renderer_left_open_ends_quietly_with_its_process():
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, "True\n", "")
+
+
+def test_triton_comes_before_mesa():
+    """Both bring LLVM, and torch imports Triton as it loads a policy: after a frame was drawn that crashed."""
+    pytest.importorskip("triton")
+    program = "import sys, kvlab.sim; assert 'triton' in sys.modules, 'Mesa would come first'"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
