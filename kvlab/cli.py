@@ -193,8 +193,14 @@ def _outcome(rows: "pd.DataFrame") -> str:
 @app.command()
 def bench(
     checkpoint: Annotated[Path, typer.Option(help="Folder of the policy.")] = DATA / "checkpoints" / "mini_spatial",
+    device: Annotated[
+        str, typer.Option(help="cpu, or cuda: in bfloat16, eager beside the engine, on random observations.")
+    ] = "cpu",
+    preset: Annotated[
+        str | None, typer.Option(help="On cuda, in place of a checkpoint: random weights of this size, mini or base.")
+    ] = None,
     rollouts: Annotated[bool, typer.Option(help="Measure whole rollouts instead, against plain loops.")] = False,
-    threads: Annotated[int, typer.Option(min=1, help="Of the policy, on the CPU.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Of the policy, or of what prepares its frames.")] = 2,
     episodes: Annotated[int, typer.Option(min=1, help="One of each of the first tasks.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="How often each episode is measured.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Folder for the rows and how they were made.")] = None,
@@ -202,13 +208,25 @@ def bench(
     """Measure inference by stage, arm by arm, on observations of real episodes; on a machine that does nothing else.
 
     With --rollouts: control steps per second of whole episodes, beside plain loops that draw at every step.
+
+    With --device cuda: 20 x --repeats inferences of each arm, what the GPU could do at best, its memory and the time to
+    load; and LeRobot's time for the preset base where LeRobot is installed.
     """
     import torch
 
     from kvlab.lab import latency, throughput
-    from kvlab.pi0 import load
 
     torch.set_num_threads(threads)
+    if device == "cuda":
+        if rollouts:
+            raise ValueError("--rollouts measures on the CPU: leave --device out")
+        return _bench_on_gpu(checkpoint, preset, repeats, out)
+    if device != "cpu" or preset:
+        raise ValueError(
+            f"the device is cpu or cuda, and --preset goes with --device cuda; got {device!r} and {preset!r}"
+        )
+    from kvlab.pi0 import load
+
     policy = load(checkpoint)
     facts = {"command": shlex.join(["kvlab", *sys.argv[1:]]), **latency.machine(checkpoint)}
     if facts["load_average"] > latency.QUIET:
@@ -221,6 +239,26 @@ def bench(
         typer.echo(latency.table(latency.by_stage(rows)))
     if out is not None:
         latency.write(out, "rollouts" if rollouts else "inference", rows, facts)
+
+
+def _bench_on_gpu(checkpoint: Path, preset: str | None, repeats: int, out: Path | None) -> None:
+    import torch
+
+    from kvlab.lab import gpu, latency
+    from kvlab.pi0 import PRESETS, load
+
+    if not torch.cuda.is_available():
+        raise ValueError("--device cuda is asked for, but torch finds no CUDA GPU on this machine")
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}: it is one of {', '.join(PRESETS)}")
+    policy = gpu.random_policy(PRESETS[preset]) if preset else load(checkpoint, "cuda", torch.bfloat16)
+    rows, facts = gpu.report(policy, latency.arms(policy.config), runs=20, rounds=repeats)
+    for implementation, table in gpu.by_implementation(rows).groupby(level=0, sort=False):
+        typer.echo(f"{implementation}: {latency.table(table.droplevel(0))}")
+    typer.echo("\n".join(f"{name}: {fact}" for name, fact in facts.items()))
+    if out is not None:
+        made = {"command": shlex.join(["kvlab", *sys.argv[1:]]), "policy": preset or str(checkpoint)}
+        latency.write(out, "gpu", rows, made | facts)
 
 
 @contextmanager
@@ -237,7 +275,7 @@ def program() -> None:
     """The program `kvlab`: what a user got wrong ends in one sentence, not in a traceback."""
     try:
         app()
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
         sys.exit(f"kvlab: {error}")
     except BrokenProcessPool:
         sys.exit("kvlab: a worker process was killed; what was finished is kept, the same command goes on from there")

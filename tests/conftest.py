@@ -1,4 +1,4 @@
-"""For every test: off-screen OpenGL, Triton interpreted, and one thread for torch, since several test processes share the cores."""
+"""For every test: off-screen OpenGL, Triton interpreted, one thread for torch (several processes share the cores)."""
 
 import os
 import sys

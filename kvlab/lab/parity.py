@@ -123,7 +123,7 @@ def _run_lerobot(
     from lerobot.policies.factory import get_policy_class, make_policy_config, make_pre_post_processors
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    tokenizer = _tokenizer()
+    tokenizer = byte_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     stand_in = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>")
     patches.enter_context(patch.object(AutoTokenizer, "from_pretrained", lambda *_, **__: stand_in))
@@ -187,7 +187,8 @@ def _statistics() -> dict[str, dict[str, np.ndarray]]:
     return stats
 
 
-def _tokenizer() -> Tokenizer:
+def byte_tokenizer() -> Tokenizer:
+    """A tokenizer of single bytes, as many tokens as a text has bytes and one that begins it."""
     symbols = ["<pad>", "<eos>", "<bos>", *sorted(ByteLevel.alphabet())]
     tokenizer = Tokenizer(BPE({s: i for i, s in enumerate(symbols)}, []))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)

@@ -61,8 +61,11 @@ class Policy:
         if missing := [c for c in self.config.cameras if c not in images]:
             raise KeyError(f"the observation has no camera {missing}; it has {sorted(images)}")
         size, resize = self.config.image_size, self.conventions.resize
-        frames = [resize_with_pad(images[c], size, resize, self.device) for c in self.config.cameras]
-        return torch.stack(frames).to(self.model.action_out.weight.dtype)
+        frames = [images[c] for c in self.config.cameras]
+        alike = len({frame.shape for frame in frames}) == 1  # then all at once: each operation takes as long for one
+        batches = [np.stack(frames)] if alike else [frame[None] for frame in frames]
+        resized = [resize_with_pad(batch, size, resize, self.device) for batch in batches]
+        return torch.cat(resized).contiguous().to(self.model.action_out.weight.dtype)
 
     def state(self, state: Float32[np.ndarray, " state"]) -> Float[Tensor, "1 state"]:
         """Normalised proprioception, padded to the model's width. ValueError if it is of another width."""
@@ -124,29 +127,29 @@ def bin_numbers(state: Float32[np.ndarray, " state"]) -> Int[np.ndarray, " state
 
 
 def resize_with_pad(
-    frame: UInt8[np.ndarray, "h w 3"], size: int, resize: str = "smooth", device: torch.device | str = "cpu"
-) -> Float[Tensor, "3 size size"]:
-    """A frame in [-1, 1], scaled to fit and padded with black, in one of the ways of `Conventions.resize`.
+    frames: UInt8[np.ndarray, "n h w 3"], size: int, resize: str = "smooth", device: torch.device | str = "cpu"
+) -> Float[Tensor, "n 3 size size"]:
+    """Frames in [-1, 1], scaled to fit and padded with black, in one of the ways of `Conventions.resize`.
 
-    It shrinks on the CPU; whole numbers go to `device` as bytes. Sources: openpi, `image_tools.resize_with_pad`;
+    They shrink on the CPU; whole numbers go to `device` as bytes. Sources: openpi, `image_tools.resize_with_pad`;
     LeRobot, `resize_with_pad_torch`.
     """
-    raw = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
-    height, width = raw.shape[1:]
+    raw = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    height, width = raw.shape[2:]
     if height == width == size:
         return _scaled_pixels(raw.to(device))
     scale, whole = size / max(height, width), round if resize == "smooth" else int
     shape = (max(1, whole(height * scale)), max(1, whole(width * scale)))
     if resize == "rounded":
-        pixels = _scaled_pixels(F.interpolate(raw[None], shape, mode="bilinear", antialias=True)[0].to(device))
+        pixels = _scaled_pixels(F.interpolate(raw, shape, mode="bilinear", antialias=True).to(device))
     else:
         smooth = resize == "smooth"
-        pixels = _scaled_pixels(raw)[None]
-        pixels = F.interpolate(pixels, shape, mode="bilinear", antialias=smooth, align_corners=False)[0]
+        pixels = _scaled_pixels(raw)
+        pixels = F.interpolate(pixels, shape, mode="bilinear", antialias=smooth, align_corners=False)
         pixels = pixels.clamp(-1, 1).to(device)
     left, top = (size - shape[1]) // 2, (size - shape[0]) // 2
     return F.pad(pixels, (left, size - shape[1] - left, top, size - shape[0] - top), value=-1.0)
 
 
-def _scaled_pixels(raw: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+def _scaled_pixels(raw: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     return raw.float() / 127.5 - 1

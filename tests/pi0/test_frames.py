@@ -14,7 +14,7 @@ sides, sizes = st.integers(1, 40), st.integers(8, 24)
 @given(sides, sides, sizes, st.integers(0, 2**32 - 1))
 def test_any_frame_fits(height, width, size, seed):
     frame = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    image = resize_with_pad(frame, size)
+    image = resize_with_pad(frame[None], size)[0]
     assert image.shape == (3, size, size) and image.dtype == torch.float32
     assert -1 <= image.min() and image.max() <= 1
 
@@ -22,7 +22,7 @@ def test_any_frame_fits(height, width, size, seed):
 @settings(deadline=None, max_examples=60)
 @given(sides, sides, sizes)
 def test_a_bright_frame_is_a_centred_rectangle_of_its_aspect(height, width, size):
-    image = resize_with_pad(np.full((height, width, 3), 255, np.uint8), size)
+    image = resize_with_pad(np.full((1, height, width, 3), 255, np.uint8), size)[0]
     lit = image[0] > 0.99
     torch.testing.assert_close(image, torch.where(lit, 1.0, -1.0).expand(3, -1, -1))
     rows, columns = lit.any(1).nonzero()[:, 0], lit.any(0).nonzero()[:, 0]
@@ -36,17 +36,17 @@ def test_a_bright_frame_is_a_centred_rectangle_of_its_aspect(height, width, size
 
 def test_a_frame_of_the_right_size_keeps_its_pixels():
     frame = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
-    image = resize_with_pad(frame, 8)
+    image = resize_with_pad(frame[None], 8)[0]
     np.testing.assert_allclose((image.permute(1, 2, 0).numpy() + 1) * 127.5, frame, atol=1e-4)
 
 
 def test_a_mirrored_view_of_memory_is_a_frame():
     """Observations are often flipped views, with negative strides."""
     frame = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
-    assert torch.equal(resize_with_pad(frame[::-1], 8), resize_with_pad(frame[::-1].copy(), 8))
+    assert torch.equal(resize_with_pad(frame[None, ::-1], 8), resize_with_pad(frame[None, ::-1].copy(), 8))
 
 
 def test_halving_averages_neighbours():
     """Antialiased: a fine checkerboard becomes grey, not one of its colours."""
     board = (np.indices((32, 32)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
-    assert resize_with_pad(board, 8)[:, 2:-2, 2:-2].abs().max() < 0.05
+    assert resize_with_pad(board[None], 8)[0, :, 2:-2, 2:-2].abs().max() < 0.05

@@ -45,7 +45,7 @@ def by_lerobot(frame: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_rounded_is_openpis(height, width):
     frame = picture(height, width)
-    ours = resize_with_pad(frame, SIZE, "rounded").permute(1, 2, 0).numpy()
+    ours = resize_with_pad(frame[None], SIZE, "rounded")[0].permute(1, 2, 0).numpy()
     levels = np.abs(ours - by_openpi(frame)) * 127.5
     assert levels.max() < 1.01 and levels.mean() < 0.01  # one level of 255 where a half is rounded
 
@@ -53,21 +53,21 @@ def test_rounded_is_openpis(height, width):
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_sampled_is_lerobots(height, width):
     frame = picture(height, width)
-    ours = resize_with_pad(frame, SIZE, "sampled").permute(1, 2, 0).numpy()
+    ours = resize_with_pad(frame[None], SIZE, "sampled")[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(ours, by_lerobot(frame), atol=1e-6)
 
 
 def test_the_three_ways_differ():
     """Else the two tests above would say little."""
     frame = picture(480, 640)
-    smooth, rounded, sampled = (resize_with_pad(frame, SIZE, way) for way in ("smooth", "rounded", "sampled"))
+    smooth, rounded, sampled = (resize_with_pad(frame[None], SIZE, way)[0] for way in ("smooth", "rounded", "sampled"))
     assert (smooth - rounded).abs().max() > 1e-3 and (smooth - sampled).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("way", ["smooth", "rounded", "sampled"])
 def test_a_frame_of_the_right_size_keeps_its_pixels(way):
     frame = picture(SIZE, SIZE)
-    pixels = resize_with_pad(frame, SIZE, way).permute(1, 2, 0).numpy()
+    pixels = resize_with_pad(frame[None], SIZE, way)[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose((pixels + 1) * 127.5, frame, atol=1e-4)
 
 

@@ -113,7 +113,7 @@ def test_signals_are_cosines_of_what_they_say(policy, observations):
     """By hand: image tokens, frames averaged over 2 x 2 pixels (32 to 16), state."""
 
     def moment(o):
-        frames = torch.stack([resize_with_pad(o.images[c], 32) for c in ("agentview", "wrist")]).double()
+        frames = resize_with_pad(np.stack([o.images[c] for c in ("agentview", "wrist")]), 32).double()
         small = frames.unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
         return {"vision": policy.model.embed_images(frames), "pixels": small, "state": torch.from_numpy(o.state)}
 
