@@ -152,7 +152,9 @@ def run(
     evaluation: Annotated[
         str, typer.Option(help="Whose frames, states and step limits: kvlab, openpi or lerobot.")
     ] = "kvlab",
-    device: Annotated[str, typer.Option(help="Of the policy: cpu (float32) or cuda (bfloat16).")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Of the policy: cpu (float32), cuda (bfloat16, eager) or engine (cuda, by graphs).")
+    ] = "cpu",
 ) -> None:
     """Run arms on the same episodes with the same noise; what is recorded already is read and not run again.
 

@@ -63,7 +63,7 @@ RUN = {"--arm": "none", "--episodes": "3", "--suite": "libero_spatial", "--gl": 
         ({"--checkpoint": "nowhere"}, "nowhere is not a kvlab checkpoint: it lacks config.json"),
         ({"--evaluation": "openvla"}, "evaluation must be one of kvlab, openpi, lerobot, got 'openvla'"),
         ({"--evaluation": "lerobot"}, "is kvlab's own, and the evaluation lerobot would mislead it"),
-        ({"--device": "tpu"}, "device must be one of cpu, cuda, got 'tpu'"),
+        ({"--device": "tpu"}, "device must be one of cpu, cuda, engine, got 'tpu'"),
     ],
 )
 def test_a_study_that_cannot_be_run_is_one_sentence(untrained, tmp_path, capsys, monkeypatch, changes, says):
@@ -166,6 +166,29 @@ def test_a_device_that_is_not_there_is_one_sentence(tmp_path, capsys, monkeypatc
     with pytest.raises(SystemExit) as end:
         said(capsys, monkeypatch, "train", tmp_path, "--out", tmp_path / "out", "--device", device)
     assert end.value.code == f"kvlab: {says}" and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--device", "tpu"], "the device is cpu or cuda, and --preset goes with --device cuda; got 'tpu' and None"),
+        (["--preset", "base"], "the device is cpu or cuda, and --preset goes with --device cuda; got 'cpu' and 'base'"),
+        (["--device", "cuda", "--rollouts"], "--rollouts measures on the CPU: leave --device out"),
+        (["--device", "cuda"], "--device cuda is asked for, but torch finds no CUDA GPU on this machine"),
+    ],
+)
+def test_a_bench_that_cannot_be_is_one_sentence(capsys, monkeypatch, options, says):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit) as end:
+        said(capsys, monkeypatch, "bench", *options)
+    assert end.value.code == f"kvlab: {says}"
+
+
+def test_an_unknown_preset_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(SystemExit) as end:
+        said(capsys, monkeypatch, "bench", "--device", "cuda", "--preset", "huge")
+    assert end.value.code == "kvlab: unknown preset 'huge': it is one of mini, base"
 
 
 def test_train_hands_every_option_on(tmp_path, capsys, monkeypatch):

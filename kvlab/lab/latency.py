@@ -12,11 +12,14 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import bootstrap
 from tqdm import tqdm
 
 from kvlab.lab.rollout import rollout
+from kvlab.lab.stats import Interval
 from kvlab.lab.study import Arm, checkpoint_digest
 from kvlab.pi0 import Pi0Config, Policy
 from kvlab.reuse import CachedPolicy, Replan, parse_gate, parse_mode
@@ -129,6 +132,21 @@ def by_stage(samples: pd.DataFrame) -> pd.DataFrame:
             row[f"{stage}_p50"], row[f"{stage}_p95"] = of_arm[f"ms_{stage}"].quantile([0.5, 0.95])
         rows[arm] = row | {"speedup": (totals[str(CONTROL)] / totals[arm]).median()}
     return pd.DataFrame.from_dict(rows, orient="index").astype({"n": int})
+
+
+def ratio(samples: pd.DataFrame, arm: str, to: str = str(CONTROL), confidence: float = 0.95) -> Interval:
+    """How many times as long `arm` takes as `to`: the median over moments, paired, with a percentile bootstrap of them.
+
+    ValueError where either arm is not among the samples.
+    """
+    totals = samples.pivot(index=MOMENT, columns="arm", values="ms_total")
+    if missing := [name for name in (arm, to) if name not in totals]:
+        raise ValueError(f"no arm {missing[0]!r} among those measured: {', '.join(totals)}")
+    ratios = (totals[arm] / totals[to]).to_numpy()
+    drawn = bootstrap(
+        (ratios,), np.median, confidence_level=confidence, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    return Interval(float(np.median(ratios)), float(drawn.low), float(drawn.high), confidence, "percentile")
 
 
 def table(summary: pd.DataFrame) -> str:

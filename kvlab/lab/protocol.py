@@ -2,14 +2,12 @@
 
 from dataclasses import asdict, dataclass
 
-import torch
-
 from kvlab.sim.published import EVALUATIONS, RENDER, SIZE, step_limit
 from kvlab.sim.render import profile
 from kvlab.sim.suites import tasks
 
 GL_KINDS = ("software", "hardware")
-DTYPES = {"cpu": torch.float32, "cuda": torch.bfloat16}  # a policy's, by its device
+DEVICES = ("cpu", "cuda", "engine")  # of a policy: float32 on the CPU, bfloat16 on a GPU, and there by the engine
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Protocol:
     replan_every: int = 5  # actions executed of each chunk
     gl: str = "software"
     evaluation: str = "kvlab"
-    device: str = "cpu"  # of the policy: in float32 on cpu, in bfloat16 on cuda
+    device: str = "cpu"  # of the policy, one of DEVICES
 
     @classmethod
     def published(cls, evaluation: str, **others) -> "Protocol":
@@ -39,8 +37,8 @@ class Protocol:
             raise ValueError(f"replan_every and size must be above 0, got {self.replan_every} and {self.size}")
         if self.gl not in GL_KINDS:
             raise ValueError(f"gl must be one of {', '.join(GL_KINDS)}, got {self.gl!r}")
-        if self.device not in DTYPES:
-            raise ValueError(f"device must be one of {', '.join(DTYPES)}, got {self.device!r}")
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {self.device!r}")
         if self.evaluation not in EVALUATIONS:
             raise ValueError(f"evaluation must be one of {', '.join(EVALUATIONS)}, got {self.evaluation!r}")
         if self.evaluation != "kvlab" and (self.render, self.size) != (RENDER, SIZE):

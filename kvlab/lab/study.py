@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from kvlab.lab.paths import DATA
-from kvlab.lab.protocol import DTYPES, Protocol
+from kvlab.lab.protocol import Protocol
 from kvlab.lab.records import Cell, Records, alone, collect
 from kvlab.lab.rollout import rollout
 from kvlab.lab.seeing import parse_seeing
@@ -93,7 +93,7 @@ class Study:
         if self.seed < 0:
             raise ValueError(f"a seed is a whole number from 0 on, got {self.seed}")
         object.__setattr__(self, "checkpoint", local_folder(self.checkpoint))
-        object.__setattr__(self, "policy", load(self.checkpoint, self.protocol.device, DTYPES[self.protocol.device]))
+        object.__setattr__(self, "policy", load_policy(self.checkpoint, self.protocol.device))
         object.__setattr__(self, "digest", checkpoint_digest(self.checkpoint))
         self._check_policy()
 
@@ -267,7 +267,22 @@ def gl_kind(driver: str) -> str:
 @cache
 def _policy(checkpoint: Path, device: str, digest: str) -> Policy:
     """This process's policy; `digest` is there to load again what was replaced."""
-    return load(checkpoint, device, DTYPES[device])
+    return load_policy(checkpoint, device)
+
+
+def load_policy(checkpoint: Path, device: str) -> Policy:
+    """The checkpoint's policy as a study runs it on one of DEVICES. Raises as `kvlab.pi0.load` does.
+
+    ValueError for the engine where it cannot run the model, ModuleNotFoundError without Triton.
+    """
+    if device == "cpu":
+        return load(checkpoint)
+    policy = load(checkpoint, "cuda", torch.bfloat16)
+    if device == "engine":
+        from kvlab.pi0.engine import accelerate  # needs Triton, which a study on a CPU does not
+
+        policy = accelerate(policy)
+    return policy
 
 
 def _machine(env: LiberoEnv) -> str:

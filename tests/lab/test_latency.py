@@ -115,6 +115,15 @@ def _samples(totals: dict[str, list[float]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def test_a_ratio_is_the_median_of_pairs():
+    none, full = [40.0, 80.0, 400.0, 44.0, 60.0], [20.0, 20.0, 100.0, 11.0, 60.0]
+    found = latency.ratio(_samples({"none": none, "full when always": full}), "full when always")
+    assert found.estimate == 0.25 and found.low <= 0.25 < found.high <= 1
+    assert latency.ratio(_samples({"none": none}), "none").width == 0
+    with pytest.raises(ValueError, match="no arm 'full when always' among those measured: none"):
+        latency.ratio(_samples({"none": none}), "full when always")
+
+
 def test_summary_is_of_stages_and_of_pairs():
     """The speed-up pairs moments: a machine that slows down for a while slows both, and the median is of ratios."""
     none, full = [40.0, 80.0, 400.0, 44.0, 60.0], [20.0, 20.0, 100.0, 11.0, 60.0]

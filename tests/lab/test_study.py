@@ -11,10 +11,13 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from kvlab.lab import study as lab
-from kvlab.lab.study import Arm, Protocol, Study, parse_arm
+from kvlab.lab.protocol import DEVICES
+from kvlab.lab.study import Arm, Protocol, Study, load_policy, parse_arm
+from kvlab.pi0 import load
 from kvlab.reuse import CachedPolicy
 from kvlab.sim.suites import STEP_LIMITS
 
@@ -387,3 +390,17 @@ def test_a_machine_that_draws_by_other_means_is_told(real, gl):
     with pytest.raises(ValueError, match=f"^the study draws with {other} GL, this machine with .*: set gl to {gl}$"):
         study.run()
     assert not [*study.folder.rglob("*.parquet")]
+
+
+def test_the_device_says_who_runs_the_model(untrained, monkeypatch):
+    """On a machine without a GPU: what is asked of `load` is noted, and loaded on the CPU."""
+    asked = []
+
+    def on_the_cpu(*given):
+        asked.append(given)
+        return load(given[0])
+
+    monkeypatch.setattr("kvlab.lab.study.load", on_the_cpu)
+    models = {device: type(load_policy(untrained, device).model).__name__ for device in DEVICES}
+    assert models == {"cpu": "Pi0", "cuda": "Pi0", "engine": "Engine"}
+    assert asked == [(untrained,), (untrained, "cuda", torch.bfloat16), (untrained, "cuda", torch.bfloat16)]
