@@ -1,9 +1,8 @@
-"""Triton kernels of the engine.
+"""The Triton kernel `layers`: whole layers over few rows (at most 64: a chunk, the state token, a short prompt).
 
-`add_norm`, `rotate` and `gate` stand between the large products of many rows. `layers` runs whole layers over few rows,
-at most 64: what denoising, the state token and a short prompt need. So few rows make every product a question of how
-fast weights arrive, and every kernel's start and end a loss. It is therefore one kernel, one program a multiprocessor;
-its programs meet between phases (`_meet`) and ask there for the weights of later ones.
+So few rows make every product a question of how fast weights arrive, and every kernel's start and end a loss. It is
+therefore one kernel, one program a multiprocessor; its programs meet between phases (`_meet`) and ask there for the
+weights of later ones.
 
 Sums are taken in a fixed order in float32, so the same inputs give the same bits. Rows stand one after another; weights
 are as `torch.nn.Linear` holds them, (out, in); D is a head's width, and all heads share one head of keys and values.
@@ -13,82 +12,7 @@ What programs write for each other is read past the first-level cache (`.cg`), w
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def add_norm(
-    x, parts, bias, gate, scale, shift, h, R,
-    PARTS: tl.constexpr, W: tl.constexpr, BLOCK: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr,
-    SHIFTED: tl.constexpr, CENTRED: tl.constexpr, FRESH: tl.constexpr,
-):  # fmt: skip
-    """`x` += gate * (the sum of `parts` + bias), and `h`, the norm of the result times scale, plus shift. Grid (R,).
-
-    FRESH begins `x` at zero. The norm is that of RMS or, CENTRED, that of a layer norm. BLOCK is W, or the next power
-    of two.
-    """
-    _add_norm(
-        x, parts, bias, gate, scale, shift, h, tl.program_id(0), R,
-        PARTS, W, BLOCK, HAS_BIAS, GATED, SHIFTED, CENTRED, FRESH,
-    )  # fmt: skip
-
-
-@triton.jit
-def _add_norm(
-    x, parts, bias, gate, scale, shift, h, row, R,
-    PARTS: tl.constexpr, W: tl.constexpr, BLOCK: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr,
-    SHIFTED: tl.constexpr, CENTRED: tl.constexpr, FRESH: tl.constexpr,
-):  # fmt: skip
-    n = tl.arange(0, BLOCK)
-    there = n < W
-    added = tl.zeros((BLOCK,), tl.float32)
-    for part in tl.static_range(PARTS):
-        one = tl.load(parts + (part * R + row) * W + n, mask=there, other=0.0, cache_modifier=".cg")
-        added += one.to(tl.float32)
-    if HAS_BIAS:
-        added += tl.load(bias + n, mask=there, other=0.0)
-    if GATED:
-        added *= tl.load(gate + n, mask=there, other=0.0)
-    if not FRESH:
-        added += tl.load(x + row * W + n, mask=there, other=0.0, cache_modifier=".cg")
-    tl.store(x + row * W + n, added, mask=there)
-    if CENTRED:
-        added = tl.where(there, added - tl.sum(added, 0) / W, 0.0)
-    y = added * tl.rsqrt(tl.sum(added * added, 0) / W + 1e-6) * tl.load(scale + n, mask=there, other=0.0)
-    if SHIFTED:
-        y += tl.load(shift + n, mask=there, other=0.0)
-    tl.store(h + row * W + n, y.to(h.dtype.element_ty), mask=there)
-
-
-@triton.jit
-def rotate(qkv, cos, sin, queries, keys, values, HEADS: tl.constexpr, D: tl.constexpr):
-    """Queries and keys (both rotated) and values, from the heads side by side in `qkv`. Grid (rows, HEADS + 2)."""
-    row, head, n = tl.program_id(0), tl.program_id(1), tl.arange(0, D // 2)
-    a = tl.load(qkv + (row * (HEADS + 2) + head) * D + n).to(tl.float32)
-    b = tl.load(qkv + (row * (HEADS + 2) + head) * D + D // 2 + n).to(tl.float32)
-    if head <= HEADS:  # values are not rotated
-        c, s = tl.load(cos + row * (D // 2) + n), tl.load(sin + row * (D // 2) + n)
-        a, b = a * c - b * s, b * c + a * s
-    out = queries + (row * HEADS + head) * D
-    if head == HEADS:
-        out = keys + row * D
-    if head == HEADS + 1:
-        out = values + row * D
-    tl.store(out + n, a.to(out.dtype.element_ty))
-    tl.store(out + D // 2 + n, b.to(out.dtype.element_ty))
-
-
-@triton.jit
-def gate(both, out, N: tl.constexpr, BN: tl.constexpr):
-    """gelu(gate) * up, of rows that hold the gate's N numbers and then those of up. Grid (rows, N / BN)."""
-    row, n = tl.program_id(0), tl.program_id(1) * BN + tl.arange(0, BN)
-    a = tl.load(both + row * 2 * N + n).to(tl.float32)
-    b = tl.load(both + row * 2 * N + N + n).to(tl.float32)
-    tl.store(out + row * N + n, (b * _gelu(a)).to(out.dtype.element_ty))
-
-
-@triton.jit
-def _gelu(x):
-    """Its tanh form: x times the sigmoid of twice the argument of tanh."""
-    return x * tl.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
+from kvlab.pi0.engine.between import add_norm_row, gelu
 
 
 @triton.jit
@@ -125,12 +49,12 @@ def layers(
             target = _meet(met, target, base, 0, PROGRAMS)
         for row in range(_program(PROGRAMS), R, PROGRAMS):
             if TIMED:
-                _add_norm(
+                add_norm_row(
                     x, parts, b_time, gates, scales + norm, shifts + norm, h, row, R,
                     OUT_PARTS, W, BLOCK, True, False, ADAPTIVE, False, True,
                 )  # fmt: skip
             else:
-                _add_norm(
+                add_norm_row(
                     x, mixed, b_time, gates, scales + norm, shifts + norm, h, row, R,
                     1, W, BLOCK, False, False, ADAPTIVE, False, True,
                 )  # fmt: skip
@@ -157,7 +81,7 @@ def layers(
                 _linear(attended, out, parts, R, W, HEADS * D, OUT_PARTS, BM, BN, BK, STAGES, PROGRAMS)
                 target = _meet(met, target, down, W * MLP, PROGRAMS)
                 for row in range(_program(PROGRAMS), R, PROGRAMS):
-                    _add_norm(
+                    add_norm_row(
                         x, parts, b_time, gates + norm, scales + norm, shifts + norm, h, row, R,
                         OUT_PARTS, W, BLOCK, False, ADAPTIVE, ADAPTIVE, False, False,
                     )  # fmt: skip
@@ -168,7 +92,7 @@ def layers(
                 _linear(inner, down, parts, R, W, MLP, DOWN_PARTS, BM, BN, BK, STAGES, PROGRAMS)
                 target = _meet(met, target, after, W * HEADS * D, PROGRAMS)
                 for row in range(_program(PROGRAMS), R, PROGRAMS):
-                    _add_norm(
+                    add_norm_row(
                         x, parts, b_time, gates + norm, scales + norm, shifts + norm, h, row, R,
                         DOWN_PARTS, W, BLOCK, False, ADAPTIVE, ADAPTIVE, False, False,
                     )  # fmt: skip
@@ -370,4 +294,4 @@ def _gated_up(
         column = tile * BN + tl.arange(0, BN)
         a, b = _pair(h, w, m, tile * BN, N, R, W, BM, BN, BK, STAGES)
         place = out + m[:, None] * N + column[None, :]
-        tl.store(place, (b * _gelu(a)).to(out.dtype.element_ty), mask=(m < R)[:, None])
+        tl.store(place, (b * gelu(a)).to(out.dtype.element_ty), mask=(m < R)[:, None])

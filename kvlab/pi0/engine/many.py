@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kvlab.pi0.config import GemmaConfig
-from kvlab.pi0.engine import kernels
+from kvlab.pi0.engine import between
 from kvlab.pi0.engine.norms import Norms
 from kvlab.pi0.engine.sizes import Rope, View, block, power
 from kvlab.pi0.layers import GemmaLayer
@@ -29,7 +29,7 @@ class ManyRows:
         for i, layer in enumerate(layers):
             keys, values = (one[i] for one in self._view)
             qkv = torch.mm(h, layer.qkv.weight.t())
-            kernels.rotate[(rows, c.num_heads + 2)](qkv, *by, queries, keys, values, HEADS=c.num_heads, D=c.head_dim)
+            between.rotate[(rows, c.num_heads + 2)](qkv, *by, queries, keys, values, HEADS=c.num_heads, D=c.head_dim)
             if i + 1 == len(layers):  # its output is not read
                 return
             # Heads that share keys are folded into rows.
@@ -38,14 +38,14 @@ class ManyRows:
             h = self._add(residual, torch.mm(attended, layer.out.weight.t()), 2 * i + 1)
             both = torch.mm(h, layer.gate_up.weight.t())
             inner, columns = both.new_empty(rows, c.mlp_dim), block(c.mlp_dim, 1024)
-            kernels.gate[(rows, c.mlp_dim // columns)](both, inner, N=c.mlp_dim, BN=columns)
+            between.gate[(rows, c.mlp_dim // columns)](both, inner, N=c.mlp_dim, BN=columns)
             h = self._add(residual, torch.mm(inner, layer.down.weight.t()), 2 * i + 2)
 
     def _add(self, residual: Tensor, added: Tensor, point: int) -> Tensor:
         """The residual stream plus `added`, and its norm."""
         rows, width = added.shape
         h = torch.empty_like(added)
-        kernels.add_norm[(rows,)](
+        between.add_norm[(rows,)](
             residual, added, None, None, self._norms.scale[0, point], None, h, rows, PARTS=1, W=width,
             BLOCK=power(width), HAS_BIAS=False, GATED=False, SHIFTED=False, CENTRED=False, FRESH=point == 0,
         )  # fmt: skip

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kvlab.pi0.engine import kernels
+from kvlab.pi0.engine import between
 from kvlab.pi0.engine.sizes import power
 from kvlab.pi0.layers import Siglip, SiglipBlock
 
@@ -38,7 +38,7 @@ class Vision:
         rows, width = residual.shape
         out, (scale, shift) = torch.empty_like(added), self._norms[norm]
         bias = None if linear is None else self._bias[linear]
-        kernels.add_norm[(rows,)](
+        between.add_norm[(rows,)](
             residual, added, bias, None, scale, shift, out, rows, PARTS=1, W=width, BLOCK=power(width),
             HAS_BIAS=bias is not None, GATED=False, SHIFTED=True, CENTRED=True, FRESH=linear is None,
         )  # fmt: skip
