@@ -136,7 +136,13 @@ def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrai
     """Ctrl-C in a terminal reaches every process of the program, here after the first episode."""
     command = [Path(sys.executable).with_name("kvlab"), "run", "--checkpoint", untrained, "--arm", "none"]
     command += ["--folder", tmp_path, "--gl", gl, "--workers", "1"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a program in the background ignores Ctrl-C
+    )
     while running.poll() is None and not list(tmp_path.glob("*/*.parquet")):
         time.sleep(0.2)
     os.killpg(running.pid, signal.SIGINT)
