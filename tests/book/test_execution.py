@@ -189,7 +189,7 @@ def test_other_warnings_stay_when_a_progress_bar_goes():
 
 def test_papermill_sets_parameters_from_the_command_line(chapter):
     ran = papermill(unexecuted(chapter), "-p", "episodes", "2", "-p", "thresholds", "[0.98, 0.97]")
-    assert ran.returncode == 0 and "3/3" in ran.stderr
+    assert ran.returncode == 0, ran.stderr
     text = next(output for output in outputs(chapter.with_name("out.ipynb")) if output.get("name") == "stdout")
     assert text.text == "4\n(0.98, 0) ('episodes', 'thresholds')\n"
 
@@ -225,7 +225,7 @@ def test_jupyterlab_opens_text_and_notebook_as_one_document(chapter):
     os.utime(source, (0, 0))
     script = JUPYTERLAB.format(root=source.parent)
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert ran.returncode == 0 and "3/3" in ran.stderr
+    assert ran.returncode == 0, ran.stderr
     assert "Edited in JupyterLab." in source.read_text()
     assert book.differences(source, unexecuted(source)) == []
 
