@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Float64, Int, Shaped, UInt8
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -131,25 +132,45 @@ def resize_with_pad(
 ) -> Float[Tensor, "n 3 size size"]:
     """Frames in [-1, 1], scaled to fit and padded with black, in one of the ways of `Conventions.resize`.
 
-    They shrink on the CPU; whole numbers go to `device` as bytes. Sources: openpi, `image_tools.resize_with_pad`;
-    LeRobot, `resize_with_pad_torch`.
+    They go to `device` as bytes, and shrink there. Sources: openpi, `image_tools.resize_with_pad`; LeRobot,
+    `resize_with_pad_torch`.
     """
-    raw = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    raw = torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2)
     height, width = raw.shape[2:]
     if height == width == size:
-        return _scaled_pixels(raw.to(device))
+        return _scaled_pixels(raw)
     scale, whole = size / max(height, width), round if resize == "smooth" else int
     shape = (max(1, whole(height * scale)), max(1, whole(width * scale)))
     if resize == "rounded":
-        pixels = _scaled_pixels(F.interpolate(raw, shape, mode="bilinear", antialias=True).to(device))
+        on_cpu = raw.device.type == "cpu"  # there torch has PIL's way, to a level of 255 and faster than products
+        small = F.interpolate(raw, shape, mode="bilinear", antialias=True) if on_cpu else shrink_as_pil(raw, shape)
+        pixels = _scaled_pixels(small)
     else:
         smooth = resize == "smooth"
         pixels = _scaled_pixels(raw)
         pixels = F.interpolate(pixels, shape, mode="bilinear", antialias=smooth, align_corners=False)
-        pixels = pixels.clamp(-1, 1).to(device)
+        pixels = pixels.clamp(-1, 1)
     left, top = (size - shape[1]) // 2, (size - shape[0]) // 2
     return F.pad(pixels, (left, size - shape[1] - left, top, size - shape[0] - top), value=-1.0)
 
 
-def _scaled_pixels(raw: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+def shrink_as_pil(raw: UInt8[Tensor, "n 3 h w"], shape: tuple[int, int]) -> Float64[Tensor, "n 3 small_h small_w"]:
+    """What PIL's bilinear `resize` gives, to the bit: across, then down, each in whole numbers.
+
+    Its sums are exact in float64, since its weights are multiples of 2**-22 (Pillow, `Resample.c`).
+    """
+    down, across = (_weights(old, new, raw.device) for old, new in zip(raw.shape[2:], shape, strict=True))
+    wide = (raw.double() @ across.T + 0.5).floor()
+    return (down @ wide + 0.5).floor()
+
+
+@cache
+def _weights(old: int, new: int, device: torch.device) -> Float64[Tensor, "new old"]:
+    """Of each of `old` pixels in each of `new`."""
+    each = torch.eye(old, dtype=torch.float64)[None, None]
+    exact = F.interpolate(each, (new, old), mode="bilinear", antialias=True)[0, 0]
+    return ((exact * 2**22 + 0.5).floor() / 2**22).to(device)
+
+
+def _scaled_pixels(raw: Shaped[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     return raw.float() / 127.5 - 1

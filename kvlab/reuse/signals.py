@@ -1,7 +1,9 @@
 """Similarity signals between two moments: what a gate may look at."""
 
+import math
 from collections.abc import Iterable, Mapping
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -12,8 +14,9 @@ THUMBNAIL = 16  # pixels along one side
 def cosine(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> float:
     """Cosine of the angle between two tensors in float64, in [-1, 1]: exactly 1 for equal ones, 0 where one is zero."""
     a, b = a.flatten().double(), b.flatten().double()
-    lengths = ((a @ a) * (b @ b)).sqrt()  # one root of the product: without rounding where a equals b
-    return ((a @ b) / lengths).clamp(-1, 1).item() if lengths > 0 else 0.0
+    aa, bb, ab = torch.stack([a @ a, b @ b, a @ b]).tolist()  # together: on a GPU each number is waited for
+    lengths = math.sqrt(aa * bb)  # one root of the product: without rounding where a equals b
+    return min(max(ab / lengths, -1.0), 1.0) if lengths > 0 else 0.0
 
 
 def thumbnails(images: Float[Tensor, "cameras 3 size size"]) -> Float[Tensor, "cameras 3 small small"]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from kvlab.pi0.policy import bin_numbers, resize_with_pad
+from kvlab.pi0.policy import bin_numbers, resize_with_pad, shrink_as_pil
 
 SHAPES = [(256, 256), (240, 320), (320, 240), (480, 640), (200, 100), (97, 131)]
 SIZE = 224
@@ -48,6 +48,14 @@ def test_rounded_is_openpis(height, width):
     ours = resize_with_pad(frame[None], SIZE, "rounded")[0].permute(1, 2, 0).numpy()
     levels = np.abs(ours - by_openpi(frame)) * 127.5
     assert levels.max() < 1.01 and levels.mean() < 0.01  # one level of 255 where a half is rounded
+
+
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+def test_products_on_a_gpu_are_pils(height, width):
+    frame, new = picture(height, width), (height * 7 // 8, width * 5 // 8)
+    ours = shrink_as_pil(torch.from_numpy(frame).permute(2, 0, 1)[None], new)[0].permute(1, 2, 0).numpy()
+    pils = np.asarray(Image.fromarray(frame).resize(new[::-1], resample=Image.BILINEAR))
+    np.testing.assert_array_equal(ours, pils)
 
 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
