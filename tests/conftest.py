@@ -24,25 +24,13 @@ def untrained(tmp_path_factory) -> Path:
     import numpy as np
     import torch
 
-    from kvlab.pi0 import GemmaConfig, Pi0, Pi0Config, Policy, SiglipConfig, save
+    from kvlab.pi0 import Pi0, Policy, save
     from kvlab.pi0.data import word_tokenizer
     from kvlab.sim.suites import tasks
+    from small import small_config
 
     tokenizer = word_tokenizer(tuple(task.language for task in tasks("libero_spatial")))
-    stream = {"mlp_dim": 48, "depth": 2, "num_heads": 4, "num_kv_heads": 1, "head_dim": 8}
-    config = Pi0Config(
-        vision=SiglipConfig(width=16, depth=1, mlp_dim=24, num_heads=2, patch_size=16),
-        prefix=GemmaConfig(width=32, **stream),
-        expert=GemmaConfig(width=24, **stream),
-        vocab_size=tokenizer.get_vocab_size(),
-        max_tokens=24,
-        image_size=32,
-        cameras=("agentview", "wrist"),
-        state_dim=8,
-        action_dim=7,
-        chunk=8,
-        denoising_steps=2,
-    )
+    config = small_config(vocab_size=tokenizer.get_vocab_size())
     torch.manual_seed(0)
     stats = {"state_mean": np.zeros(8), "state_std": np.ones(8), "action_mean": np.zeros(7), "action_std": np.ones(7)}
     folder = tmp_path_factory.mktemp("checkpoints") / "untrained"

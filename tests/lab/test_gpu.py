@@ -7,21 +7,12 @@ import torch
 from kvlab.lab import gpu
 from kvlab.lab.latency import STAGES
 from kvlab.lab.study import Arm
-from kvlab.pi0 import PRESETS, GemmaConfig, Pi0Config, SiglipConfig
+from kvlab.pi0 import PRESETS, GemmaConfig
+from small import small_config
 
-_STREAM = {"mlp_dim": 64, "depth": 2, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32}
-CONFIG = Pi0Config(
-    vision=SiglipConfig(width=16, depth=1, mlp_dim=24, num_heads=2, patch_size=16),
-    prefix=GemmaConfig(width=32, **_STREAM),
-    expert=GemmaConfig(width=32, **_STREAM),
-    vocab_size=300,
-    max_tokens=12,
-    image_size=32,
-    cameras=("agentview", "wrist"),
-    state_dim=4,
-    action_dim=3,
-    chunk=4,
-    denoising_steps=1,
+_STREAM = GemmaConfig(width=32, mlp_dim=64, depth=2, num_heads=2, num_kv_heads=1, head_dim=32)  # what the engine takes
+CONFIG = small_config(
+    prefix=_STREAM, expert=_STREAM, vocab_size=300, max_tokens=12, state_dim=4, action_dim=3, chunk=4, denoising_steps=1
 )
 
 

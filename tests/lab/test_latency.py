@@ -13,30 +13,18 @@ from kvlab.cli import program
 from kvlab.lab import latency
 from kvlab.lab.latency import MOMENT, STAGES, Episode
 from kvlab.lab.study import Arm
-from kvlab.pi0 import GemmaConfig, Pi0, Pi0Config, Policy, SiglipConfig
+from kvlab.pi0 import Pi0, Policy
 from kvlab.pi0.checkpoint import save
 from kvlab.pi0.data import word_tokenizer
 from kvlab.reuse import CachedPolicy, parse_mode
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.suites import task
+from small import small_config
 
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    stream = {"mlp_dim": 24, "depth": 3, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8}
-    config = Pi0Config(
-        vision=SiglipConfig(width=16, depth=1, mlp_dim=24, num_heads=2, patch_size=16),
-        prefix=GemmaConfig(width=16, **stream),
-        expert=GemmaConfig(width=16, **stream),
-        vocab_size=16,
-        max_tokens=20,
-        image_size=32,
-        cameras=("agentview", "wrist"),
-        state_dim=4,
-        action_dim=3,
-        chunk=4,
-        denoising_steps=2,
-    )
+    config = small_config(depth=3, max_tokens=20, state_dim=4, action_dim=3, chunk=4)
     widths = {"state": 4, "action": 3}
     stats = {f"{k}_{what}": np.ones(w, np.float32) for k, w in widths.items() for what in ("mean", "std")}
     torch.manual_seed(0)

@@ -15,11 +15,12 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from kvlab.lab import study as lab
 from kvlab.lab.study import Arm, Protocol, Study, parse_arm
-from kvlab.pi0 import GemmaConfig, Pi0, Pi0Config, SiglipConfig, published
+from kvlab.pi0 import Pi0, Pi0Config, published
 from kvlab.pi0.names import wanted
 from kvlab.reuse import CachedPolicy
 from kvlab.sim.published import PUBLISHED_STEP_LIMITS, observe_published
 from kvlab.sim.suites import STEP_LIMITS
+from small import small_config
 
 NONE = Arm("none")
 
@@ -27,19 +28,7 @@ NONE = Arm("none")
 @pytest.fixture
 def size(monkeypatch) -> Pi0Config:
     """What `load` takes for the full size; its state and actions are padded to more than LIBERO's."""
-    stream = {"mlp_dim": 48, "depth": 2, "num_heads": 4, "num_kv_heads": 1, "head_dim": 8}
-    small = Pi0Config(
-        vision=SiglipConfig(width=16, depth=1, mlp_dim=24, num_heads=2, patch_size=16),
-        prefix=GemmaConfig(width=32, **stream),
-        expert=GemmaConfig(width=24, **stream),
-        vocab_size=259,
-        max_tokens=48,
-        image_size=32,
-        cameras=("agentview", "wrist"),
-        state_dim=12,
-        action_dim=12,
-        chunk=8,
-    )
+    small = small_config(vocab_size=259, max_tokens=48, state_dim=12, action_dim=12)
     monkeypatch.setattr(published, "FULL_SIZE", small)
     monkeypatch.setattr(published, "STREAMS", {"gemma_2b": small.prefix, "gemma_300m": small.expert})
     monkeypatch.setattr(published, "PROMPT_TOKENS", {False: 120, True: 200})

@@ -16,19 +16,19 @@ from tokenizers.processors import TemplateProcessing
 
 from kvlab.pi0 import GemmaConfig, Pi0, Pi0Config, Policy, SiglipConfig, published
 from kvlab.pi0.data import word_tokenizer
+from small import small_config
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Pi0Config:
     """Two key-value heads for four query heads, streams of different width, two cameras of four tokens."""
-    return Pi0Config(
+    stream = GemmaConfig(width=32, mlp_dim=48, depth=3, num_heads=4, num_kv_heads=2, head_dim=8)
+    return small_config(
         vision=SiglipConfig(width=16, depth=1, mlp_dim=24, num_heads=2, patch_size=4, stem=(8,)),
-        prefix=GemmaConfig(width=32, mlp_dim=48, depth=3, num_heads=4, num_kv_heads=2, head_dim=8),
-        expert=GemmaConfig(width=24, mlp_dim=40, depth=3, num_heads=4, num_kv_heads=2, head_dim=8),
-        vocab_size=16,
+        prefix=stream,
+        expert=replace(stream, width=24, mlp_dim=40),
         max_tokens=6,
         image_size=16,
-        cameras=("agentview", "wrist"),
         state_dim=5,
         action_dim=3,
         chunk=4,

@@ -6,25 +6,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from kvlab.pi0 import GemmaConfig, KVCache, Pi0, Pi0Config, SiglipConfig
+from kvlab.pi0 import GemmaConfig, KVCache, Pi0, SiglipConfig
 from kvlab.pi0.engine import Engine, accelerate
 from kvlab.pi0.engine.buffers import Buffers
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
+from small import small_config
 
 ROUNDING = 2e-6  # relative, in float32
 _STREAM = {"depth": 2, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32}
-CONFIG = Pi0Config(
+CONFIG = small_config(
     vision=SiglipConfig(width=24, depth=2, mlp_dim=40, num_heads=2, patch_size=8),
     prefix=GemmaConfig(width=64, mlp_dim=96, **_STREAM),
     expert=GemmaConfig(width=32, mlp_dim=64, **_STREAM),
-    vocab_size=16,
     max_tokens=9,
     image_size=48,
-    cameras=("agentview", "wrist"),
     state_dim=5,
     action_dim=3,
     chunk=5,
-    denoising_steps=2,
 )  # two cameras of 36 tokens: more rows than one block of a product holds
 IMAGES, PREFIX = CONFIG.cameras, (*CONFIG.cameras, "language")
 

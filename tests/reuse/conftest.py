@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from kvlab.pi0 import GemmaConfig, Pi0, Pi0Config, Policy, SiglipConfig
+from kvlab.pi0 import Pi0, Policy
 from kvlab.pi0.data import word_tokenizer
+from small import small_config
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,7 @@ def observations() -> list[Observation]:
 @pytest.fixture(scope="session")
 def policy() -> Policy:
     """With every parameter random, norms and biases too, and no normalisation, so that numbers are easy to follow."""
-    stream = {"mlp_dim": 48, "depth": 3, "num_heads": 4, "num_kv_heads": 1, "head_dim": 8}
-    config = Pi0Config(
-        vision=SiglipConfig(width=16, depth=1, mlp_dim=24, num_heads=2, patch_size=16),
-        prefix=GemmaConfig(width=32, **stream),
-        expert=GemmaConfig(width=24, **stream),
-        vocab_size=16,
-        max_tokens=6,
-        image_size=32,
-        cameras=("agentview", "wrist"),
-        state_dim=4,
-        action_dim=3,
-        chunk=4,
-        denoising_steps=3,
-    )
+    config = small_config(depth=3, max_tokens=6, state_dim=4, action_dim=3, chunk=4, denoising_steps=3)
     torch.manual_seed(0)
     model = Pi0(config)
     for parameter in model.parameters():

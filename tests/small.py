@@ -1,0 +1,24 @@
+"""A Pi0 so small that a test can run it: two cameras of four tokens, streams of different width."""
+
+from dataclasses import replace
+
+from kvlab.pi0 import GemmaConfig, Pi0Config, SiglipConfig
+
+
+def small_config(depth: int = 2, **changes) -> Pi0Config:
+    """Takes LIBERO's states and actions; `changes` are other fields of the config."""
+    stream = {"mlp_dim": 48, "depth": depth, "num_heads": 4, "num_kv_heads": 1, "head_dim": 8}
+    config = Pi0Config(
+        vision=SiglipConfig(width=16, depth=1, mlp_dim=24, num_heads=2, patch_size=16),
+        prefix=GemmaConfig(width=32, **stream),
+        expert=GemmaConfig(width=24, **stream),
+        vocab_size=16,
+        max_tokens=24,
+        image_size=32,
+        cameras=("agentview", "wrist"),
+        state_dim=8,
+        action_dim=7,
+        chunk=8,
+        denoising_steps=2,
+    )
+    return replace(config, **changes)
