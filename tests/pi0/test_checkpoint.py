@@ -1,7 +1,6 @@
 """A checkpoint comes back as it was saved, and a wrong one is an error that says what is wrong with it."""
 
 import hashlib
-import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from kvlab.pi0 import Policy, load, save
 from kvlab.pi0.checkpoint import checkpoint_digest
+from tamper import edit, edit_weights
 
 FILES = ("config.json", "stats.json", "tokenizer.json", "model.safetensors")
 
@@ -21,18 +21,6 @@ FILES = ("config.json", "stats.json", "tokenizer.json", "model.safetensors")
 def folder(policy, tmp_path) -> Path:
     save(policy, tmp_path / "checkpoint", dtype=torch.float64)
     return tmp_path / "checkpoint"
-
-
-def edit(path: Path, change) -> None:
-    data = json.loads(path.read_text())
-    change(data)
-    path.write_text(json.dumps(data))
-
-
-def edit_weights(path: Path, change) -> None:
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path)
 
 
 def test_round_trip(policy, folder):

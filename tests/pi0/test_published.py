@@ -8,26 +8,15 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from kvlab.pi0 import load, save, weights
 from kvlab.pi0.checkpoint import checkpoint_digest
+from tamper import edit, edit_weights
 
 EMBEDDING = "paligemma_with_expert.paligemma.model.language_model.embed_tokens.weight"
 LM_HEAD = "paligemma_with_expert.paligemma.lm_head.weight"
 STATE = np.array([0.3, -0.2, 0.1, -1.3, 0.9], np.float32)
-
-
-def edit(path: Path, change) -> None:
-    data = json.loads(path.read_text())
-    change(data)
-    path.write_text(json.dumps(data))
-
-
-def edit_weights(path: Path, change) -> None:
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path)
 
 
 def step(data: dict, name: str) -> dict:
