@@ -23,7 +23,8 @@ from kvlab.lab import latency
 from kvlab.lab.latency import STAGES
 from kvlab.lab.parity import byte_tokenizer
 from kvlab.lab.study import Arm
-from kvlab.pi0 import PRESETS, Conventions, Pi0, Pi0Config, Policy, load, save
+from kvlab.pi0 import PRESETS, Conventions, Pi0Config, Policy, load, save
+from kvlab.pi0.checkpoint import empty
 from kvlab.pi0.engine import Engine, accelerate
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 
@@ -33,9 +34,7 @@ WARM_UPS = 3
 
 def random_policy(config: Pi0Config, device: str = "cuda", dtype: torch.dtype = torch.bfloat16) -> Policy:
     """A policy of that shape whose every parameter is random; its prompts are as many tokens as they have bytes."""
-    with torch.device("meta"):
-        model = Pi0(config)
-    model = model.to(dtype).to_empty(device=device).eval().requires_grad_(False)
+    model = empty(config).to(dtype).to_empty(device=device).eval().requires_grad_(False)
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter.normal_(std=0.1 if parameter.ndim < 2 else parameter[0].numel() ** -0.5)

@@ -82,7 +82,7 @@ def load(
         raise FileNotFoundError(f"{folder} is not a kvlab checkpoint: it lacks {', '.join(absent)}")
     if missing := {"model", "trained_on"} - config.keys():
         raise ValueError(f"{folder / CONFIG} is not a kvlab config: it lacks {sorted(missing)}")
-    model = _empty(Pi0Config.from_json(config["model"]))
+    model = empty(Pi0Config.from_json(config["model"]))
     parts = {k: {k: tuple(v.shape)} for k, v in model.state_dict().items()}
     model.load_state_dict(read_weights(folder / WEIGHTS, parts, {}, device, dtype), assign=True)
     words = _tokenizer(names[TOKENIZER])
@@ -139,7 +139,7 @@ def _load_published(folder: Path, config: dict, device: str, dtype: torch.dtype,
         raise ValueError(f"{tokenizer} is not PaliGemma's tokenizer: it has no token <bos>")
     words.no_padding()
     words.no_truncation()
-    model = _empty(told.config)
+    model = empty(told.config)
     shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     parts = wanted(told.config, shapes, stored)
     weights = read_weights(folder / WEIGHTS, parts, spare(told.config), device, dtype)
@@ -148,8 +148,11 @@ def _load_published(folder: Path, config: dict, device: str, dtype: torch.dtype,
     return Policy(model.eval().requires_grad_(False), told.stats, words, told.trained_on, conventions)
 
 
-def _empty(config: Pi0Config) -> Pi0:
-    """The model without memory. Its random numbers are left out: to draw none of them torch imports its compiler."""
+def empty(config: Pi0Config) -> Pi0:
+    """A model of this shape on the device `meta`, without memory: for weights that come from elsewhere.
+
+    Its random numbers are left out: to draw them where they have no place torch imports its compiler, for a second.
+    """
     with torch.device("meta"), patch.object(torch.nn.init, "normal_"):
         return Pi0(config)
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,12 @@ FILES = ("config.json", "stats.json", "tokenizer.json", "model.safetensors")
 def folder(policy, tmp_path) -> Path:
     save(policy, tmp_path / "checkpoint", dtype=torch.float64)
     return tmp_path / "checkpoint"
+
+
+def test_loading_leaves_torchs_compiler_alone(folder):
+    """It takes longer to import than a policy to load."""
+    load_it = f"import sys; from kvlab.pi0 import load; load({str(folder)!r}); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", load_it]).returncode == 0
 
 
 def test_round_trip(policy, folder):

@@ -24,6 +24,8 @@ CONFIG = small_config(
     action_dim=3,
     chunk=5,
 )  # two cameras of 36 tokens: more rows than one block of a product holds
+MODES = ["none", "full", "prefix", "vision_only:splice", "vision_only:skip", "state_only:skip", "layer_wise:splice"]
+MODES += ["layer_wise[1:]:skip", "text_fixed:splice", "text_fixed:skip"]
 IMAGES, PREFIX = CONFIG.cameras, (*CONFIG.cameras, "language")
 
 
@@ -134,9 +136,7 @@ def test_the_same_words_after_the_same_images_are_not_computed_again(engine, mom
     assert prefill(engine, other, ("language",), made.take(IMAGES)) is not made
 
 
-@pytest.mark.parametrize(
-    "mode", ["none", "full", "prefix", "vision_only:skip", "vision_only:splice", "text_fixed:skip"]
-)
+@pytest.mark.parametrize("mode", MODES)
 def test_a_policy_that_reuses_answers_alike(policy, moments, mode):
     """In closed loop with every mode's own path; the policy's tokenizer knows few words."""
     torch.manual_seed(2)

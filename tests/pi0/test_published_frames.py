@@ -58,6 +58,13 @@ def test_products_on_a_gpu_are_pils(height, width):
     np.testing.assert_array_equal(ours, pils)
 
 
+@pytest.mark.parametrize("way", ["smooth", "rounded", "sampled"])
+def test_frames_shrink_on_the_device_that_is_asked_for(way):
+    """On `meta`, where nothing is computed, but numbers of another device are refused as a GPU would."""
+    pixels = resize_with_pad(picture(240, 320)[None], SIZE, way, "meta")
+    assert pixels.is_meta and pixels.shape == (1, 3, SIZE, SIZE) and pixels.dtype == torch.float32
+
+
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_sampled_is_lerobots(height, width):
     frame = picture(height, width)
