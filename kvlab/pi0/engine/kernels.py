@@ -42,7 +42,7 @@ def layers(
                 target = _meet(met, target, base, 0, PROGRAMS)
                 _linear(h, w_out, parts, R, A, W, 1, BM, BA, BK, STAGES, PROGRAMS)
             target = _meet(met, target, base, 0, PROGRAMS)
-            _enter(parts, b_out, trail, w_in, b_in, mixed, step, ratio, R, A, BA, W, BN, BM, TIMED, PROGRAMS)
+            _enter(parts, b_out, trail, w_in, b_in, mixed, step, ratio, R, A, BA, W, BN, BM, TIMED, False, PROGRAMS)
             target = _meet(met, target, base, 0, PROGRAMS)
         if TIMED:
             _linear(mixed, w_time, parts, R, W, W, OUT_PARTS, BM, BN, BK, STAGES, PROGRAMS)
@@ -100,7 +100,7 @@ def layers(
         target = _meet(met, target, base, 0, PROGRAMS)
         _linear(h, w_out, parts, R, A, W, 1, BM, BA, BK, STAGES, PROGRAMS)
         target = _meet(met, target, base, 0, PROGRAMS)
-        _enter(parts, b_out, trail, w_in, b_in, mixed, STEPS, ratio, R, A, BA, W, BN, BM, TIMED, PROGRAMS)
+        _enter(parts, b_out, trail, w_in, b_in, mixed, STEPS, ratio, R, A, BA, W, BN, BM, TIMED, True, PROGRAMS)
 
 
 @triton.jit
@@ -151,12 +151,15 @@ def _meet(met, target, ahead, COUNT: tl.constexpr, PROGRAMS: tl.constexpr):
 def _enter(
     parts, b_out, trail, w_in, b_in, mixed, step, ratio, R,
     A: tl.constexpr, BA: tl.constexpr, W: tl.constexpr, BN: tl.constexpr, BM: tl.constexpr, TIMED: tl.constexpr,
-    PROGRAMS: tl.constexpr,
+    LAST: tl.constexpr, PROGRAMS: tl.constexpr,
 ):  # fmt: skip
-    """The Euler step from the velocity in `parts`, if there was one, and how its actions enter the expert."""
+    """The Euler step from the velocity in `parts`, if there was one, and how its actions enter the expert.
+
+    Those of the LAST are the answer, and enter no more.
+    """
     m, a, n = tl.arange(0, BM), tl.arange(0, BA), tl.arange(0, BN)
     place, there = m[:, None] * A + a[None, :], (m < R)[:, None] & (a < A)[None, :]
-    for tile in range(_program(PROGRAMS), W // BN, PROGRAMS):
+    for tile in range(_program(PROGRAMS), 1 if LAST else W // BN, PROGRAMS):
         before = tl.maximum(step - 1, 0) * R * A
         actions = tl.load(trail + before + place, mask=there, other=0.0, cache_modifier=".cg")
         if step > 0:
@@ -164,12 +167,13 @@ def _enter(
             actions -= ratio * (velocity + tl.load(b_out + a, mask=a < A, other=0.0)[None, :])
             if tile == 0:
                 tl.store(trail + step * R * A + place, actions, mask=there)
-        column = tile * BN + n
-        weights = tl.load(w_in + column[None, :] * A + a[:, None], mask=(a < A)[:, None], other=0.0)
-        y = tl.dot(actions.to(weights.dtype), weights) + tl.load(b_in + step * W + column)[None, :]
-        if TIMED:
-            y *= tl.sigmoid(y)
-        tl.store(mixed + m[:, None] * W + column[None, :], y.to(mixed.dtype.element_ty), mask=(m < R)[:, None])
+        if not LAST:
+            column = tile * BN + n
+            weights = tl.load(w_in + column[None, :] * A + a[:, None], mask=(a < A)[:, None], other=0.0)
+            y = tl.dot(actions.to(weights.dtype), weights) + tl.load(b_in + step * W + column)[None, :]
+            if TIMED:
+                y *= tl.sigmoid(y)
+            tl.store(mixed + m[:, None] * W + column[None, :], y.to(mixed.dtype.element_ty), mask=(m < R)[:, None])
 
 
 @triton.jit
