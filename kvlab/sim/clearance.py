@@ -29,16 +29,16 @@ def obstacles(env: LiberoEnv, thing: int) -> Boxes:
         if model.geom_group[geom] == 0 and near and not ours:
             axes = data.geom_xmat[geom].reshape(3, 3)
             boxes.append((data.geom_xpos[geom] + axes @ model.geom_aabb[geom][:3], axes, model.geom_aabb[geom][3:]))
-    centres, axes, halves = zip(*boxes, strict=True)
-    return np.stack(centres), np.stack(axes), np.stack(halves)
+    centres, axes, halves = zip(*boxes, strict=True) if boxes else ((), (), ())  # what fell off the table has none
+    return np.reshape(centres, (-1, 3)), np.reshape(axes, (-1, 3, 3)), np.reshape(halves, (-1, 3))
 
 
 def clearance(points: Float[np.ndarray, "n 3"], boxes: Boxes) -> float:
-    """Smallest distance from any point to any box, negative inside."""
+    """Smallest distance from any point to any box, negative inside, infinite where there is no box."""
     centres, axes, halves = boxes
     beyond = np.abs((points - centres[:, None]) @ axes) - halves[:, None]  # boxes, points, 3
     outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=2)
-    return float((outside + np.minimum(beyond.max(axis=2), 0.0)).min())
+    return float((outside + np.minimum(beyond.max(axis=2), 0.0)).min(initial=np.inf))
 
 
 def crowding(site: Float[np.ndarray, "3"], frame: Float[np.ndarray, "3 3"], boxes: Boxes, both: bool = False) -> float:

@@ -73,9 +73,11 @@ def _in_processes(work: Callable[..., Result], jobs: Placed, workers: int) -> It
     spawn = multiprocessing.get_context("spawn")  # a GL context does not survive a fork
     with ExitStack() as stack:
         pools = [ProcessPoolExecutor(1, spawn, end_with_the_first) for _ in range(workers)]
-        for pool in pools:  # an error or Ctrl-C ends what runs and drops the rest
-            stack.callback(pool.shutdown, cancel_futures=True)
+        for pool in pools:
+            stack.callback(pool.shutdown)
         futures = [pools[worker].submit(work, *arguments) for worker, arguments in jobs]
+        for future in futures:  # after an error what runs comes to its end; nowhere is more begun while another ends
+            stack.callback(future.cancel)
         for done in as_completed(futures):
             yield done.result()
 

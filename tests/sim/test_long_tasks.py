@@ -89,6 +89,15 @@ def test_an_attempt_begins_with_the_first_goal_that_does_not_hold(groceries):
     assert np.linalg.norm(Thing(groceries, "alphabet_soup_1").position - soup) < 0.03
 
 
+def test_what_lies_far_from_everything_can_still_be_gripped(groceries):
+    groceries.reset(4, 0)
+    hand, soup = Hand(groceries), groceries.data.joint(groceries.libero.objects_dict["alphabet_soup_1"].joints[-1])
+    soup.qpos[:3] = [3.0, 3.0, 0.05]  # as if it had rolled off the table
+    groceries.step(NO_OP)
+    can = Thing(groceries, "alphabet_soup_1")
+    assert np.isfinite(choose(hand, can, Across(), can.position).point).all()
+
+
 def test_a_hand_that_cannot_get_there_gives_up(drawer):
     drawer.reset(0, 0)
     hand = Hand(drawer)

@@ -34,6 +34,15 @@ def test_a_task_stays_with_as_few_processes_as_there_are_for_it(workers, lanes):
     assert len(set.union(*processes.values())) == workers
 
 
+def test_an_error_drops_what_no_worker_has_begun(tmp_path):
+    """The first worker's only job fails when the second has begun the first of its thirty."""
+    failing = f"[*iter(lambda: any(__import__('pathlib').Path({str(tmp_path)!r}).iterdir()), True)], 1 / 0"
+    others = [f"__import__('time').sleep(0.3) or open({str(tmp_path / str(k))!r}, 'w').close()" for k in range(30)]
+    with pytest.raises(ZeroDivisionError):
+        list(by_task(eval, [(0, (failing,)), *((1, (other,)) for other in others)], 2, "failing", "job"))
+    assert len([*tmp_path.iterdir()]) < 10  # one runs, and one or two more are in its hands
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for the process in /proc")
 def test_workers_do_not_outlive_a_killed_driver(tmp_path):
     (tmp_path / "driver.py").write_text(DRIVER)
