@@ -199,7 +199,7 @@ def bench(
         str, typer.Option(help="cpu, or cuda: in bfloat16, eager beside the engine, on random observations.")
     ] = "cpu",
     preset: Annotated[
-        str | None, typer.Option(help="On cuda, in place of a checkpoint: random weights of this size, mini or base.")
+        str | None, typer.Option(help="On cuda, not of a checkpoint but with random weights: mini, base or base_pi05.")
     ] = None,
     rollouts: Annotated[bool, typer.Option(help="Measure whole rollouts instead, against plain loops.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Of the policy, or of what prepares its frames.")] = 2,
@@ -211,8 +211,9 @@ def bench(
 
     With --rollouts: control steps per second of whole episodes, beside plain loops that draw at every step.
 
-    With --device cuda: 20 x --repeats inferences of each arm, what the GPU could do at best, its memory and the time to
-    load; and LeRobot's time for the preset base where LeRobot is installed.
+    With --device cuda: how far the engine's answers are from the eager ones in every mode; 20 x --repeats inferences of
+    each arm, what the GPU could do at best, its memory and the time to load; and LeRobot's time for the preset base
+    where LeRobot is installed.
     """
     import torch
 
@@ -254,13 +255,18 @@ def _bench_on_gpu(checkpoint: Path, preset: str | None, repeats: int, out: Path 
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: it is one of {', '.join(PRESETS)}")
     policy = gpu.random_policy(PRESETS[preset]) if preset else load(checkpoint, "cuda", torch.bfloat16)
+    errors = gpu.agreement(policy)
+    typer.echo(errors.to_string(index=False))
     rows, facts = gpu.report(policy, latency.arms(policy.config), runs=20, rounds=repeats)
     for implementation, table in gpu.by_implementation(rows).groupby(level=0, sort=False):
         typer.echo(f"{implementation}: {latency.table(table.droplevel(0))}")
     typer.echo("\n".join(f"{name}: {fact}" for name, fact in facts.items()))
     if out is not None:
         made = {"command": shlex.join(["kvlab", *sys.argv[1:]]), "policy": preset or str(checkpoint)}
-        latency.write(out, "gpu", rows, made | facts)
+        made["engine_error"] = float(errors.error.max())
+        name = f"gpu_{preset}" if preset else "gpu"
+        latency.write(out, name, rows, made | facts)
+        errors.to_csv(out / f"{name}_errors.csv", index=False, float_format="%.3g")
 
 
 @contextmanager

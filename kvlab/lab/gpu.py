@@ -52,13 +52,7 @@ def measure(policy: Policy, arms: Sequence[Arm], runs: int, rounds: int) -> pd.D
     warm up, and `runs` that count, each with another observation. Similarities that no gate reads are not computed.
     """
     config, rng = policy.config, np.random.default_rng(0)
-    seen = [
-        (
-            {camera: rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for camera in config.cameras},
-            rng.uniform(-1, 1, policy.state_dim).astype(np.float32),
-        )
-        for _ in range(8)
-    ]
+    seen = [_observation(policy, rng) for _ in range(8)]
     turns = {
         (name, str(arm)): CachedPolicy(one, parse_mode(arm.mode), parse_gate(arm.gate), log_signals=False)
         for name, one in (("eager", policy), ("engine", accelerate(policy)))
@@ -101,16 +95,24 @@ def new_words_ms(engine: Engine, runs: int = 30) -> float:
     return float(np.median(times[WARM_UPS:]))
 
 
-def engine_error(policy: Policy) -> float:
-    """Relative error of a chunk by the engine against the eager one, from the same random inputs."""
-    chunks = []
-    for one in (policy, accelerate(policy)):
-        acting = CachedPolicy(one, parse_mode("none"), parse_gate("never"))
-        acting.reset(_prompt(policy.config), seed=(1,))
-        rng = np.random.default_rng(1)
-        frames = {c: rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for c in policy.config.cameras}
-        chunks.append(acting.act(frames, rng.uniform(-1, 1, policy.state_dim).astype(np.float32))[0])
-    return float(np.linalg.norm(chunks[1] - chunks[0]) / np.linalg.norm(chunks[0]))
+def agreement(policy: Policy) -> pd.DataFrame:
+    """One row per mode and replan: `error`, the length of the engine's chunk less the eager one over the eager one's.
+
+    The same random inputs for both; every replan but the first reuses.
+    """
+    config, rng, rows = policy.config, np.random.default_rng(5), []
+    both, seen = (policy, accelerate(policy)), [_observation(policy, rng) for _ in range(3)]
+    modes = dict.fromkeys([*(arm.mode for arm in latency.arms(config)), "layer_wise:splice", "text_fixed:splice"])
+    for mode in modes:
+        chunks = []
+        for one in both:
+            acting = CachedPolicy(one, parse_mode(mode), parse_gate(latency.OPEN), log_signals=False)
+            acting.reset(_prompt(config), seed=(3,))
+            chunks.append([acting.act(*observation)[0] for observation in seen])
+        for replan, (ours, reference) in enumerate(zip(chunks[1], chunks[0], strict=True)):
+            error = float(np.linalg.norm(ours - reference) / np.linalg.norm(reference))
+            rows.append({"mode": mode, "replan": replan, "error": error})
+    return pd.DataFrame(rows)
 
 
 def floors(config: Pi0Config, bytes_per_ms: float, operations_per_ms: float) -> pd.DataFrame:
@@ -214,8 +216,8 @@ def machine() -> dict[str, object]:
 
 
 def report(policy: Policy, arms: Sequence[Arm], runs: int, rounds: int) -> tuple[pd.DataFrame, dict[str, object]]:
-    """The rows of `measure`, and what stands beside them: ceilings, floors, memory, loading, agreement, LeRobot."""
-    facts: dict[str, object] = {**machine(), "engine_error": engine_error(policy)}
+    """The rows of `measure`, and what stands beside them: ceilings, floors, memory, loading, LeRobot."""
+    facts: dict[str, object] = machine()
     torch.cuda.reset_peak_memory_stats()
     engine = accelerate(policy).model
     facts["new_words_ms"] = new_words_ms(engine)
@@ -239,6 +241,12 @@ def report(policy: Policy, arms: Sequence[Arm], runs: int, rounds: int) -> tuple
 def _prompt(config: Pi0Config) -> str:
     """An instruction of as many single-byte tokens as the model takes, with the one that begins it."""
     return ("pick up the black bowl and place it on the plate, " * 4)[: config.max_tokens - 1]
+
+
+def _observation(policy: Policy, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Random frames and a random state."""
+    frames = {camera: rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for camera in policy.config.cameras}
+    return frames, rng.uniform(-1, 1, policy.state_dim).astype(np.float32)
 
 
 def _random_rows(rows: int, width: int, like: Tensor) -> tuple[Float[Tensor, "1 rows width"], Tensor]:

@@ -47,11 +47,11 @@ def arms(config: Pi0Config) -> tuple[Arm, ...]:
     """The control; each mode with a gate that is always open; and two with a gate that stays shut.
 
     `full` when WATCHED computes every similarity, as a study logs them, and reuses nothing: what watching costs.
-    `text_fixed` never computes the words again, even where its gate is shut.
+    `text_fixed` never computes the words again, even where its gate is shut. Pi0.5 has no arm that names the state.
     """
     upper = f"layer_wise[{config.prefix.depth // 2}:]:skip"
     partial = ("prefix", "vision_only:skip", "vision_only:splice", "state_only:skip", upper, "text_fixed:skip")
-    return (
+    every = (
         CONTROL,
         Arm("full", OPEN),
         Arm("full", "vision >= -1"),
@@ -59,6 +59,7 @@ def arms(config: Pi0Config) -> tuple[Arm, ...]:
         Arm("text_fixed:skip", "never"),
         Arm("full", WATCHED),
     )
+    return tuple(arm for arm in every if not (config.pi05 and "state" in str(arm)))
 
 
 def scenes(policy: Policy, episodes: int) -> tuple[list[Task], str, int]:

@@ -1,6 +1,6 @@
 """Sizes of a Pi0 model. One definition, two presets: `base` as published, `mini` for LIBERO on a CPU."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -128,3 +128,4 @@ PRESETS = {
         chunk=50,
     ),
 }
+PRESETS["base_pi05"] = replace(PRESETS["base"], pi05=True, max_tokens=200)

@@ -356,14 +356,14 @@ def test_the_latency_chapter_quotes_what_was_measured():
     (watched,) = (arm for arm in totals if arm.count(">= 1") == 6)
     overhead = 100 * ((totals[watched] / totals["none"]).median() - 1)
     assert float(said["lat_watch"]) == pytest.approx(overhead, rel=1e-4) and overhead < 3
-    base = pd.read_csv(DATA / "latency" / "gpu.csv")
+    base = pd.read_csv(DATA / "latency" / "gpu_base.csv")
     medians = base.groupby(["implementation", "arm"])[["ms_vision", "ms_prefill", "ms_denoise", "ms_total"]].median()
     none, full = medians.loc["engine", "none"], medians.loc["engine", "full when pixels >= -1"]
     assert float(said["lat_engine_none"]) == pytest.approx(none.ms_total, rel=1e-5)
     assert float(said["lat_engine_full"]) == pytest.approx(full.ms_total, rel=1e-5)
     assert float(said["lat_share"]) == pytest.approx(100 * (none.ms_vision + none.ms_prefill) / none.ms_total, rel=1e-5)
     # What the text concludes: the engine is fastest, no mode saves more than the cache's share, a fresh state is cheap.
-    facts = json.loads((DATA / "latency" / "gpu.json").read_text())
+    facts = json.loads((DATA / "latency" / "gpu_base.json").read_text())
     assert none.ms_total < medians.loc["eager", "none"].ms_total < np.median(facts["lerobot_ms"])
     assert float(said["lat_engine_speedup"]) < float(said["lat_report_speedup"])
     assert float(said["lat_vision_ratio"]) < 1.15 and float(said["lat_prefix_ratio"]) < 1.15

@@ -1,10 +1,12 @@
 """What is measured on a GPU, tried on a small model whose kernels are interpreted on the CPU."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
 
-from kvlab.lab import gpu
+from kvlab.lab import gpu, latency
 from kvlab.lab.latency import STAGES
 from kvlab.lab.study import Arm
 from kvlab.pi0 import PRESETS, GemmaConfig
@@ -36,8 +38,23 @@ def test_both_implementations_take_their_turn_at_every_arm(policy):
     assert {f"{stage}_p95" for stage in STAGES} < {*table.columns} and (table.n == 2).all()
 
 
-def test_the_engine_agrees_and_new_words_are_computed(policy, monkeypatch):
-    assert gpu.engine_error(policy) < 1e-5
+@pytest.mark.parametrize("pi05", [False, True])
+def test_the_engine_agrees_in_every_mode(policy, pi05):
+    other = gpu.random_policy(replace(CONFIG, pi05=True), "cpu", torch.float32) if pi05 else policy
+    errors = gpu.agreement(other)
+    modes = {arm.mode for arm in latency.arms(other.config)} | {"layer_wise:splice", "text_fixed:splice"}
+    assert {*errors["mode"]} == modes and ("state_only:skip" in modes) is not pi05
+    assert (errors.groupby("mode").size() == 3).all() and (errors.error < 1e-5).all()
+
+
+def test_an_engine_that_answers_something_else_is_seen(policy, monkeypatch):
+    right = gpu.accelerate(policy)
+    wrong = replace(right, stats={**right.stats, "action_mean": right.stats["action_mean"] + 1})
+    monkeypatch.setattr(gpu, "accelerate", lambda _: wrong)
+    assert (gpu.agreement(policy).error > 0.1).all()
+
+
+def test_words_that_are_new_are_computed(policy, monkeypatch):
     engine = gpu.accelerate(policy).model
     called = []
     few = engine._few.run
