@@ -62,7 +62,7 @@ def gain(
     not reach, fewer than two arms in the curve, confidence outside (0, 1), fewer than 100 resamples.
     """
     check_open_unit("confidence", confidence)
-    draws = _gains([arm], curve, _weights(arm.index, resamples, seed))[:, 0]
+    draws = _gains([arm], curve, weights(arm.index, resamples, seed))[:, 0]
     if np.ptp(draws) < 1e-12:
         return _beside_neighbours(arm, curve, draws[0], confidence)
     return _percentile(draws, confidence)
@@ -80,7 +80,7 @@ def contribution(
 
     Where all resamples agree the bounds are those that both gains' own bounds leave. ValueError as in `gain`.
     """
-    draws = _gains([arm, base], curve, _weights(arm.index, resamples, seed)) @ [1, -1]
+    draws = _gains([arm, base], curve, weights(arm.index, resamples, seed)) @ [1, -1]
     if np.ptp(draws) >= 1e-12:
         return _percentile(draws, confidence)
     a, b = (gain(one, curve, confidence, resamples, seed) for one in (arm, base))
@@ -174,7 +174,7 @@ def direction(difference: Interval) -> str:
     return "more" if difference.low > 0 else "less"
 
 
-def _weights(episodes: pd.MultiIndex, resamples: int, seed: int) -> Int[np.ndarray, "draws episodes"]:
+def weights(episodes: pd.MultiIndex, resamples: int, seed: int) -> Int[np.ndarray, "draws episodes"]:
     """How often each episode is in each resample, drawn within tasks; the first row is the study itself."""
     check_whole("resamples", resamples, least=100)
     rng, weights = np.random.default_rng(seed), np.ones((1 + resamples, len(episodes)), int)
