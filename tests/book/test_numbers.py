@@ -17,14 +17,14 @@ from kvlab.lab.paths import BOOK, DATA
 
 
 @cache
-def runs() -> pd.DataFrame:
+def runs(suite: str) -> pd.DataFrame:
     columns = ["mode", "gate", "seeing", "task", "initial_state", "seed", "success", "replans", "reused"]
-    table = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table(columns=columns).to_pandas()
+    table = ds.dataset(DATA / "runs" / suite, format="parquet").to_table(columns=columns).to_pandas()
     return table[table["seed"] == 0]
 
 
-def arm(mode: str, gate: str = "never", seeing: str = "live") -> pd.DataFrame:
-    rows = runs()
+def arm(mode: str, gate: str = "never", seeing: str = "live", suite: str = "libero_spatial") -> pd.DataFrame:
+    rows = runs(suite)
     return rows[(rows["mode"] == mode) & (rows["gate"] == gate) & (rows["seeing"] == seeing)]
 
 
@@ -368,3 +368,66 @@ def test_the_latency_chapter_quotes_what_was_measured():
     assert float(said["lat_engine_speedup"]) < float(said["lat_report_speedup"])
     assert float(said["lat_vision_ratio"]) < 1.15 and float(said["lat_prefix_ratio"]) < 1.15
     assert facts["engine_error"] < 2e-2 and facts["peak_gb"] < 8 and facts["load_seconds"] < 15
+
+
+LONG = {"suite": "libero_10"}
+
+
+def half_at(suite: str, thresholds: list[float]) -> dict[str, float]:
+    """Where straight lines between the arms fall to half of the control's success, by share and by number of reused
+    replans, of which as many count as the control took in the same episode."""
+    control = arm("none", suite=suite)
+    limits = control.set_index(["task", "initial_state"])["replans"]
+    points = {"rate": [(0.0, 1.0)], "reused": [(0.0, 1.0)]}
+    for gate in (f"vision >= {t}" for t in thresholds):
+        wanted = (ds.field("mode") == "full") & (ds.field("gate") == gate) & (ds.field("seed") == 0)
+        columns = ["task", "initial_state", "replan_rows"]
+        rows = ds.dataset(DATA / "runs" / suite, format="parquet").to_table(columns=columns, filter=wanted).to_pylist()
+        counted = [r["replan_rows"][: limits[r["task"], r["initial_state"]]] for r in rows]
+        reused = sum(replan["reused"] for episode in counted for replan in episode)
+        won = arm("full", gate, suite=suite)["success"].sum() / control["success"].sum()
+        points["rate"].append((reused / sum(map(len, counted)), won))
+        points["reused"].append((reused / len(rows), won))
+    found = {}
+    for load, curve in points.items():
+        curve.sort()
+        (x0, y0), (x1, y1) = next(pair for pair in zip(curve, curve[1:], strict=False) if pair[1][1] <= 0.5)
+        found[load] = x0 + (x1 - x0) * (y0 - 0.5) / (y0 - y1)
+    return found
+
+
+def test_libero_10_quotes_what_was_recorded():
+    said = {name.removeprefix("ten_"): value for name, value in glued("libero_10").items()}
+    control, full = arm("none", **LONG), arm("full", "vision >= 0.98", **LONG)
+    assert len(control) == len(full) == int(said["episodes"]) == 100
+    assert int(said["control_k"]) == control["success"].sum() >= 70
+    assert int(said["blind_k"]) == arm("none", seeing="black", **LONG)["success"].sum()
+    assert int(said["full_k"]) == full["success"].sum()
+    assert float(said["full_reuse"]) == pytest.approx(percent_reused(full), rel=1e-5)
+    assert int(said["vision_k"]) == arm("vision_only:skip", "vision >= 0.98", **LONG)["success"].sum()
+    low, high = binomtest(int(said["control_k"]), 100).proportion_ci(0.95, "exact")
+    assert (float(said["control_low"]), float(said["control_high"])) == pytest.approx((100 * low, 100 * high), rel=1e-5)
+    expert = pd.read_csv(DATA / "expert" / "libero_10.csv", comment="#").groupby("task").success.sum()
+    assert (int(said["worst_task"]), int(said["worst_k"])) == (expert.idxmin(), expert.min())
+
+
+@pytest.mark.parametrize(("suite", "said"), [("libero_10", "ten_"), ("libero_spatial", "ten_beside_")])
+def test_libero_10_finds_where_half_is_lost(suite, said):
+    quoted, found = glued("libero_10"), half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9])
+    assert quoted[f"{said}rate"].split(" ")[0] == f"{found['rate']:.0%}"
+    assert quoted[f"{said}reused"].split(" ")[0] == f"{found['reused']:.1f}"
+
+
+def test_libero_10_concludes_what_the_rows_say():
+    said = {name.removeprefix("ten_"): value for name, value in glued("libero_10").items()}
+    long, short = (half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9]) for suite in ("libero_10", "libero_spatial"))
+    assert long["rate"] > short["rate"] and long["reused"] > 3 * short["reused"]
+    assert said["differ"] == "by the share of replans that reuse and by the number of reused replans"
+    ratio = percent_reused(arm("full", "vision >= 0.98", **LONG)) / percent_reused(arm("full", "vision >= 0.98"))
+    assert ratio == pytest.approx(2, rel=0.1)  # "about twice"
+    control = arm("none", **LONG).set_index(["task", "initial_state"])["success"]
+    for mode, harmed in (("full", False), ("vision_only:skip", False), ("text_fixed:skip", True)):
+        other = arm(mode, "vision >= 0.98", **LONG).set_index(["task", "initial_state"])["success"]
+        lost, won = ((control & ~other).sum(), (other & ~control).sum())
+        assert (binomtest(int(lost), int(lost + won)).pvalue < 0.05) is harmed
+    assert said["worse_modes"] == "text_fixed:skip" and int(said["worse"]) == 4
