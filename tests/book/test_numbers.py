@@ -429,5 +429,5 @@ def test_libero_10_concludes_what_the_rows_say():
     for mode, harmed in (("full", False), ("vision_only:skip", False), ("text_fixed:skip", True)):
         other = arm(mode, "vision >= 0.98", **LONG).set_index(["task", "initial_state"])["success"]
         lost, won = ((control & ~other).sum(), (other & ~control).sum())
-        assert (binomtest(int(lost), int(lost + won)).pvalue < 0.05) is harmed
+        assert (binomtest(int(lost), int(lost + won)).pvalue < 0.05) == harmed
     assert said["worse_modes"] == "text_fixed:skip" and int(said["worse"]) == 4
