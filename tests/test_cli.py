@@ -194,7 +194,7 @@ def test_an_unknown_preset_is_one_sentence(capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with pytest.raises(SystemExit) as end:
         said(capsys, monkeypatch, "bench", "--device", "cuda", "--preset", "huge")
-    assert end.value.code == "kvlab: unknown preset 'huge': it is one of mini, base"
+    assert end.value.code == "kvlab: unknown preset 'huge': it is one of mini, base, base_pi05"
 
 
 def test_train_hands_every_option_on(tmp_path, capsys, monkeypatch):
