@@ -1,5 +1,6 @@
 """The program `kvlab`: a user's mistake ends in one sentence and a non-zero status."""
 
+import json
 import os
 import re
 import signal
@@ -7,10 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from kvlab.cli import app, program
+from kvlab.lab import gpu
+from kvlab.lab.latency import STAGES
 from kvlab.lab.paths import ROOT
 from kvlab.pi0 import weights
 
@@ -195,6 +200,23 @@ def test_an_unknown_preset_is_one_sentence(capsys, monkeypatch):
     with pytest.raises(SystemExit) as end:
         said(capsys, monkeypatch, "bench", "--device", "cuda", "--preset", "huge")
     assert end.value.code == "kvlab: unknown preset 'huge': it is one of mini, base, base_pi05"
+
+
+def test_a_bench_on_a_gpu_writes_its_rows_and_errors(tmp_path, capsys, monkeypatch):
+    """Measured on this processor, as far as the command line goes."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    rows = pd.DataFrame([{"implementation": "engine", "arm": "none", "repeat": 0, "episode": 0, "replan": 0}])
+    rows = rows.assign(reused=False, **{f"ms_{stage}": 1.5 for stage in STAGES})
+    monkeypatch.setattr(gpu, "random_policy", lambda config: SimpleNamespace(config=config))
+    monkeypatch.setattr(gpu, "agreement", lambda policy: pd.DataFrame([{"mode": "none", "replan": 0, "error": 0.25}]))
+    monkeypatch.setattr(gpu, "report", lambda policy, arms, runs, rounds: (rows, {"arms": len(arms), "rounds": rounds}))
+    for preset, arms in (("base", 11), ("base_pi05", 9)):
+        options = ("--device", "cuda", "--preset", preset, "--repeats", 2, "--out", tmp_path)
+        assert "0.25" in said(capsys, monkeypatch, "bench", *options)
+        assert pd.read_csv(tmp_path / f"gpu_{preset}_errors.csv").error.tolist() == [0.25]
+        assert pd.read_csv(tmp_path / f"gpu_{preset}.csv").ms_total.tolist() == [1.5]
+        facts = json.loads((tmp_path / f"gpu_{preset}.json").read_text())
+        assert (facts["policy"], facts["engine_error"], facts["arms"], facts["rounds"]) == (preset, 0.25, arms, 2)
 
 
 def test_train_hands_every_option_on(tmp_path, capsys, monkeypatch):

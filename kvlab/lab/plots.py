@@ -42,6 +42,9 @@ LOOKS = {
     "state": (_OLIVE, "p"),
     "every": (_INDIGO, "h"),
     "adaptive": (_WINE, "*"),
+    # suites, where each stands for the same arms
+    "libero_10": (_WINE, "s"),
+    "libero_spatial": (_OLIVE, "o"),
     # intervals
     "clopper_pearson": (_BLACK, "o"),
     "wilson": (_BLUE, "s"),

@@ -1,4 +1,4 @@
-"""Sizes of a Pi0 model. One definition, two presets: `base` as published, `mini` for LIBERO on a CPU."""
+"""Sizes of a Pi0 model. Presets: `base` and `base_pi05` as published, `mini` for LIBERO on a CPU."""
 
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -128,4 +128,5 @@ PRESETS = {
         chunk=50,
     ),
 }
+# Its prompt holds the state: openpi, src/openpi/models/pi0_config.py.
 PRESETS["base_pi05"] = replace(PRESETS["base"], pi05=True, max_tokens=200)

@@ -279,7 +279,7 @@ def test_adaptive_gating_says_that_no_condition_shows_and_that_the_spread_is_dea
     ],
 )
 def test_an_arm_is_ten_tasks_by_ten_held_out_initial_states_each_once(mode, gate):
-    """LeRobot's issue 2375: an evaluation that repeated one initial state."""
+    """An evaluation can repeat one initial state and look whole (huggingface/lerobot#2375)."""
     rows = arm(mode, gate)
     assert set(zip(rows["task"], rows["initial_state"], strict=True)) == {(t, s) for t in range(10) for s in range(10)}
     assert len(rows) == 100

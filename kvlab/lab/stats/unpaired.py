@@ -44,7 +44,7 @@ def barnard_statistic(n_arm: int, n_control: int) -> Float[np.ndarray, "n_arm+1 
 
 def _barnard_p(k_arm: int, n_arm: int, k_control: int, n_control: int) -> float:
     """Barnard (1947), Biometrika 34:123. Not scipy's: its `barnard_exact` (1.17) loses to rounding some tables that tie
-    with the observed one, and gives 0.15 instead of 0.22 for 1/3 against 3/3 (scipy issue 18798)."""
+    with the observed one, and gives 0.15 instead of 0.22 for 1/3 against 3/3 (scipy/scipy#18798)."""
     z = barnard_statistic(n_arm, n_control)
     extreme = z >= z[k_arm, k_control] - 1e-9
 
