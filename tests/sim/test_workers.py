@@ -35,12 +35,13 @@ def test_a_task_stays_with_as_few_processes_as_there_are_for_it(workers, lanes):
 
 
 def test_an_error_drops_what_no_worker_has_begun(tmp_path):
-    """The first worker's only job fails when the second has begun the first of its thirty."""
+    """The second worker's first job fails when the other has begun; its next one, in its hands already, is long."""
     failing = f"[*iter(lambda: any(__import__('pathlib').Path({str(tmp_path)!r}).iterdir()), True)], 1 / 0"
-    others = [f"__import__('time').sleep(0.3) or open({str(tmp_path / str(k))!r}, 'w').close()" for k in range(30)]
+    short = [f"open({str(tmp_path / str(k))!r}, 'w').close() or __import__('time').sleep(0.3)" for k in range(30)]
+    jobs = [*((0, (one,)) for one in short), (1, (failing,)), (1, ("__import__('time').sleep(6)",))]
     with pytest.raises(ZeroDivisionError):
-        list(by_task(eval, [(0, (failing,)), *((1, (other,)) for other in others)], 2, "failing", "job"))
-    assert len([*tmp_path.iterdir()]) < 10  # one runs, and one or two more are in its hands
+        list(by_task(eval, jobs, 2, "failing", "job"))
+    assert len([*tmp_path.iterdir()]) < 10  # of the short ones one runs, and one or two more are in its worker's hands
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for the process in /proc")
