@@ -4,9 +4,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing
 from functools import cache
@@ -19,7 +19,6 @@ from kvlab.sim.env import LiberoEnv
 from kvlab.sim.suites import Task
 
 Result = TypeVar("Result")
-Placed = list[tuple[int, tuple]]  # the worker's number and the arguments of each job
 BACKENDS = ("processes", "ray")
 RESTARTS = 3  # of a Ray worker that dies; one that dies again is taken to die of its job
 
@@ -38,6 +37,29 @@ def check_backend(name: str) -> None:
         raise ValueError("the backend ray needs Ray: pip install -e '.[ray]' -c constraints.txt")
 
 
+class Jobs:
+    """Jobs as (task index, arguments), given out one at a time so that a worker builds few environments and none idles.
+
+    Task number k is worker k's, modulo `workers`. Whoever has nothing left shares the task that has most jobs left for
+    each of its workers.
+    """
+
+    def __init__(self, jobs: list[tuple[int, tuple]], workers: int) -> None:
+        self.left: dict[int, deque[tuple[int, tuple]]] = {}
+        for number, (index, arguments) in enumerate(jobs):
+            self.left.setdefault(index, deque()).append((number, arguments))
+        self.tasks = [{*list(self.left)[worker::workers]} for worker in range(workers)]
+
+    def take(self, worker: int) -> tuple | None:
+        """The arguments of this worker's next job, its earliest in the order given, or None when all are given out."""
+        open_tasks = [index for index, jobs in self.left.items() if jobs]
+        mine = self.tasks[worker]
+        if open_tasks and mine.isdisjoint(open_tasks):
+            mine.add(max(open_tasks, key=lambda index: len(self.left[index]) / sum(index in one for one in self.tasks)))
+        ready = [self.left[index] for index in open_tasks if index in mine]
+        return min(ready, key=lambda jobs: jobs[0][0]).popleft()[1] if ready else None
+
+
 def by_task(
     work: Callable[..., Result],
     jobs: list[tuple[int, tuple]],
@@ -48,38 +70,34 @@ def by_task(
 ) -> Iterator[Result]:
     """Results of `work(*arguments)` for each (task index, arguments) as they come, under a progress bar.
 
-    A task's jobs all run in the same worker, in order, so that each environment is built in one of them only (joblib's
-    processes would share the tasks, and end when an environment makes them grow). With twice as many workers as tasks,
-    two workers share a task, and so on. An exception of `work` is raised here and drops what is left. Raises
-    BrokenProcessPool where a worker dies; with Ray, where it has died more than RESTARTS times.
+    `Jobs` says which worker runs what (joblib's processes would share all tasks, and end when an environment makes them
+    grow). An exception of `work` is raised here and drops what is left. Raises BrokenProcessPool where a worker dies;
+    with Ray, where it has died more than RESTARTS times.
     """
     check_backend(backend)
     run = {"processes": _in_processes, "ray": _on_ray}[backend]
-    with closing(run(work, _placed(jobs, workers), workers)) as results:
+    workers = min(workers, len(jobs))
+    with closing(run(work, Jobs(jobs, workers), workers)) as results:
         yield from tqdm(results, total=len(jobs), desc=title, unit=unit)
 
 
-def _placed(jobs: list[tuple[int, tuple]], workers: int) -> Placed:
-    seen, tasks = Counter(), len({index for index, _ in jobs})
-    lanes = max(1, workers // max(1, tasks))
-    placed = []
-    for index, arguments in jobs:
-        placed.append(((index + tasks * (seen[index] % lanes)) % workers, arguments))
-        seen[index] += 1
-    return placed
-
-
-def _in_processes(work: Callable[..., Result], jobs: Placed, workers: int) -> Iterator[Result]:
+def _in_processes(work: Callable[..., Result], jobs: Jobs, workers: int) -> Iterator[Result]:
     spawn = multiprocessing.get_context("spawn")  # a GL context does not survive a fork
+    running: dict[Future, int] = {}
     with ExitStack() as stack:
-        pools = [ProcessPoolExecutor(1, spawn, end_with_the_first) for _ in range(workers)]
-        for pool in pools:
-            stack.callback(pool.shutdown)
-        futures = [pools[worker].submit(work, *arguments) for worker, arguments in jobs]
-        for future in futures:  # after an error what runs comes to its end; nowhere is more begun while another ends
-            stack.callback(future.cancel)
-        for done in as_completed(futures):
-            yield done.result()
+        pools = [stack.enter_context(ProcessPoolExecutor(1, spawn, end_with_the_first)) for _ in range(workers)]
+
+        def begin(worker: int) -> None:
+            if (arguments := jobs.take(worker)) is not None:
+                running[pools[worker].submit(work, *arguments)] = worker
+
+        for worker in range(workers):
+            begin(worker)
+        while running:
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                result = done.result()
+                begin(running.pop(done))  # before the result is made use of: no worker waits for that
+                yield result
 
 
 def end_with_the_first() -> None:
@@ -92,7 +110,7 @@ def end_with_the_first() -> None:
     threading.Thread(target=lambda: (first.join(), os._exit(1)), daemon=True).start()
 
 
-def _on_ray(work: Callable[..., Result], jobs: Placed, workers: int) -> Iterator[Result]:
+def _on_ray(work: Callable[..., Result], jobs: Jobs, workers: int) -> Iterator[Result]:
     """In the cluster that RAY_ADDRESS names or `ray start` began on this machine, or else in one begun here and now.
 
     An actor that dies is started again by Ray itself, on another node where its own is gone, and given what it had not
@@ -112,18 +130,25 @@ def _on_ray(work: Callable[..., Result], jobs: Placed, workers: int) -> Iterator
         scheduling_strategy="SPREAD",
         runtime_env={"env_vars": {name: os.environ[name] for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}},
     )
+    running = {}
     with ExitStack() as stack:
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
             stack.callback(ray.shutdown)
-        left = Counter(worker for worker, _ in jobs)
-        actors = {worker: actor.remote() for worker in left}
-        for one in actors.values():
+        actors = [actor.remote() for _ in range(workers)]
+        for one in actors:
             stack.callback(ray.kill, one)
-        running = {actors[worker].run.remote(work, arguments): worker for worker, arguments in jobs}
+
+        def begin(worker: int) -> None:
+            if (arguments := jobs.take(worker)) is None:
+                ray.kill(actors[worker])
+            else:
+                running[actors[worker].run.remote(work, arguments)] = worker
+
+        for worker in range(workers):
+            begin(worker)
         while running:
             (done, *_), _ = ray.wait([*running])
-            worker = running.pop(done)
             try:
                 result = ray.get(done)
             except RaySystemError as error:  # the job could not be read: what it imports is not there
@@ -132,7 +157,5 @@ def _on_ray(work: Callable[..., Result], jobs: Placed, workers: int) -> Iterator
                 raise error.cause from error
             except RayActorError as error:
                 raise BrokenProcessPool(f"a Ray worker died {RESTARTS + 1} times of its job") from error
-            left[worker] -= 1
-            if not left[worker]:
-                ray.kill(actors[worker])
+            begin(running.pop(done))
             yield result
