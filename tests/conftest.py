@@ -11,11 +11,19 @@ if sys.platform == "linux":
 os.environ.setdefault("TRITON_INTERPRET", "1")  # the engine's kernels run on the CPU; read when they are imported
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def scenes_end_with_their_module():
+    """A process keeps a study's environments; open until it ends, they outlive the display that robosuite closes."""
+    yield
+    if study := sys.modules.get("kvlab.lab.study"):
+        study._env.cache_clear()
 
 
 @pytest.fixture(scope="session")

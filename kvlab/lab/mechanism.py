@@ -189,16 +189,28 @@ def _misfit(model: Callable, distances: Float[np.ndarray, " steps"]) -> float:
     return float(np.sqrt(np.mean((model(at, *found) / distances - 1) ** 2)))
 
 
+def jump(moved: pd.Series) -> pd.Series:
+    """Whether a state that `moved` so far jumped: by over a standard deviation of the training states in one replan.
+
+    The hand's axis-angle vector does so where it changes between two descriptions of nearly the same orientation.
+    """
+    return moved > 1
+
+
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:
-    """`sensitivity` by episode, geometric means over its moments of three ratios.
+    """`sensitivity` by episode, geometric means over its moments of four ratios.
 
     `gain`: the relative gain of vision over that of the state; `moved`: the change of the chunk that the images' change
-    since the last replan makes over that of the state's; `bend`: for vision, that change over its linear prediction.
+    since the last replan makes over that of the state's; `steady`: the same over moments without a `jump`, NaN in an
+    episode that has none; `bend`: for vision, that change over its linear prediction.
     """
-    logs = np.log(rows.set_index(["episode", "replan", "input"])[["relative", "linear", "real"]]).unstack("input")
+    rows = rows.set_index(["episode", "replan", "input"])[["relative", "moved", "linear", "real"]].unstack("input")
+    logs = np.log(rows)
+    moved = logs["real"]["vision"] - logs["real"]["state"]
     found = {
         "gain": logs["relative"]["vision"] - logs["relative"]["state"],
-        "moved": logs["real"]["vision"] - logs["real"]["state"],
+        "moved": moved,
+        "steady": moved.mask(jump(rows["moved"]["state"])),
         "bend": logs["real"]["vision"] - logs["linear"]["vision"],
     }
     return np.exp(pd.DataFrame(found).groupby("episode").mean())

@@ -23,7 +23,7 @@ PAGE_WIDTH = 7.2  # inches: the text column of the HTML at 110 dots an inch
 
 _BLACK, _BLUE, _SKY, _VERMILION = "#000000", "#0072B2", "#56B4E9", "#D55E00"
 _ORANGE, _GREEN, _PURPLE, _GREY = "#E69F00", "#009E73", "#CC79A7", "#7F7F7F"
-_WINE, _OLIVE, _INDIGO = "#882255", "#999933", "#332288"
+_WINE, _OLIVE, _INDIGO, _TEAL = "#882255", "#999933", "#332288", "#44AA99"
 LOOKS = {
     # reuse modes
     "none": (_BLACK, "o"),
@@ -39,6 +39,7 @@ LOOKS = {
     # what a gate compares with; the anchor's gates are those of `full`
     "previous": (_PURPLE, "X"),
     # other gates, which reuse everything too
+    "pixels": (_TEAL, "<"),
     "state": (_OLIVE, "p"),
     "every": (_INDIGO, "h"),
     "adaptive": (_WINE, "*"),

@@ -124,7 +124,7 @@ class LiberoEnv:
         return self._renderer
 
     def close(self) -> None:
-        """Free the simulation and the GL context."""
+        """Free the GL context; what draws again makes a new one."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None

@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import nbformat
 import pytest
 
 from kvlab.lab import book
 from kvlab.lab.paths import BOOK
+from processes import eventually, runs
 
 HEADER = "---\nkernelspec:\n  name: python3\n  display_name: Python 3\n  language: python\n---\n\n"
 CHAPTER = """# A chapter
@@ -154,21 +153,12 @@ def test_interrupted_chapters_are_as_they_were_and_no_kernel_stays(tmp_path):
     assert said.splitlines()[-1].startswith("kvlab: interrupted; the chapters that were running are as they were")
     assert "Traceback" not in said
     assert ran.returncode == 1 and not [*tmp_path.glob("book/*.ipynb")]
-    assert eventually(lambda: not any(Path(f"/proc/{kernel.stem}").exists() for kernel in kernels))
+    assert eventually(lambda: not any(runs(int(kernel.stem)) for kernel in kernels))
 
 
 def heed_ctrl_c() -> None:
     """A program that is started in the background is told to ignore Ctrl-C, and what it starts inherits that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def eventually(condition):
-    """What `condition` returns once it is true, within a minute."""
-    for _ in range(600):
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not come about within a minute")
 
 
 def test_text_and_notebook_out_of_step_are_told_apart(chapter):

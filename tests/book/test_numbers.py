@@ -156,7 +156,8 @@ def test_why_it_fails_reads_the_mechanism_as_it_was_measured():
     assert int(said["prefix_exponential"]) == moments.loc["prefix", "exponential"]
     assert int(said["moments"]) == moments.loc["full", "moments"]
     gains = pd.read_csv(DATA / "mechanism" / "sensitivity.csv")
-    assert said["lipschitz"] == "refuted" and float(said["moved"]) < 1 < float(said["gain"])
+    gain, moved, steady = (said[name].split(" (")[0] for name in ("gain", "moved", "steady"))
+    assert said["lipschitz"] == "not decided by these data" and float(moved) < float(steady) < 1 < float(gain)
     vision, state = (gains[gains["input"] == name].set_index(["episode", "replan"]) for name in ("vision", "state"))
     share = {name: part["moved"] / (part["relative"] / part["gain"]) for name, part in (("v", vision), ("s", state))}
     assert share["v"].median() < share["s"].median() and vision["real"].median() < state["real"].median()
@@ -186,6 +187,24 @@ def test_the_recordings_are_all_counted():
     shown = "".join(o.data.get("text/html", "") for cell in cells for o in cell.get("outputs", []) if "data" in o)
     for mode, gate in set(zip(rows["mode"], rows["gate"], strict=True)) - {("none", "never")}:
         assert f">{mode} when {gate}" in unescape(shown), gate
+
+
+def test_another_processor_changes_episodes_and_hardly_any_count():
+    said, columns = (
+        glued("recordings"),
+        ["mode", "gate", "seeing", "task", "initial_state", "seed", "success", "steps", "machine"],
+    )
+    first, second = (
+        ds.dataset(DATA / name, format="parquet").to_table(columns=columns).to_pandas()
+        for name in ("runs/libero_spatial", "again")
+    )
+    both = second.merge(first, on=columns[:6], suffixes=("", "_first"))
+    both = both[both.machine.str.contains("AMD") & both.machine_first.str.contains("Intel")]
+    assert len(both) == int(said["rec_both"]) == 291 and int(said["rec_same"]) == (both.steps == both.steps_first).sum()
+    assert int(said["rec_flipped"]) == (both.success != both.success_first).sum() > 30
+    counts = both.groupby(["mode", "gate", "seeing"])[["success_first", "success"]].sum()
+    assert sorted(said["rec_pairs"].split(", ")) == sorted(f"{a} and {b}" for a, b in counts.to_numpy())
+    assert (counts.success - counts.success_first).abs().max() <= 1  # "wins as many as it loses"
 
 
 def test_the_clock_of_two_sets_of_recordings_is_what_their_rows_say():
@@ -225,6 +244,7 @@ def on_the_curve(rate: float) -> float:
     [
         ("synchronized_gating", "sync_most", "vision >= 0.8 & state >= 0.8"),
         ("synchronized_gating", "sync_state", "state >= 0.9"),
+        ("synchronized_gating", "sync_pixels", "pixels >= 0.93"),
         ("synchronized_gating", "sync_every", "every(2)"),
         ("adaptive_gating", "adapt_first", "vision >= 0.945 if gripper < 1 else 0.985"),
         (
@@ -242,14 +262,17 @@ def test_a_gate_is_quoted_beside_the_curve_at_its_own_reuse_rate(chapter, short,
     assert float(said[f"{short}_expected"]) == pytest.approx(on_the_curve(percent_reused(rows)), rel=1e-5)
 
 
-def test_synchronized_gating_says_that_no_gate_leaves_the_curve():
+def test_synchronized_gating_says_that_only_gates_on_small_frames_leave_the_curve():
     said = glued("synchronized_gating")
     for short, gate in (("vision", "vision >= 0.97"), ("both", "vision >= 0.97 & state >= 0.97")):
         assert int(said[f"sync_{short}_k"]) == arm("full", gate)["success"].sum()
         assert float(said[f"sync_{short}_reuse"]) == pytest.approx(percent_reused(arm("full", gate)), rel=1e-5)
     assert float(said["sync_vision_reuse"]) > float(said["sync_both_reuse"])
     assert int(said["sync_vision_k"]) < int(said["sync_both_k"]) and int(said["sync_same_differ"]) > 0
-    assert int(said["sync_matched_differ"]) == int(said["sync_needed_differ"]) == 0
+    assert int(said["sync_matched_differ"]) == 0 and said["sync_pixels_verdict"] == "less"
+    assert said["sync_needed_names"] == "pixels >= 0.93, pixels >= 0.9" and int(said["sync_pixels_differ"]) == 2
+    for gate in ("pixels >= 0.93", "pixels >= 0.9"):
+        assert arm("full", gate)["success"].sum() < on_the_curve(percent_reused(arm("full", gate))) - 10
     assert said["sync_state_verdict"] == said["sync_every_verdict"] == "neither demonstrably more nor less"
     assert float(said["sync_cheap_ms"]) < float(said["sync_vision_ms"])
 
@@ -265,8 +288,7 @@ def test_adaptive_gating_says_that_no_condition_shows_and_that_the_spread_is_dea
     )
     replans = pd.DataFrame([replan for rows in rows["replan_rows"].to_pylist() for replan in rows if replan["replan"]])
     computed, reused = (replans[replans["reused"] == one]["ms_denoise"].median() for one in (False, True))
-    assert float(said["adapt_spread_computed"]) == pytest.approx(computed, rel=1e-5)
-    assert float(said["adapt_spread_reused"]) == pytest.approx(reused, rel=1e-5)
+    assert float(said["adapt_spread_ratio"]) == pytest.approx(computed / reused, rel=1e-5)
     assert computed > 2 * reused
     assert said["adapt_spread_word"] == "more" and float(said["adapt_spread_ms"]) > float(said["adapt_none_ms"])
 
@@ -404,7 +426,10 @@ def test_libero_10_quotes_what_was_recorded():
     assert int(said["blind_k"]) == arm("none", seeing="black", **LONG)["success"].sum()
     assert int(said["full_k"]) == full["success"].sum()
     assert float(said["full_reuse"]) == pytest.approx(percent_reused(full), rel=1e-5)
-    assert int(said["vision_k"]) == arm("vision_only:skip", "vision >= 0.98", **LONG)["success"].sum()
+    assert int(said["vision_k"]) == arm("vision_only:splice", "vision >= 0.98", **LONG)["success"].sum()
+    loose = arm("full", "vision >= 0.9", **LONG)
+    assert int(said["loose_k"]) == loose["success"].sum() == 0
+    assert float(said["loose_reuse"]) == pytest.approx(percent_reused(loose), rel=1e-5)
     low, high = binomtest(int(said["control_k"]), 100).proportion_ci(0.95, "exact")
     assert (float(said["control_low"]), float(said["control_high"])) == pytest.approx((100 * low, 100 * high), rel=1e-5)
     expert = pd.read_csv(DATA / "expert" / "libero_10.csv", comment="#").groupby("task").success.sum()
@@ -423,11 +448,42 @@ def test_libero_10_concludes_what_the_rows_say():
     long, short = (half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9]) for suite in ("libero_10", "libero_spatial"))
     assert long["rate"] > short["rate"] and long["reused"] > 3 * short["reused"]
     assert said["differ"] == "by the share of replans that reuse and by the number of reused replans"
-    ratio = percent_reused(arm("full", "vision >= 0.98", **LONG)) / percent_reused(arm("full", "vision >= 0.98"))
-    assert ratio == pytest.approx(2, rel=0.1)  # "about twice"
+    for threshold in (0.97, 0.95, 0.9):  # "by the threshold earlier": the share of the control's successes that is kept
+        kept = [
+            arm("full", f"vision >= {threshold}", suite=suite).success.sum() / arm("none", suite=suite).success.sum()
+            for suite in ("libero_10", "libero_spatial")
+        ]
+        assert kept[0] < kept[1]
+        assert percent_reused(arm("full", f"vision >= {threshold}", **LONG)) > percent_reused(
+            arm("full", f"vision >= {threshold}")
+        )
     control = arm("none", **LONG).set_index(["task", "initial_state"])["success"]
-    for mode, harmed in (("full", False), ("vision_only:skip", False), ("text_fixed:skip", True)):
+    for mode, harmed in (("full", False), ("vision_only:splice", False), ("text_fixed:skip", True)):
         other = arm(mode, "vision >= 0.98", **LONG).set_index(["task", "initial_state"])["success"]
         lost, won = ((control & ~other).sum(), (other & ~control).sum())
         assert (binomtest(int(lost), int(lost + won)).pvalue < 0.05) == harmed
     assert said["worse_modes"] == "text_fixed:skip" and int(said["worse"]) == 4
+
+
+def test_the_first_page_says_what_the_chapters_say():
+    """Its numbers are typed; each sentence is looked for as the chapters' values would have it written."""
+    page = " ".join((BOOK / "intro.md").read_text().split())
+    base, long, speed = glued("baseline_sweep"), glued("libero_10"), glued("latency")
+    prefix = arm("prefix", "vision >= 0.945")
+    halves = [long[name].split("%")[0] for name in ("ten_beside_rate", "ten_rate")]
+    pixels = glued("synchronized_gating")["sync_pixels_points"].split(" (")[0]
+    mini, engine = (
+        [float(speed[f"lat_{name}_{which}"]) for which in ("none", "tokens", "full")] for name in ("mini", "engine")
+    )
+    for sentence in (
+        f"everything reused at {float(base['safe_reuse']):.0f} % of the replans {base['safe_k']} of 100 episodes",
+        f"{prefix['success'].sum()} of 100 at {percent_reused(prefix):.0f} %",
+        f"the policies solve {base['control_k']} of 100 and {long['ten_control_k']} of 100",
+        f"lost at {halves[0]} % of the replans in `libero_spatial`, at {halves[1]} % in `libero_10`",
+        f"is worse, by {pixels.removeprefix('-')} points at half of the replans",
+        f"{mini[0]:.0f} ms become {mini[1]:.0f} on a CPU",
+        f"goes from {engine[0]:.1f} to {engine[1]:.1f} ms",
+        f"Behind a gate on small frames they become {mini[2]:.0f} and {engine[2]:.1f} ms",
+        f"The same H100 takes {float(speed['lat_eager_none']):.0f} ms",
+    ):
+        assert sentence in page, sentence

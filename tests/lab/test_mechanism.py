@@ -105,13 +105,15 @@ def test_the_shape_tells_a_line_from_an_exponential():
 
 def test_ratios_compare_the_inputs_at_the_same_moments():
     moments = [
-        ("vision", 6.0, 2.0, 1.0),
-        ("state", 3.0, 4.0, 5.0),
-        ("vision", 24.0, 8.0, 4.0),
-        ("state", 3.0, 1.0, 2.0),
+        ("vision", 6.0, 9.0, 2.0, 1.0),
+        ("state", 3.0, 2.2, 4.0, 5.0),
+        ("vision", 24.0, 9.0, 8.0, 4.0),
+        ("state", 3.0, 0.8, 1.0, 2.0),
     ]
-    rows = pd.DataFrame(moments, columns=["input", "relative", "linear", "real"])
+    rows = pd.DataFrame(moments, columns=["input", "relative", "moved", "linear", "real"])
     found = mechanism.ratios(rows.assign(episode=0, replan=[1, 1, 2, 2])).loc[0]
     assert found["gain"] == pytest.approx(4)  # of 2 and 8
     assert found["moved"] == pytest.approx(np.sqrt(1 / 5 * 2))
     assert found["bend"] == pytest.approx(0.5)
+    assert found["steady"] == pytest.approx(2)  # the state jumps at the first moment
+    assert np.isnan(mechanism.ratios(rows[:2].assign(episode=0, replan=1)).loc[0, "steady"])

@@ -68,7 +68,8 @@ def test_killed_workers_lose_nothing_and_the_rows_are_those_of_processes(cluster
         if not killed:
             killed.extend(ray_workers())
             for process in killed:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             assert len(killed) == 2
 
     here.run(2)
@@ -90,7 +91,7 @@ def comparable(study: Study) -> list[str]:
     rows = [row for rows in study.recorded().values() for row in rows.values()]
     assert len(rows) == 6 and rows[0].keys() > DIFFER
     for row in rows:
-        assert row["error"] is None and row["success"] and len(row["replan_rows"]) == row["replans"]
+        assert row["error"] is None and len(row["replan_rows"]) == row["replans"]
         row["replan_rows"] = [
             {k: v for k, v in replan.items() if not k.startswith("ms_")} for replan in row["replan_rows"]
         ]

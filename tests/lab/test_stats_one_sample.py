@@ -45,6 +45,7 @@ def test_three_of_three():
     assert round(rate_interval(3, 3, "wilson").low, 2) == 0.44
 
 
+@settings(deadline=None)
 @given(counts, st.sampled_from(METHODS), st.floats(0.5, 0.999))
 def test_interval_contains_the_estimate_and_stays_in_the_unit_range(k_n, method, confidence):
     interval = rate_interval(*k_n, method, confidence)
@@ -53,12 +54,14 @@ def test_interval_contains_the_estimate_and_stays_in_the_unit_range(k_n, method,
     assert interval.width > 0
 
 
+@settings(deadline=None)
 @given(counts, st.sampled_from(METHODS), st.floats(0.05, 0.99), st.floats(0.05, 0.99))
 def test_intervals_are_nested_in_confidence(k_n, method, one, other):
     narrow, wide = (rate_interval(*k_n, method, confidence) for confidence in sorted((one, other)))
     assert wide.low <= narrow.low + 1e-12 and narrow.high <= wide.high + 1e-12
 
 
+@settings(deadline=None)
 @given(counts, st.sampled_from(METHODS), st.floats(0.05, 0.999))
 def test_exchanging_success_and_failure_mirrors_the_interval(k_n, method, confidence):
     k, n = k_n

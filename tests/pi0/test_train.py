@@ -40,13 +40,13 @@ def demos(tmp_path) -> Path:
     return folder
 
 
-def interrupt(monkeypatch, at: int) -> None:
-    """Control-C at the loss of this step, counted from zero."""
+def interrupt(monkeypatch, at: int, error: BaseException | None = None) -> None:
+    """Control-C, or another error, at the loss of this step, counted from zero."""
     calls, loss = iter(range(at + 1)), training._loss
 
     def interrupted(*arguments):
         if torch.is_grad_enabled() and next(calls) == at:
-            raise KeyboardInterrupt
+            raise error or KeyboardInterrupt
         return loss(*arguments)
 
     monkeypatch.setattr(training, "_loss", interrupted)
@@ -76,7 +76,7 @@ def test_resuming_does_not_start_again(demos, tmp_path, monkeypatch):
             training.train(demos, tmp_path / "out", **FAST)
     for again in (2, 0):
         with monkeypatch.context() as patch:
-            interrupt(patch, again)  # would be raised at one step more
+            interrupt(patch, again, AssertionError("a step too many"))
             training.train(demos, tmp_path / "out", **FAST)
 
 

@@ -5,7 +5,6 @@ import math
 import mujoco
 import numpy as np
 import pytest
-import torch
 
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.published import PUBLISHED_STEP_LIMITS, RENDER, SIZE, observe_published
@@ -70,8 +69,7 @@ def test_the_orientation_is_not_always_the_shorter_turn(moments):
 @pytest.mark.parametrize(("ours", "theirs"), [("agentview", "agentview"), ("wrist", "robot0_eye_in_hand")])
 def test_frames_are_the_raw_ones_turned_by_180_degrees(moments, ours, theirs):
     for published, plain, raw in moments:
-        turned = raw[f"{theirs}_image"][::-1, ::-1]  # openpi; LeRobot flips both axes of its tensor
-        assert np.array_equal(turned, torch.from_numpy(raw[f"{theirs}_image"].copy()).flip(0, 1).numpy())
+        turned = raw[f"{theirs}_image"][::-1, ::-1]  # openpi; LeRobot flips both axes of its tensor, which is the same
         frame = published.images[ours]
         assert frame.shape == (256, 256, 3) and frame.dtype == np.uint8 and frame.flags.c_contiguous
         wrong = np.abs(frame.astype(int) - turned).mean()
