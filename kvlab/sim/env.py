@@ -76,10 +76,11 @@ class LiberoEnv:
         env, robot = self.libero, self.libero.robots[0]
         mujoco.mj_resetData(self.model, self.data)
         self.model.site_rgba[:] = self._site_colours
-        self._place_fixtures(np.random.SeedSequence([self.task.index, initial_state, seed]).generate_state(1)[0])
-        env.timestep, env.cur_time, env.done = 0, 0.0, False
-        mujoco.mj_forward(self.model, self.data)
-        robot.reset(deterministic=False)  # a new controller, its rest posture the robot's own
+        with _global_seed(np.random.SeedSequence([self.task.index, initial_state, seed]).generate_state(1)[0]):
+            self._place_fixtures()
+            env.timestep, env.cur_time, env.done = 0, 0.0, False
+            mujoco.mj_forward(self.model, self.data)
+            robot.reset(deterministic=False)  # a new controller, its rest posture the robot's own; the noise is undone
         robot.gripper.current_action = np.zeros(robot.gripper.dof)
         env.sim.set_state_from_flattened(self._states[initial_state])
         mujoco.mj_forward(self.model, self.data)
@@ -129,16 +130,15 @@ class LiberoEnv:
             self._renderer.close()
             self._renderer = None
 
-    def _place_fixtures(self, seed: int) -> None:
+    def _place_fixtures(self) -> None:
         """Draw each fixture's pose from the task's own sampler, which uses numpy's global generator."""
         env = self.libero
-        with _global_seed(seed):
-            for sampler in env.placement_initializer.samplers.values():
-                if sampler.mujoco_objects[0].name not in env.fixtures_dict:
-                    continue
-                for position, quaternion, fixture in sampler.sample().values():
-                    body = self.model.body(fixture.root_body).id
-                    self.model.body_pos[body], self.model.body_quat[body] = position, quaternion
+        for sampler in env.placement_initializer.samplers.values():
+            if sampler.mujoco_objects[0].name not in env.fixtures_dict:
+                continue
+            for position, quaternion, fixture in sampler.sample().values():
+                body = self.model.body(fixture.root_body).id
+                self.model.body_pos[body], self.model.body_quat[body] = position, quaternion
 
 
 @contextlib.contextmanager
