@@ -1,10 +1,11 @@
-"""Recorded episodes run again, now, on this machine, and laid beside what was recorded."""
+"""Recorded episodes run again, now or on another processor, and laid beside what was recorded."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from kvlab.lab.records import ARM, EPISODE
 from kvlab.lab.study import Arm, Study, run_trial
 from kvlab.sim.workers import by_task
 
@@ -53,3 +54,24 @@ def beside(arm: Arm, then: dict, now: dict) -> dict:
         "machine": ", ".join(f"{a} / {b}" for a, b in facts if a != b),
         "error": now["error"] or "",
     }
+
+
+def on_another_processor(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Episodes of `records.all_episodes` that two processors recorded, counted by arm.
+
+    `episodes`, and how many of them the `first` and the `second` solved; `only first` and `only second`, those that the
+    other one did not; `same steps`, those that took as many control steps on both. Without a row where there are none.
+    """
+    both = first.merge(second, on=[*EPISODE, *ARM], suffixes=("", "_second"))
+    apart = both.machine.str.split(";").str[0] != both.machine_second.str.split(";").str[0]
+    both = both[apart & both.error.isna() & both.error_second.isna()]
+    one, other = both.success.astype(bool), both.success_second.astype(bool)
+    counted = {
+        "episodes": True,
+        "first": one,
+        "second": other,
+        "only first": one & ~other,
+        "only second": other & ~one,
+        "same steps": both.steps == both.steps_second,
+    }
+    return both[ARM].assign(**counted).groupby(ARM, sort=False).sum()

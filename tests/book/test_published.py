@@ -44,6 +44,15 @@ class TestNotebook:
         outputs = [output for cell in code(path) for output in cell.outputs]
         assert [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"] == []
 
+    def test_shows_no_hole_in_a_table(self, path):
+        """A column joined by another index is empty, and nothing else would say so."""
+        assert [
+            cell.source
+            for cell in code(path)
+            for o in cell.outputs
+            if ">NaN<" in o.get("data", {}).get("text/html", "")
+        ] == []
+
     def test_shows_no_widget(self, path):
         assert "widgets" not in read(path).metadata
         assert not [cell.source for cell in code(path) if any("widget" in kind for kind in kinds(cell))]

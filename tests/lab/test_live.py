@@ -1,0 +1,35 @@
+"""Episodes that two processors recorded. That one gives the same rows again, the chapter *Live check* shows."""
+
+import pandas as pd
+
+from kvlab.lab.live import on_another_processor
+
+
+def episodes(machine: str, outcomes: list, error: str | None = None) -> pd.DataFrame:
+    rows = [
+        {"suite": "libero_spatial", "task": k, "initial_state": 0, "seed": 0, "mode": "full", "gate": "every(2)"}
+        | {
+            "seeing": "live",
+            "success": success,
+            "steps": steps,
+            "error": None,
+            "machine": f"{machine}; llvmpipe; torch",
+        }
+        for k, (success, steps) in enumerate(outcomes)
+    ]
+    table = pd.DataFrame(rows).astype({"success": "boolean", "error": "object"})
+    table.loc[table.success.isna(), "error"] = error
+    return table
+
+
+def test_what_two_processors_recorded_is_counted_by_arm():
+    first = episodes("A", [(True, 80), (True, 90), (False, 220), (True, 70), (None, 0)], "GL: lost")
+    second = episodes("B", [(True, 80), (False, 220), (True, 100), (True, 71), (True, 60)])
+    (counted,) = on_another_processor(first, second).to_dict("records")
+    assert counted == {"episodes": 4, "first": 3, "second": 3, "only first": 1, "only second": 1, "same steps": 1}
+
+
+def test_episodes_of_one_processor_or_of_other_arms_are_not_counted():
+    first = episodes("A", [(True, 80)])
+    assert on_another_processor(first, first).empty
+    assert on_another_processor(first, episodes("B", [(True, 80)]).assign(gate="every(3)")).empty
