@@ -1,4 +1,4 @@
-"""Recorded episodes run again, now or on another processor, and laid beside what was recorded."""
+"""Recorded episodes run again, now or on another machine, and laid beside what was recorded."""
 
 from collections.abc import Sequence
 
@@ -56,15 +56,15 @@ def beside(arm: Arm, then: dict, now: dict) -> dict:
     }
 
 
-def on_another_processor(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Episodes of `records.all_episodes` that two processors recorded, counted by arm.
+def on_another_machine(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Episodes of `records.all_episodes` that two machines recorded, counted by suite and arm.
 
-    `episodes`, and how many of them the `first` and the `second` solved; `only first` and `only second`, those that the
-    other one did not; `same steps`, those that took as many control steps on both. Without a row where there are none.
+    A machine is a processor with what draws and what computes on it, as its rows name it. `episodes`, and how many of
+    them the `first` and the `second` solved; `only first` and `only second`, those that the other one did not; `same
+    steps`, those that took as many control steps on both. Without a row where there are none.
     """
     both = first.merge(second, on=[*EPISODE, *ARM], suffixes=("", "_second"))
-    apart = both.machine.str.split(";").str[0] != both.machine_second.str.split(";").str[0]
-    both = both[apart & both.error.isna() & both.error_second.isna()]
+    both = both[(both.machine != both.machine_second) & both.error.isna() & both.error_second.isna()]
     one, other = both.success.astype(bool), both.success_second.astype(bool)
     counted = {
         "episodes": True,
@@ -74,4 +74,5 @@ def on_another_processor(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFr
         "only second": other & ~one,
         "same steps": both.steps == both.steps_second,
     }
-    return both[ARM].assign(**counted).groupby(ARM, sort=False).sum()
+    by = ["suite", *ARM]
+    return both[by].assign(**counted).groupby(by, sort=False).sum()

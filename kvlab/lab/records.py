@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import pandas as pd
 import pandera.pandas as pa
@@ -179,8 +180,8 @@ def all_episodes(folder: Path) -> pd.DataFrame:
 def _checked(schema: pa.DataFrameSchema, table: pd.DataFrame, what: str) -> pd.DataFrame:
     try:
         return schema.validate(table)
-    except pa.errors.SchemaError as error:
-        raise ValueError(f"the recorded {what} break their schema: {error}") from error
+    except pa.errors.SchemaError as error:  # which lists every value that is wrong
+        raise ValueError(f"the recorded {what} break their schema: {shorten(str(error), 300)}") from error
 
 
 def _arrow_type(column: pa.Column) -> arrow.DataType:

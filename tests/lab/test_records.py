@@ -181,8 +181,9 @@ def test_rows_that_break_the_schema_are_neither_written_nor_read(cell, make_row,
 
 
 def test_an_episode_twice_in_one_arm_is_an_error(make_row):
-    with pytest.raises(ValueError, match="an episode is recorded twice in one arm"):
-        collect([make_row(), make_row()])
+    with pytest.raises(ValueError, match="an episode is recorded twice in one arm") as error:
+        collect([make_row()] * 50)
+    assert len(str(error.value)) < 400  # not a list of all of them
     collect([make_row(), make_row(arm=REUSE), make_row(seed=1), make_row(state=1), make_row(task=1)])
 
 
