@@ -222,6 +222,20 @@ def test_a_gpu_changes_episodes_of_libero_10_and_hardly_any_count():
     assert int(said["rec_gpu_flipped"]) == flipped.sum()
     won = int((flipped & both.success).sum())
     assert binomtest(won, int(flipped.sum())).pvalue > 0.05  # "wins as many as it loses"
+    here, there = (losing_arms(both, column) for column in ("success_first", "success"))
+    assert here == there and len(here) == 1 + int(long["ten_worse"]) and long["ten_again_worse"] == "the same arms"
+
+
+def losing_arms(episodes: pd.DataFrame, column: str) -> set[tuple[str, str, str]]:
+    """Arms with fewer successes than the control, exact McNemar, Holm over all arms, 0.05."""
+    wide = episodes.pivot(index=["task", "initial_state"], columns=["mode", "gate", "seeing"], values=column)
+    control, p = wide["none", "never", "live"].astype(bool), {}
+    for one in wide.columns.drop(("none", "never", "live")):
+        won, lost = (~control & wide[one].astype(bool)).sum(), (control & ~wide[one].astype(bool)).sum()
+        p[one] = (binomtest(int(lost), int(lost + won)).pvalue, lost > won)
+    ordered = sorted(p, key=lambda one: p[one][0])
+    first_kept = next(n for n, one in enumerate(ordered) if p[one][0] * (len(p) - n) >= 0.05)
+    return {one for one in ordered[:first_kept] if p[one][1]}
 
 
 def test_the_study_from_nothing_is_as_long_as_its_rows_and_readme_say():
