@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 report: $(READY)
-	@$(RUN) kvlab.lab.book --jobs $(JOBS)
+	@$(RUN) kvlab.book.execution --jobs $(JOBS)
 	@$(VENV)/bin/jupyter-book build . --all -W -n --keep-going -q
 	@echo "Published _build/html/index.html"
 
@@ -46,7 +46,7 @@ test: $(READY)
 	@$(RUN) pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env tests book
 
 book/%.ipynb: book/%.md | $(READY)
-	@$(RUN) kvlab.lab.book $*
+	@$(RUN) kvlab.book.execution $*
 
 lab: $(READY)
 	@$(VENV)/bin/jupyter lab book

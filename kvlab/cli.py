@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvlab.lab.paths import DATA
+from kvlab.paths import DATA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def doctor(
 ) -> None:
     """Check what kvlab needs of this machine: Python, the pinned packages, OpenGL without a screen."""
     from kvlab.doctor import diagnose
-    from kvlab.lab.paths import ROOT
+    from kvlab.paths import ROOT
 
     checks = diagnose(ROOT / "constraints.txt", install)
     for check in checks:
@@ -132,9 +132,9 @@ def train(
 @app.command()
 def run(
     checkpoint: Annotated[Path, typer.Option(help="Folder of the policy.")],
-    arm: Annotated[list[str], typer.Option(help="What is compared, written as above; repeatable.")],
+    setting: Annotated[list[str], typer.Option(help="What is compared, written as above; repeatable.")],
     episodes: Annotated[
-        int, typer.Option(help="Of each arm, 1 to 100: number k is task k mod 10, state k div 10.")
+        int, typer.Option(help="Of each setting, 1 to 100: number k is task k mod 10, state k div 10.")
     ] = 3,
     suite: Annotated[str, typer.Option(help="LIBERO suite.")] = "libero_spatial",
     seed: Annotated[int, typer.Option(help="Of the episodes; 0 is what the book records.")] = 0,
@@ -156,9 +156,9 @@ def run(
         str, typer.Option(help="Of the policy: cpu (float32), cuda (bfloat16, eager) or engine (cuda, by graphs).")
     ] = "cpu",
 ) -> None:
-    """Run arms on the same episodes with the same noise; what is recorded already is read and not run again.
+    """Run settings on the same episodes with the same noise; what is recorded already is read and not run again.
 
-    An arm is `none` (the control, which never reuses) or `MODE when GATE`, as in `full when vision >= 0.985`. At its
+    A setting is `none` (the control, which never reuses) or `MODE when GATE`, as in `full when vision >= 0.985`. At its
     end, `seeing` shows the policy something else: black, frozen (the first frames), shuffled (another task's), or what
     was there k replans ago: late(vision, k), late(state, k), late(all, k).
 
@@ -168,20 +168,22 @@ def run(
     (compared with the last computed replan; vision@previous with the one before), age < a number of replans. A
     threshold may be adaptive: vision >= 0.9 if gripper < 1 and curvature < 0.5 and spread < 0.2 else 0.99.
     """
-    from kvlab.lab.study import Protocol, Study, parse_arm
-    from kvlab.lab.summary import of_arm
+    from kvlab.evidence.summary import of_setting
+    from kvlab.study.protocol import Protocol
+    from kvlab.study.settings import parse_setting
+    from kvlab.study.study import Study
 
-    arms = tuple(parse_arm(text) for text in arm)
+    settings = tuple(parse_setting(text) for text in setting)
     protocol = Protocol if evaluation == "kvlab" else partial(Protocol.published, evaluation)
-    study = Study(checkpoint, arms, episodes, protocol(suite=suite, gl=gl, device=device), seed, folder)
+    study = Study(checkpoint, settings, episodes, protocol(suite=suite, gl=gl, device=device), seed, folder)
     with _resumable():
         records = study.run(workers, backend)
-        for one in arms:
-            typer.echo(f"{one}: {_outcome(of_arm(records.episodes, one))}")
+        for one in settings:
+            typer.echo(f"{one}: {_outcome(of_setting(records.episodes, one))}")
 
 
 def _outcome(rows: "pd.DataFrame") -> str:
-    from kvlab.lab.stats import rate_interval
+    from kvlab.evidence.stats import rate_interval
 
     errors, replans = rows["error"].dropna(), rows["replans"].sum()
     said = f"reuse rate {rows['reused'].sum() / max(replans, 1):.3f} of {replans} replans, {len(errors)} errors"
@@ -207,17 +209,20 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="How often each episode is measured.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Folder for the rows and how they were made.")] = None,
 ) -> None:
-    """Measure inference by stage, arm by arm, on observations of real episodes; on a machine that does nothing else.
+    """Measure inference by stage, setting by setting, on observations of real episodes; on a machine that does nothing
+    else.
 
     With --rollouts: control steps per second of whole episodes, beside plain loops that draw at every step.
 
     With --device cuda: how far the engine's answers are from the eager ones in every mode; 20 x --repeats inferences of
-    each arm, what the GPU could do at best, its memory and the time to load; and LeRobot's time for the preset base
+    each setting, what the GPU could do at best, its memory and the time to load; and LeRobot's time for the preset base
     where LeRobot is installed.
     """
     import torch
 
-    from kvlab.lab import latency, throughput
+    from kvlab.bench import latency, throughput
+    from kvlab.study.facts import machine, write
+    from kvlab.study.observations import record
 
     torch.set_num_threads(threads)
     if device == "cuda":
@@ -231,24 +236,25 @@ def bench(
     from kvlab.pi0 import load
 
     policy = load(checkpoint)
-    facts = {"command": shlex.join(["kvlab", *sys.argv[1:]]), **latency.machine(checkpoint)}
+    facts = {"command": shlex.join(["kvlab", *sys.argv[1:]]), **machine(checkpoint)}
     if facts["load_average"] > latency.QUIET:
         typer.echo(f"kvlab: the load average is {facts['load_average']}: other work slows what is measured", err=True)
     if rollouts:
         rows = throughput.measure(checkpoint, episodes, repeats, threads)
         typer.echo(throughput.table(throughput.by_loop(rows)))
     else:
-        rows = latency.replay(policy, latency.record(policy, episodes), latency.arms(policy.config), repeats)
+        rows = latency.replay(policy, record(policy, episodes), latency.settings(policy.config), repeats)
         typer.echo(latency.table(latency.by_stage(rows)))
     if out is not None:
-        latency.write(out, "rollouts" if rollouts else "inference", rows, facts)
+        write(out, "rollouts" if rollouts else "inference", rows, facts)
 
 
 def _bench_on_gpu(checkpoint: Path, preset: str | None, repeats: int, out: Path | None) -> None:
     import torch
 
-    from kvlab.lab import gpu, latency
+    from kvlab.bench import gpu, latency
     from kvlab.pi0 import PRESETS, load
+    from kvlab.study.facts import write
 
     if not torch.cuda.is_available():
         raise ValueError("--device cuda is asked for, but torch finds no CUDA GPU on this machine")
@@ -257,7 +263,7 @@ def _bench_on_gpu(checkpoint: Path, preset: str | None, repeats: int, out: Path 
     policy = gpu.random_policy(PRESETS[preset]) if preset else load(checkpoint, "cuda", torch.bfloat16)
     errors = gpu.agreement(policy)
     typer.echo(errors.to_string(index=False))
-    rows, facts = gpu.report(policy, latency.arms(policy.config), runs=20, rounds=repeats)
+    rows, facts = gpu.report(policy, latency.settings(policy.config), runs=20, rounds=repeats)
     for implementation, table in gpu.by_implementation(rows).groupby(level=0, sort=False):
         typer.echo(f"{implementation}: {latency.table(table.droplevel(0))}")
     typer.echo("\n".join(f"{name}: {fact}" for name, fact in facts.items()))
@@ -265,7 +271,7 @@ def _bench_on_gpu(checkpoint: Path, preset: str | None, repeats: int, out: Path 
         made = {"command": shlex.join(["kvlab", *sys.argv[1:]]), "policy": preset or str(checkpoint)}
         made["engine_error"] = float(errors.error.max())
         name = f"gpu_{preset}" if preset else "gpu"
-        latency.write(out, name, rows, made | facts)
+        write(out, name, rows, made | facts)
         errors.to_csv(out / f"{name}_errors.csv", index=False, float_format="%.3g")
 
 

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,8 @@ def one_thread():
 def scenes_end_with_their_module():
     """A process keeps a study's environments; open until it ends, they outlive the display that robosuite closes."""
     yield
-    if study := sys.modules.get("kvlab.lab.study"):
-        study._env.cache_clear()
+    if trial := sys.modules.get("kvlab.study.trial"):
+        trial._env.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +53,54 @@ def gl() -> str:
     """What draws on this machine: software or hardware."""
     import mujoco
 
-    from kvlab.lab.study import gl_kind
     from kvlab.sim.render import Renderer
+    from kvlab.study.trial import gl_kind
 
     renderer = Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), "stock", 16)
     kind = gl_kind(renderer.driver)
     renderer.close()
     return kind
+
+
+@pytest.fixture
+def make_row() -> Callable[..., dict]:
+    """`make_row(task, state, setting)`: an episode of three replans, the second reused unless the setting is the
+    control.
+    """
+    return _row
+
+
+def _row(
+    task: int = 0, state: int = 0, setting: tuple[str, str, str] = ("none", "never", "live"), seed: int = 0
+) -> dict:
+    ages = [0, 0 if setting[0] == "none" else 1, 0]
+    replans = [{"replan": n, "step": 5 * n, **asdict(_replan(n, age))} for n, age in enumerate(ages)]
+    return {
+        **{"suite": "libero_spatial", "task": task, "initial_state": state, "seed": seed},
+        **dict(zip(("mode", "gate", "seeing"), setting, strict=True)),
+        **{"success": (task + state) % 3 > 0, "steps": 13, "replans": len(ages), "reused": sum(ages), "error": None},
+        **{"wall_s": 1.25, "order": 0, "recorded": "2024-01-01T00:00:00+00:00", "machine": "a; b; c"},
+        "replan_rows": replans,
+    }
+
+
+def _replan(n: int, age: int):
+    from kvlab.reuse import Replan
+
+    cosine = 1 - n / 100 if n else float("nan")
+    similarities = (cosine,) * 6
+    return Replan(
+        age > 0,
+        age,
+        *similarities,
+        0.0,
+        0.1,
+        float("nan"),
+        0.5,
+        4.0,
+        8.0,
+        12.0,
+        24.5,
+        1.5,
+        tuple(n + i / 10 for i in range(7)),
+    )

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from kvlab.bench import gpu
+from kvlab.bench.latency import STAGES
 from kvlab.cli import app, program
-from kvlab.lab import gpu
-from kvlab.lab.latency import STAGES
-from kvlab.lab.paths import ROOT
+from kvlab.paths import ROOT
 from kvlab.pi0 import weights
 
 
@@ -52,7 +52,7 @@ def said(capsys, monkeypatch, *arguments) -> str:
     return capsys.readouterr().out
 
 
-RUN = {"--arm": "none", "--episodes": "3", "--suite": "libero_spatial", "--gl": "software", "--seed": "0"}
+RUN = {"--setting": "none", "--episodes": "3", "--suite": "libero_spatial", "--gl": "software", "--seed": "0"}
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ RUN = {"--arm": "none", "--episodes": "3", "--suite": "libero_spatial", "--gl": 
     [
         ({"--suite": "libero_kitchen"}, "Unknown suite 'libero_kitchen': known suites are libero_spatial"),
         ({"--suite": "libero_goal"}, "was trained on libero_spatial, not on libero_goal"),
-        ({"--arm": "half when always"}, "unknown mode 'half': modes are none, full"),
-        ({"--arm": "full"}, "the arm 'full' has no gate: write for example `full when vision >= 0.98`"),
-        ({"--arm": "full when seen"}, "cannot read 'seen' in the gate 'seen': a gate is"),
-        ({"--arm": "full when vision >= 2"}, "the threshold 2 in 'vision >= 2' is outside [-1, 1]"),
-        ({"--episodes": "0"}, "a study has 1 to 100 episodes an arm, got 0"),
+        ({"--setting": "half when always"}, "unknown mode 'half': modes are none, full"),
+        ({"--setting": "full"}, "the setting 'full' has no gate: write for example `full when vision >= 0.98`"),
+        ({"--setting": "full when seen"}, "cannot read 'seen' in the gate 'seen': a gate is"),
+        ({"--setting": "full when vision >= 2"}, "the threshold 2 in 'vision >= 2' is outside [-1, 1]"),
+        ({"--episodes": "0"}, "a study has 1 to 100 episodes a setting, got 0"),
         ({"--gl": "mesa"}, "gl must be one of software, hardware, got 'mesa'"),
         ({"--seed": "-1"}, "a seed is a whole number from 0 on, got -1"),
         ({"--checkpoint": "nowhere"}, "nowhere is not a kvlab checkpoint: it lacks config.json"),
@@ -94,21 +94,21 @@ def test_a_missing_driver_is_one_sentence(untrained, tmp_path):
     """It is missed by the process that would draw, and told by the first."""
     environment = os.environ | {"MUJOCO_GL": "egl", "__EGL_VENDOR_LIBRARY_DIRS": "/nowhere"}
     options = ["--checkpoint", untrained, "--folder", tmp_path, "--episodes", "1", "--workers", "1"]
-    ran = kvlab("run", "--arm", "none", *options, env=environment)
+    ran = kvlab("run", "--setting", "none", *options, env=environment)
     assert ran.returncode == 1 and "Traceback" not in ran.stderr
     *progress, sentence = ran.stderr.splitlines()
     assert sentence.startswith("kvlab: No OpenGL driver that draws off screen: run `kvlab doctor --install`")
     assert all("trial" in line for line in progress if line)
 
 
-def test_run_prints_a_line_for_each_arm(untrained, tmp_path, capsys, monkeypatch):
+def test_run_prints_a_line_for_each_setting(untrained, tmp_path, capsys, monkeypatch):
     """Of recorded rows; that they are not run again is tested with the studies."""
-    from kvlab.lab import study as lab
+    from kvlab.study import study, trial
 
-    arms, outcomes = ("full when vision >= 0.985", "none"), iter([True, True, False, True, None, True])
-    monkeypatch.setattr(lab, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
-    monkeypatch.setattr(lab, "_env", lambda protocol, index: index)
-    monkeypatch.setattr(lab, "_machine", lambda env: "a; b; c")
+    settings, outcomes = ("full when vision >= 0.985", "none"), iter([True, True, False, True, None, True])
+    monkeypatch.setattr(study, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    monkeypatch.setattr(trial, "_env", lambda protocol, index: index)
+    monkeypatch.setattr(trial, "_machine", lambda env: "a; b; c")
 
     def rollout(env, policy, *_):
         success = next(outcomes)
@@ -116,10 +116,10 @@ def test_run_prints_a_line_for_each_arm(untrained, tmp_path, capsys, monkeypatch
             raise FloatingPointError("unstable")
         return {"success": success, "steps": 9, "replans": 0, "reused": 0, "wall_s": 1.0}, [], []
 
-    monkeypatch.setattr(lab, "rollout", rollout)
+    monkeypatch.setattr(trial, "rollout", rollout)
     options = ["--checkpoint", untrained, "--folder", tmp_path, "--episodes", "3"]
-    for arm in arms:
-        options += ["--arm", arm]
+    for setting in settings:
+        options += ["--setting", setting]
     assert said(capsys, monkeypatch, "run", *options).splitlines() == [
         "full when vision >= 0.985: success 1/2 (95 % Wilson interval 9 to 91 %), reuse rate 0.000 of 0 replans, "
         "1 errors; FloatingPointError: unstable",
@@ -128,10 +128,10 @@ def test_run_prints_a_line_for_each_arm(untrained, tmp_path, capsys, monkeypatch
 
 
 def test_the_help_of_run_names_every_mode_signal_and_what_may_be_seen():
-    from kvlab.lab.seeing import GRAMMAR
     from kvlab.reuse.gates import SIGNALS
     from kvlab.reuse.modes import KEPT
     from kvlab.reuse.phase import PHASES
+    from kvlab.study.seeing import GRAMMAR
 
     words = set(re.findall(r"[a-z_]+", kvlab("run", "--help").stdout))
     shown = set(re.findall(r"[a-z]+", " ".join(re.findall(r"`(.+?)`", GRAMMAR)))) - {"live"}
@@ -141,7 +141,7 @@ def test_the_help_of_run_names_every_mode_signal_and_what_may_be_seen():
 
 def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrained, gl, tmp_path):
     """Ctrl-C in a terminal reaches every process of the program, here after the first episode."""
-    command = [Path(sys.executable).with_name("kvlab"), "run", "--checkpoint", untrained, "--arm", "none"]
+    command = [Path(sys.executable).with_name("kvlab"), "run", "--checkpoint", untrained, "--setting", "none"]
     command += ["--folder", tmp_path, "--gl", gl, "--workers", "1"]
     running = subprocess.Popen(
         command,
@@ -159,10 +159,12 @@ def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrai
     assert stderr.splitlines()[-1] == (
         "kvlab: interrupted; what was finished is kept, and the same command goes on from there"
     )
-    from kvlab.lab.study import Protocol, Study, parse_arm
+    from kvlab.study.protocol import Protocol
+    from kvlab.study.settings import parse_setting
+    from kvlab.study.study import Study
 
     ((episode, *others),) = (
-        Study(untrained, (parse_arm("none"),), 3, Protocol(gl=gl), folder=tmp_path).recorded().values()
+        Study(untrained, (parse_setting("none"),), 3, Protocol(gl=gl), folder=tmp_path).recorded().values()
     )
     assert episode == (0, 0) and len(others) < 2  # one more where the signal took its time
 
@@ -207,18 +209,25 @@ def test_an_unknown_preset_is_one_sentence(capsys, monkeypatch):
 def test_a_bench_on_a_gpu_writes_its_rows_and_errors(tmp_path, capsys, monkeypatch):
     """Measured on this processor, as far as the command line goes."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    rows = pd.DataFrame([{"implementation": "engine", "arm": "none", "repeat": 0, "episode": 0, "replan": 0}])
+    rows = pd.DataFrame([{"implementation": "engine", "setting": "none", "repeat": 0, "episode": 0, "replan": 0}])
     rows = rows.assign(reused=False, **{f"ms_{stage}": 1.5 for stage in STAGES})
     monkeypatch.setattr(gpu, "random_policy", lambda config: SimpleNamespace(config=config))
     monkeypatch.setattr(gpu, "agreement", lambda policy: pd.DataFrame([{"mode": "none", "replan": 0, "error": 0.25}]))
-    monkeypatch.setattr(gpu, "report", lambda policy, arms, runs, rounds: (rows, {"arms": len(arms), "rounds": rounds}))
-    for preset, arms in (("base", 11), ("base_pi05", 9)):
+    monkeypatch.setattr(
+        gpu, "report", lambda policy, settings, runs, rounds: (rows, {"settings": len(settings), "rounds": rounds})
+    )
+    for preset, settings in (("base", 11), ("base_pi05", 9)):
         options = ("--device", "cuda", "--preset", preset, "--repeats", 2, "--out", tmp_path)
         assert "0.25" in said(capsys, monkeypatch, "bench", *options)
         assert pd.read_csv(tmp_path / f"gpu_{preset}_errors.csv").error.tolist() == [0.25]
         assert pd.read_csv(tmp_path / f"gpu_{preset}.csv").ms_total.tolist() == [1.5]
         facts = json.loads((tmp_path / f"gpu_{preset}.json").read_text())
-        assert (facts["policy"], facts["engine_error"], facts["arms"], facts["rounds"]) == (preset, 0.25, arms, 2)
+        assert (facts["policy"], facts["engine_error"], facts["settings"], facts["rounds"]) == (
+            preset,
+            0.25,
+            settings,
+            2,
+        )
 
 
 def test_train_hands_every_option_on(tmp_path, capsys, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from kvlab import doctor
-from kvlab.lab.paths import ROOT
+from kvlab.paths import ROOT
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import pytest
 
-from kvlab.lab import study as lab
-from kvlab.lab.paths import DATA
-from kvlab.lab.records import EPISODES, REPLANS
-from kvlab.lab.study import Arm, Protocol, Study
+from kvlab.paths import DATA
 from kvlab.sim.suites import STEP_LIMITS
+from kvlab.study import study as lab
+from kvlab.study.protocol import Protocol
+from kvlab.study.records import EPISODES, REPLANS
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
 
 
 @pytest.fixture
@@ -14,7 +16,7 @@ def study(gl, tmp_path, monkeypatch) -> Study:
     """One episode, task 2 from initial state 0, in this process."""
     monkeypatch.setattr(Study, "trials", lambda self: [(2, 0)])
     monkeypatch.setattr(lab, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
-    return Study(DATA / "checkpoints" / "mini_spatial", (Arm("none"),), 1, Protocol(gl=gl), folder=tmp_path)
+    return Study(DATA / "checkpoints" / "mini_spatial", (Setting("none"),), 1, Protocol(gl=gl), folder=tmp_path)
 
 
 def test_the_trained_policy_solves_a_real_episode_and_it_is_recorded(study):

@@ -8,8 +8,8 @@ import sys
 import nbformat
 import pytest
 
-from kvlab.lab import book
-from kvlab.lab.paths import BOOK
+from kvlab.book import execution as book
+from kvlab.paths import BOOK
 from processes import eventually, runs
 
 HEADER = "---\nkernelspec:\n  name: python3\n  display_name: Python 3\n  language: python\n---\n\n"
@@ -23,7 +23,7 @@ thresholds: list[float] = [0.985]
 ```
 
 ```{code-cell} ipython3
-from kvlab.lab.notebooks import check_parameters
+from kvlab.book.parameters import check_parameters
 
 given = check_parameters(globals())
 ```
@@ -115,7 +115,7 @@ def test_chapters_executed_side_by_side_are_what_each_is_alone(chapter):
     alone = [book.execute(source).read_bytes() for source in sources]
     for source in sources:
         source.with_suffix(".ipynb").unlink()
-    command = [sys.executable, "-m", "kvlab.lab.book", "--jobs", "2", *names]
+    command = [sys.executable, "-m", "kvlab.book.execution", "--jobs", "2", *names]
     environment = {**os.environ, "KVLAB_ROOT": str(chapter.parent)}
     environment.pop("TQDM_DISABLE", None)  # what keeps bars out of the published chapters' check, in this process too
     ran = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -142,7 +142,7 @@ def test_interrupted_chapters_are_as_they_were_and_no_kernel_stays(tmp_path):
     for name in ("first", "second"):
         (tmp_path / "book").mkdir(exist_ok=True)
         (tmp_path / "book" / f"{name}.md").write_text(f"{HEADER}```{{code-cell}} ipython3\n{cell}\n```\n")
-    command = [sys.executable, "-m", "kvlab.lab.book", "--jobs", "2", "first", "second"]
+    command = [sys.executable, "-m", "kvlab.book.execution", "--jobs", "2", "first", "second"]
     environment = {**os.environ, "KVLAB_ROOT": str(tmp_path)}
     ran = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed_ctrl_c
@@ -224,7 +224,7 @@ def test_jupyterlab_opens_text_and_notebook_as_one_document(chapter):
 
 
 def test_the_text_can_format_what_is_noted(chapter):
-    cell = "import numpy as np\n\nnotebooks.note(rate=np.float64(1 / 3), n=np.int64(3), who='full')"
-    chapter.write_text(f"{HEADER}```{{code-cell}} ipython3\nfrom kvlab.lab import notebooks\n{cell}\n```\n")
+    cell = "import numpy as np\n\nparameters.note(rate=np.float64(1 / 3), n=np.int64(3), who='full')"
+    chapter.write_text(f"{HEADER}```{{code-cell}} ipython3\nfrom kvlab.book import parameters\n{cell}\n```\n")
     shown = [value for output in outputs(book.execute(chapter)) for value in output.data.values()]
     assert shown == ["0.333333", "3", "'full'"]

@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 import pytest
 from scipy.stats import binomtest
 
-from kvlab.lab.paths import BOOK, DATA
+from kvlab.paths import BOOK, DATA
 
 
 @cache
@@ -23,7 +23,7 @@ def runs(suite: str) -> pd.DataFrame:
     return table[table["seed"] == 0]
 
 
-def arm(mode: str, gate: str = "never", seeing: str = "live", suite: str = "libero_spatial") -> pd.DataFrame:
+def setting(mode: str, gate: str = "never", seeing: str = "live", suite: str = "libero_spatial") -> pd.DataFrame:
     rows = runs(suite)
     return rows[(rows["mode"] == mode) & (rows["gate"] == gate) & (rows["seeing"] == seeing)]
 
@@ -38,12 +38,12 @@ def glued(chapter: str) -> dict[str, str]:
 
 
 def test_the_baseline_sweep_quotes_what_was_recorded():
-    said, loose = glued("baseline_sweep"), arm("full", "vision >= 0.9")
-    assert int(said["control_k"]) == arm("none")["success"].sum()
-    assert int(said["blind_k"]) == arm("none", seeing="black")["success"].sum()
+    said, loose = glued("baseline_sweep"), setting("full", "vision >= 0.9")
+    assert int(said["control_k"]) == setting("none")["success"].sum()
+    assert int(said["blind_k"]) == setting("none", seeing="black")["success"].sum()
     assert int(said["loose_k"]) == loose["success"].sum()
     assert float(said["loose_reuse"]) == pytest.approx(100 * loose["reused"].sum() / loose["replans"].sum(), rel=1e-5)
-    safe = arm("full", f"vision >= {float(said['safe_threshold']):g}")
+    safe = setting("full", f"vision >= {float(said['safe_threshold']):g}")
     assert int(said["safe_k"]) == safe["success"].sum()
 
 
@@ -53,7 +53,7 @@ MODES += ("layer_wise[2:]:skip", "text_fixed:splice", "text_fixed:skip")
 
 def modality(thresholds) -> dict[tuple[str, float], pd.DataFrame]:
     """The rows of every mode at each threshold, 100 episodes each."""
-    found = {(mode, t): arm(mode, f"vision >= {t}") for mode in MODES for t in thresholds}
+    found = {(mode, t): setting(mode, f"vision >= {t}") for mode in MODES for t in thresholds}
     assert all(len(rows) == 100 and rows["success"].notna().all() for rows in found.values())
     return found
 
@@ -82,10 +82,12 @@ def test_the_modality_separation_quotes_what_was_recorded():
 
 
 def test_the_modality_separation_concludes_what_the_rows_say():
-    """What its text argues from; which arms lose by a sign test, and Bonferroni in place of Holm where that decides."""
+    """What its text argues from; which settings lose by a sign test, and Bonferroni in place of Holm where that
+    decides.
+    """
     said = {name.removeprefix("mod_"): value for name, value in glued("modality_separation").items()}
     found = modality((0.985, 0.98, 0.945, 0.8))
-    control = arm("none").set_index(["task", "initial_state"])["success"]
+    control = setting("none").set_index(["task", "initial_state"])["success"]
     p, k = {}, {which: int(rows["success"].sum()) for which, rows in found.items()}
     for which, rows in found.items():
         both = rows.set_index(["task", "initial_state"])["success"].reindex(control.index)
@@ -122,7 +124,7 @@ def test_why_it_fails_quotes_what_was_recorded():
     named |= {"young": ("full", "every(2)"), "old": ("full", "every(8)"), "control": ("none",)}
     named |= {"cached": ("full", "every(3)")}
     for short, which in named.items():
-        assert int(said[f"why_{short}_k"]) == arm(*which)["success"].sum(), short
+        assert int(said[f"why_{short}_k"]) == setting(*which)["success"].sum(), short
     control = (ds.field("mode") == "none") & (ds.field("seeing") == "live") & (ds.field("seed") == 1)
     again = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table(["success"], filter=control)
     assert again.num_rows == 100 and int(said["why_seed_k"]) == sum(again["success"].to_pylist())
@@ -131,9 +133,9 @@ def test_why_it_fails_quotes_what_was_recorded():
 def test_why_it_fails_concludes_what_the_rows_say():
     """What its text argues from, counted here: words that a change of the rows would turn."""
     said = glued("why_it_fails")
-    k = {part: arm("none", seeing=f"late({part}, 1)")["success"].sum() for part in ("vision", "state", "all")}
+    k = {part: setting("none", seeing=f"late({part}, 1)")["success"].sum() for part in ("vision", "state", "all")}
     assert said["why_inconsistency"] == "refuted" and k["all"] < min(k["vision"], k["state"])
-    successes = [arm("full", f"every({period})")["success"].sum() for period in (2, 3, 4, 6, 8)]
+    successes = [setting("full", f"every({period})")["success"].sum() for period in (2, 3, 4, 6, 8)]
     assert said["why_staleness"] == "supported" and successes == sorted(successes, reverse=True)
     assert said["why_cameras"] == "supported" and said["why_seed"] == "refuted"
 
@@ -167,10 +169,10 @@ def test_why_it_fails_reads_the_mechanism_as_it_was_measured():
 def test_the_films_are_of_one_episode_that_only_a_fresh_state_solves():
     said, gate = glued("rollouts"), "vision >= 0.945"
     for mode, success in (("full", False), ("vision_only:skip", True)):
-        rows = arm(mode, gate).set_index(["task", "initial_state"])
+        rows = setting(mode, gate).set_index(["task", "initial_state"])
         one = rows.loc[(int(said["film_task"]), int(said["film_state"]))]
         assert one["success"] == success, mode
-    assert said["film_gate"] == gate and arm("none")["success"].all()
+    assert said["film_gate"] == gate and setting("none")["success"].all()
     cells = nbformat.read(BOOK / "rollouts.ipynb", as_version=4).cells
     shown = [o.data["text/html"] for cell in cells for o in cell.get("outputs", []) if "text/html" in o.get("data", {})]
     assert sum("<video controls" in html for html in shown) == 1  # players, and not their source text
@@ -214,7 +216,7 @@ def test_a_gpu_changes_episodes_of_libero_10_and_hardly_any_count():
     both = recorded_twice("runs/libero_10", "again/libero_10.parquet")
     assert both.machine.str.contains("NVIDIA H100").all() and both.machine_first.str.contains("llvmpipe").all()
     counts = both.groupby(["mode", "gate", "seeing"])[["success_first", "success"]].sum()
-    assert (int(said["rec_gpu_arms"]), int(said["rec_gpu_both"])) == (len(counts), len(both)) == (16, 1600)
+    assert (int(said["rec_gpu_settings"]), int(said["rec_gpu_both"])) == (len(counts), len(both)) == (16, 1600)
     assert [int(said["rec_gpu_first"]), int(said["rec_gpu_second"])] == counts.sum().to_list()
     assert [int(long["ten_here_k"]), int(long["ten_again_k"])] == counts.sum().to_list()
     apart, flipped = (counts.success - counts.success_first), both.success != both.success_first
@@ -222,12 +224,12 @@ def test_a_gpu_changes_episodes_of_libero_10_and_hardly_any_count():
     assert int(said["rec_gpu_flipped"]) == flipped.sum()
     won = int((flipped & both.success).sum())
     assert binomtest(won, int(flipped.sum())).pvalue > 0.05  # "wins as many as it loses"
-    here, there = (losing_arms(both, column) for column in ("success_first", "success"))
-    assert here == there and len(here) == 1 + int(long["ten_worse"]) and long["ten_again_worse"] == "the same arms"
+    here, there = (losing_settings(both, column) for column in ("success_first", "success"))
+    assert here == there and len(here) == 1 + int(long["ten_worse"]) and long["ten_again_worse"] == "the same settings"
 
 
-def losing_arms(episodes: pd.DataFrame, column: str) -> set[tuple[str, str, str]]:
-    """Arms with fewer successes than the control, exact McNemar, Holm over all arms, 0.05."""
+def losing_settings(episodes: pd.DataFrame, column: str) -> set[tuple[str, str, str]]:
+    """Settings with fewer successes than the control, exact McNemar, Holm over all settings, 0.05."""
     wide = episodes.pivot(index=["task", "initial_state"], columns=["mode", "gate", "seeing"], values=column)
     control, p = wide["none", "never", "live"].astype(bool), {}
     for one in wide.columns.drop(("none", "never", "live")):
@@ -259,9 +261,9 @@ def test_the_clock_of_two_sets_of_recordings_is_what_their_rows_say():
     said, clock, process = glued("recordings"), 0.0, 0.0
     columns = ["mode", "gate", "suite", "wall_s", "recorded"]
     rows = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table(columns=columns).to_pandas()
-    for gate, arms in (("vision >= 0.985", 8), ("vision >= 0.8", 9)):
+    for gate, settings in (("vision >= 0.985", 8), ("vision >= 0.8", 9)):
         timed = rows[(rows["gate"] == gate) & (rows["recorded"] >= "2026-11-24T05:30")]
-        assert len(timed) == 100 * arms == 100 * timed["mode"].nunique()
+        assert len(timed) == 100 * settings == 100 * timed["mode"].nunique()
         clock += pd.to_datetime(timed["recorded"]).agg(np.ptp).total_seconds() / 3600
         process += timed["wall_s"].sum() / 3600
     assert int(said["rec_clocked"]) == 1700 and float(said["rec_clock_process"]) == pytest.approx(process, rel=1e-5)
@@ -282,7 +284,7 @@ def percent_reused(rows: pd.DataFrame) -> float:
 
 def on_the_curve(rate: float) -> float:
     """Success in percent of constant thresholds on the images, at a reuse rate in percent."""
-    points = sorted((percent_reused(arm(*one)), arm(*one)["success"].sum()) for one in CURVE)
+    points = sorted((percent_reused(setting(*one)), setting(*one)["success"].sum()) for one in CURVE)
     return float(np.interp(rate, *zip(*points, strict=True)))
 
 
@@ -302,7 +304,7 @@ def on_the_curve(rate: float) -> float:
     ],
 )
 def test_a_gate_is_quoted_beside_the_curve_at_its_own_reuse_rate(chapter, short, gate):
-    said, rows = glued(chapter), arm("full", gate)
+    said, rows = glued(chapter), setting("full", gate)
     assert len(rows) == 100
     assert float(said[f"{short}_reuse"]) == pytest.approx(percent_reused(rows), rel=1e-5)
     assert float(said[f"{short}_success"]) == rows["success"].sum()
@@ -312,14 +314,14 @@ def test_a_gate_is_quoted_beside_the_curve_at_its_own_reuse_rate(chapter, short,
 def test_synchronized_gating_says_that_only_gates_on_small_frames_leave_the_curve():
     said = glued("synchronized_gating")
     for short, gate in (("vision", "vision >= 0.97"), ("both", "vision >= 0.97 & state >= 0.97")):
-        assert int(said[f"sync_{short}_k"]) == arm("full", gate)["success"].sum()
-        assert float(said[f"sync_{short}_reuse"]) == pytest.approx(percent_reused(arm("full", gate)), rel=1e-5)
+        assert int(said[f"sync_{short}_k"]) == setting("full", gate)["success"].sum()
+        assert float(said[f"sync_{short}_reuse"]) == pytest.approx(percent_reused(setting("full", gate)), rel=1e-5)
     assert float(said["sync_vision_reuse"]) > float(said["sync_both_reuse"])
     assert int(said["sync_vision_k"]) < int(said["sync_both_k"]) and int(said["sync_same_differ"]) > 0
     assert int(said["sync_matched_differ"]) == 0 and said["sync_pixels_verdict"] == "less"
     assert said["sync_needed_names"] == "pixels >= 0.93, pixels >= 0.9" and int(said["sync_pixels_differ"]) == 2
     for gate in ("pixels >= 0.93", "pixels >= 0.9"):
-        assert arm("full", gate)["success"].sum() < on_the_curve(percent_reused(arm("full", gate))) - 10
+        assert setting("full", gate)["success"].sum() < on_the_curve(percent_reused(setting("full", gate))) - 10
     assert said["sync_state_verdict"] == said["sync_every_verdict"] == "neither demonstrably more nor less"
     assert float(said["sync_cheap_ms"]) < float(said["sync_vision_ms"])
 
@@ -349,15 +351,15 @@ def test_adaptive_gating_says_that_no_condition_shows_and_that_the_spread_is_dea
 )
 def test_an_arm_is_ten_tasks_by_ten_held_out_initial_states_each_once(mode, gate):
     """An evaluation can repeat one initial state and look whole (huggingface/lerobot#2375)."""
-    rows = arm(mode, gate)
+    rows = setting(mode, gate)
     assert set(zip(rows["task"], rows["initial_state"], strict=True)) == {(t, s) for t in range(10) for s in range(10)}
     assert len(rows) == 100
 
 
 def test_three_or_hundred_quotes_what_was_recorded():
     said = {name.removeprefix("hun_"): value for name, value in glued("three_or_hundred").items()}
-    assert int(said["control_k"]) == arm("none")["success"].sum()
-    lure = arm(*said["lure_arm"].split(" when "))["success"]
+    assert int(said["control_k"]) == setting("none")["success"].sum()
+    lure = setting(*said["lure_setting"].split(" when "))["success"]
     assert int(said["lure_k"]) == lure.sum()
     k, n = int(lure.sum()), int(said["episodes"])
     assert float(said["lure_passes"]) == pytest.approx(100 * comb(k, 3) / comb(n, 3), rel=1e-5)
@@ -367,7 +369,7 @@ def test_the_worst_pair_of_three_or_hundred_is_drawn_so_by_resampling():
     """20,000 pilots of three of the recorded episodes, beside the exact chance: within four standard errors."""
     said = glued("three_or_hundred")
     better, worse = (
-        arm(*f"{said[f'hun_worst_{side}']} when never".split(" when ")[:2]).sort_values(["initial_state", "task"])
+        setting(*f"{said[f'hun_worst_{side}']} when never".split(" when ")[:2]).sort_values(["initial_state", "task"])
         for side in ("better", "worse")
     )
     difference = better["success"].to_numpy(int) - worse["success"].to_numpy(int)
@@ -392,7 +394,7 @@ def test_gate_drift_quotes_what_was_recorded():
     gates |= {"unlimited": said["limited"], "limited_partner": said["limited_partner"]}
     gates |= {"limited": f"{said['limited']} & age < {said['age']}"}
     for short, gate in gates.items():
-        rows = arm("full", gate)
+        rows = setting("full", gate)
         assert int(said[f"{short}_k"]) == rows["success"].sum(), short
         reuse = 100 * rows["reused"].sum() / rows["replans"].sum()
         assert float(said[f"{short}_reuse"]) == pytest.approx(reuse, rel=1e-5), short
@@ -401,7 +403,7 @@ def test_gate_drift_quotes_what_was_recorded():
     )
     assert len(pairs) == said["pairs"].count(" points")
     for gate, k, partner, partner_k, points in pairs:
-        assert [int(k), int(partner_k)] == [arm("full", g)["success"].sum() for g in (gate, partner)]
+        assert [int(k), int(partner_k)] == [setting("full", g)["success"].sum() for g in (gate, partner)]
         assert int(k) - int(partner_k) == int(points)
 
 
@@ -419,14 +421,16 @@ def test_gate_drift_says_in_which_direction_things_err():
 def test_the_latency_chapter_quotes_what_was_measured():
     said = glued("latency")
     mini = pd.read_csv(DATA / "latency" / "inference.csv").set_index(["repeat", "episode", "replan"])
-    totals = {arm: rows["ms_total"] for arm, rows in mini.groupby("arm")}
+    totals = {setting: rows["ms_total"] for setting, rows in mini.groupby("setting")}
     assert float(said["lat_mini_none"]) == pytest.approx(totals["none"].median(), rel=1e-5)
     assert float(said["lat_mini_full"]) == pytest.approx(totals["full when pixels >= -1"].median(), rel=1e-5)
-    (watched,) = (arm for arm in totals if arm.count(">= 1") == 6)
+    (watched,) = (setting for setting in totals if setting.count(">= 1") == 6)
     overhead = 100 * ((totals[watched] / totals["none"]).median() - 1)
     assert float(said["lat_watch"]) == pytest.approx(overhead, rel=1e-4) and overhead < 3
     base = pd.read_csv(DATA / "latency" / "gpu_base.csv")
-    medians = base.groupby(["implementation", "arm"])[["ms_vision", "ms_prefill", "ms_denoise", "ms_total"]].median()
+    medians = base.groupby(["implementation", "setting"])[
+        ["ms_vision", "ms_prefill", "ms_denoise", "ms_total"]
+    ].median()
     none, full = medians.loc["engine", "none"], medians.loc["engine", "full when pixels >= -1"]
     assert float(said["lat_engine_none"]) == pytest.approx(none.ms_total, rel=1e-5)
     assert float(said["lat_engine_full"]) == pytest.approx(full.ms_total, rel=1e-5)
@@ -442,10 +446,10 @@ def test_the_latency_chapter_quotes_what_was_measured():
 def test_the_latency_chapter_quotes_what_was_measured_of_pi05_and_of_the_engines_errors():
     said = glued("latency")
     rows = pd.read_csv(DATA / "latency" / "gpu_base_pi05.csv")
-    medians = rows.groupby(["implementation", "arm"])["ms_total"].median()
-    arms = {"none": "none", "tokens": "full when vision >= -1", "full": "full when pixels >= -1"}
-    for name, arm in arms.items():
-        assert float(said[f"lat_pi05_{name}"]) == pytest.approx(medians["engine", arm], rel=1e-5)
+    medians = rows.groupby(["implementation", "setting"])["ms_total"].median()
+    settings = {"none": "none", "tokens": "full when vision >= -1", "full": "full when pixels >= -1"}
+    for name, setting in settings.items():
+        assert float(said[f"lat_pi05_{name}"]) == pytest.approx(medians["engine", setting], rel=1e-5)
     assert float(said["lat_pi05_eager"]) == pytest.approx(medians["eager", "none"], rel=1e-5)
     assert 1 < float(said["lat_pi05_none"]) / float(said["lat_engine_none"]) < 1.2  # "not much slower"
     errors = [pd.read_csv(DATA / "latency" / f"gpu_{name}_errors.csv") for name in ("base", "base_pi05")]
@@ -458,9 +462,9 @@ LONG = {"suite": "libero_10"}
 
 
 def half_at(suite: str, thresholds: list[float]) -> dict[str, float]:
-    """Where straight lines between the arms fall to half of the control's success, by share and by number of reused
+    """Where straight lines between the settings fall to half of the control's success, by share and by number of reused
     replans, of which as many count as the control took in the same episode."""
-    control = arm("none", suite=suite)
+    control = setting("none", suite=suite)
     limits = control.set_index(["task", "initial_state"])["replans"]
     points = {"rate": [(0.0, 1.0)], "reused": [(0.0, 1.0)]}
     for gate in (f"vision >= {t}" for t in thresholds):
@@ -469,7 +473,7 @@ def half_at(suite: str, thresholds: list[float]) -> dict[str, float]:
         rows = ds.dataset(DATA / "runs" / suite, format="parquet").to_table(columns=columns, filter=wanted).to_pylist()
         counted = [r["replan_rows"][: limits[r["task"], r["initial_state"]]] for r in rows]
         reused = sum(replan["reused"] for episode in counted for replan in episode)
-        won = arm("full", gate, suite=suite)["success"].sum() / control["success"].sum()
+        won = setting("full", gate, suite=suite)["success"].sum() / control["success"].sum()
         points["rate"].append((reused / sum(map(len, counted)), won))
         points["reused"].append((reused / len(rows), won))
     found = {}
@@ -482,14 +486,14 @@ def half_at(suite: str, thresholds: list[float]) -> dict[str, float]:
 
 def test_libero_10_quotes_what_was_recorded():
     said = {name.removeprefix("ten_"): value for name, value in glued("libero_10").items()}
-    control, full = arm("none", **LONG), arm("full", "vision >= 0.98", **LONG)
+    control, full = setting("none", **LONG), setting("full", "vision >= 0.98", **LONG)
     assert len(control) == len(full) == int(said["episodes"]) == 100
     assert int(said["control_k"]) == control["success"].sum() >= 70
-    assert int(said["blind_k"]) == arm("none", seeing="black", **LONG)["success"].sum()
+    assert int(said["blind_k"]) == setting("none", seeing="black", **LONG)["success"].sum()
     assert int(said["full_k"]) == full["success"].sum()
     assert float(said["full_reuse"]) == pytest.approx(percent_reused(full), rel=1e-5)
-    assert int(said["vision_k"]) == arm("vision_only:splice", "vision >= 0.98", **LONG)["success"].sum()
-    loose = arm("full", "vision >= 0.9", **LONG)
+    assert int(said["vision_k"]) == setting("vision_only:splice", "vision >= 0.98", **LONG)["success"].sum()
+    loose = setting("full", "vision >= 0.9", **LONG)
     assert int(said["loose_k"]) == loose["success"].sum() == 0
     assert float(said["loose_reuse"]) == pytest.approx(percent_reused(loose), rel=1e-5)
     low, high = binomtest(int(said["control_k"]), 100).proportion_ci(0.95, "exact")
@@ -512,16 +516,17 @@ def test_libero_10_concludes_what_the_rows_say():
     assert said["differ"] == "by the share of replans that reuse and by the number of reused replans"
     for threshold in (0.97, 0.95, 0.9):  # "by the threshold earlier": the share of the control's successes that is kept
         kept = [
-            arm("full", f"vision >= {threshold}", suite=suite).success.sum() / arm("none", suite=suite).success.sum()
+            setting("full", f"vision >= {threshold}", suite=suite).success.sum()
+            / setting("none", suite=suite).success.sum()
             for suite in ("libero_10", "libero_spatial")
         ]
         assert kept[0] < kept[1]
-        assert percent_reused(arm("full", f"vision >= {threshold}", **LONG)) > percent_reused(
-            arm("full", f"vision >= {threshold}")
+        assert percent_reused(setting("full", f"vision >= {threshold}", **LONG)) > percent_reused(
+            setting("full", f"vision >= {threshold}")
         )
-    control = arm("none", **LONG).set_index(["task", "initial_state"])["success"]
+    control = setting("none", **LONG).set_index(["task", "initial_state"])["success"]
     for mode, harmed in (("full", False), ("vision_only:splice", False), ("text_fixed:skip", True)):
-        other = arm(mode, "vision >= 0.98", **LONG).set_index(["task", "initial_state"])["success"]
+        other = setting(mode, "vision >= 0.98", **LONG).set_index(["task", "initial_state"])["success"]
         lost, won = ((control & ~other).sum(), (other & ~control).sum())
         assert (binomtest(int(lost), int(lost + won)).pvalue < 0.05) == harmed
     assert said["worse_modes"] == "text_fixed:skip" and int(said["worse"]) == 4
@@ -531,7 +536,7 @@ def test_the_first_page_says_what_the_chapters_say():
     """Its numbers are typed; each sentence is looked for as the chapters' values would have it written."""
     page = " ".join((BOOK / "intro.md").read_text().split())
     base, long, speed = glued("baseline_sweep"), glued("libero_10"), glued("latency")
-    prefix = arm("prefix", "vision >= 0.945")
+    prefix = setting("prefix", "vision >= 0.945")
     halves = [long[name].split("%")[0] for name in ("ten_beside_rate", "ten_rate")]
     pixels = glued("synchronized_gating")["sync_pixels_points"].split(" (")[0]
     mini, engine = (

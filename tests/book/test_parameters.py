@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvlab.lab.notebooks import ParameterError, check_parameters
+from kvlab.book.parameters import ParameterError, check_parameters
 
 DECLARED = {"episodes": int, "thresholds": list[float], "suite": str, "gates": list[str], "seed": int | None}
 DEFAULTS = {"episodes": 3, "thresholds": [0.985], "suite": "libero_spatial", "gates": ["never"], "seed": None}

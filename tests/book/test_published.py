@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kvlab.lab.book import chapters, differences
-from kvlab.lab.paths import BOOK
+from kvlab.book.execution import chapters, differences
+from kvlab.paths import BOOK
 
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb"))
 # Absolute, of two parts or more; neither an address, a closing tag, a division nor base64.

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from kvlab.lab.paths import BOOK, ROOT
+from kvlab.paths import BOOK, ROOT
 
 
 @pytest.fixture(scope="module")

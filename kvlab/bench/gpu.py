@@ -1,0 +1,270 @@
+"""Latency of Pi0 on a GPU: eager, by the engine and, where it is installed, LeRobot's; and what the hardware allows.
+
+Times do not depend on what is seen, so frames, states and, for a preset, weights are random.
+"""
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import metadata
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from kvlab.bench import latency
+from kvlab.bench.latency import STAGES
+from kvlab.bench.parity import byte_tokenizer
+from kvlab.pi0 import PRESETS, Conventions, Pi0Config, Policy, load, save
+from kvlab.pi0.checkpoint import empty
+from kvlab.pi0.engine import Engine, accelerate
+from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
+from kvlab.study.settings import Setting
+
+SIZE = 256  # pixels along one side of a frame, as LIBERO's published data has them
+WARM_UPS = 3
+
+
+def random_policy(config: Pi0Config, device: str = "cuda", dtype: torch.dtype = torch.bfloat16) -> Policy:
+    """A policy of that shape whose every parameter is random; its prompts are as many tokens as they have bytes."""
+    model = empty(config).to(dtype).to_empty(device=device).eval().requires_grad_(False)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.normal_(std=0.1 if parameter.ndim < 2 else parameter[0].numel() ** -0.5)
+    widths = {"state": config.state_dim, "action": config.action_dim}
+    stats = {
+        f"{k}_{what}": np.full(n, what == "std", np.float32) for k, n in widths.items() for what in ("mean", "std")
+    }
+    return Policy(model, stats, byte_tokenizer(), {"weights": "random"}, Conventions(resize="rounded"))
+
+
+def measure(policy: Policy, settings: Sequence[Setting], runs: int, rounds: int) -> pd.DataFrame:
+    """One row per inference: implementation (eager or engine), setting, `MOMENT`, reused, and ms_* by stage
+    (milliseconds).
+
+    In each round every implementation and setting has its turn: an episode of one replan that computes the cache, some
+    that warm up, and `runs` that count, each with another observation. Similarities that no gate reads are not
+    computed.
+    """
+    config, rng = policy.config, np.random.default_rng(0)
+    seen = [_observation(policy, rng) for _ in range(8)]
+    turns = {
+        (name, str(setting)): CachedPolicy(one, parse_mode(setting.mode), parse_gate(setting.gate), log_signals=False)
+        for name, one in (("eager", policy), ("engine", accelerate(policy)))
+        for setting in settings
+    }
+    rows = []
+    with tqdm(total=rounds * len(turns), desc="measuring", unit="setting") as bar:
+        for number in range(rounds):
+            for (implementation, setting), acting in turns.items():
+                acting.reset(_prompt(config), seed=(0,))
+                made = [acting.act(*seen[run % len(seen)])[1] for run in range(1 + WARM_UPS + runs)]
+                for replan, one in enumerate(made[1 + WARM_UPS :]):
+                    row = {
+                        "implementation": implementation,
+                        "setting": setting,
+                        "repeat": number,
+                        "episode": 0,
+                        "replan": replan,
+                    }
+                    stages = {f"ms_{stage}": getattr(one, f"ms_{stage}") for stage in STAGES}
+                    rows.append(row | {"reused": one.reused} | stages)
+                bar.update()
+    return pd.DataFrame(rows)
+
+
+def by_implementation(samples: pd.DataFrame) -> pd.DataFrame:
+    """`latency.by_stage` of each implementation: rows are (implementation, setting)."""
+    groups = samples.groupby("implementation", sort=False)
+    return pd.concat({name: latency.by_stage(rows) for name, rows in groups}, names=["implementation", "setting"])
+
+
+def new_words_ms(engine: Engine, runs: int = 30) -> float:
+    """Median time (ms) of words that are new at a replan, before images that are kept: what a changed prompt costs."""
+    c, weight = engine.config, engine.action_out.weight
+    sizes = {**dict.fromkeys(c.cameras, c.image_tokens), "language": c.max_tokens}
+    fresh = {n: _random_rows(size, c.prefix.width, weight) for n, size in sizes.items()}
+    kept = engine.prefill(fresh).take(c.cameras)
+    words = [_random_rows(c.max_tokens, c.prefix.width, weight) for _ in range(WARM_UPS + runs)]
+    times = [_timed(lambda x=x: engine.prefill({"language": x}, kept), weight.device) for x in words]
+    return float(np.median(times[WARM_UPS:]))
+
+
+def agreement(policy: Policy) -> pd.DataFrame:
+    """One row per mode and replan: `error`, the length of the engine's chunk less the eager one over the eager one's.
+
+    The same random inputs for both; every replan but the first reuses.
+    """
+    config, rng, rows = policy.config, np.random.default_rng(5), []
+    both, seen = (policy, accelerate(policy)), [_observation(policy, rng) for _ in range(3)]
+    modes = dict.fromkeys(
+        [*(setting.mode for setting in latency.settings(config)), "layer_wise:splice", "text_fixed:splice"]
+    )
+    for mode in modes:
+        chunks = []
+        for one in both:
+            acting = CachedPolicy(one, parse_mode(mode), parse_gate(latency.OPEN), log_signals=False)
+            acting.reset(_prompt(config), seed=(3,))
+            chunks.append([acting.act(*observation)[0] for observation in seen])
+        for replan, (ours, reference) in enumerate(zip(chunks[1], chunks[0], strict=True)):
+            error = float(np.linalg.norm(ours - reference) / np.linalg.norm(reference))
+            rows.append({"mode": mode, "replan": replan, "error": error})
+    return pd.DataFrame(rows)
+
+
+def floors(config: Pi0Config, bytes_per_ms: float, operations_per_ms: float) -> pd.DataFrame:
+    """What each stage cannot be faster than: operations, bytes of weights, and the longer of both times (ms).
+
+    Counted are the products with weights and the attention's two products; weights are of 2 bytes and read once, by the
+    denoising once a step.
+    """
+    vision, rows = config.vision, len(config.cameras) * config.image_tokens
+    patch = 3 * vision.patch_size**2 * vision.width
+    block = 4 * vision.width**2 + 2 * vision.width * vision.mlp_dim
+    seen = 2 * rows * config.image_tokens * vision.width * vision.depth
+    images = patch + block * vision.depth + vision.width * config.prefix.width
+    prefix, tokens = _layer(config.prefix), rows + config.max_tokens
+    expert, steps, every = _layer(config.expert), config.denoising_steps, rows + config.max_tokens + 1 + config.chunk
+    prefill = prefix["all"] * (config.prefix.depth - 1) + prefix["qkv"]
+    denoise = expert["all"] * config.expert.depth * steps
+    heads = 2 * config.prefix.num_heads * config.prefix.head_dim
+    stages = {
+        "vision": (2 * (images * rows + seen), 2 * images),
+        "prefill": (2 * (prefill * tokens + heads * tokens**2 * (config.prefix.depth - 1)), 2 * prefill),
+        "denoise": (2 * (denoise + heads * every * config.expert.depth * steps) * config.chunk, 2 * denoise),
+    }
+    table = pd.DataFrame(stages, index=["operations", "bytes"]).T.astype(float)
+    table["ms_operations"], table["ms_bytes"] = table.operations / operations_per_ms, table.bytes / bytes_per_ms
+    return table.assign(floor_ms=table[["ms_operations", "ms_bytes"]].max(axis=1))
+
+
+def _layer(c) -> dict[str, int]:
+    """Numbers of a Gemma layer's weights."""
+    qkv = c.width * (c.num_heads + 2 * c.num_kv_heads) * c.head_dim
+    return {"qkv": qkv, "all": qkv + c.num_heads * c.head_dim * c.width + 3 * c.width * c.mlp_dim}
+
+
+def ceilings(size: int = 8192, numbers: int = 2**30) -> dict[str, float]:
+    """Measured on this GPU: bytes per ms of a large copy (read and written), operations per ms of a bf16 product."""
+    a, source = (torch.randn(n, device="cuda", dtype=torch.bfloat16) for n in (size**2, numbers))
+    a, target = a.view(size, size), torch.empty_like(source)
+    device = a.device
+    copy = float(np.median([_timed(lambda: target.copy_(source), device) for _ in range(20)][WARM_UPS:]))
+    product = float(np.median([_timed(lambda: a @ a, device) for _ in range(20)][WARM_UPS:]))
+    return {"bytes_per_ms": 4 * numbers / copy, "operations_per_ms": 2 * size**3 / product}
+
+
+def load_seconds(policy: Policy) -> float:
+    """Seconds that it takes to load these weights from a local file onto the GPU. The file was just written."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(replace(policy, conventions=Conventions()), folder)
+        start = time.perf_counter()
+        load(folder, "cuda", torch.bfloat16)
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+
+def lerobot_ms(config: Pi0Config, runs: int, tf32: bool) -> list[float]:
+    """Each chunk's time (ms) by LeRobot's eager `PI0Pytorch` in its bfloat16; `tf32` as its evaluation script sets it.
+
+    ModuleNotFoundError where LeRobot is not installed. Its model is freed at the end.
+    """
+    from lerobot.policies.pi0.configuration_pi0 import PI0Config
+    from lerobot.policies.pi0.modeling_pi0 import PI0Pytorch
+
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    starts = [n for n in vars(torch.nn.init) if n.endswith("_") and not n.startswith("_")]
+    with patch.multiple(torch.nn.init, **{n: lambda tensor, *_, **__: tensor for n in starts}), torch.device("cuda"):
+        model = (
+            PI0Pytorch(PI0Config(dtype="bfloat16", device="cuda", compile_model=False))
+            .to("cuda")
+            .eval()
+            .requires_grad_(False)
+        )
+        for parameter in model.parameters():
+            parameter.normal_(std=0.1 if parameter.ndim < 2 else parameter[0].numel() ** -0.5)
+        cameras, words = len(config.cameras), config.max_tokens
+        seen = {
+            "images": [torch.rand(1, 3, config.image_size, config.image_size) * 2 - 1 for _ in range(cameras)],
+            "img_masks": [torch.ones(1, dtype=torch.bool) for _ in range(cameras)],
+            "lang_tokens": torch.randint(0, 1000, (1, words)),
+            "lang_masks": torch.ones(1, words, dtype=torch.bool),
+            "state": torch.randn(1, config.state_dim),
+            "noise": torch.randn(1, config.chunk, config.action_dim),
+            "num_steps": config.denoising_steps,
+        }
+    with torch.inference_mode():
+        device = seen["state"].device
+        times = [_timed(lambda: model.sample_actions(**seen), device) for _ in range(WARM_UPS + runs)]
+    torch.set_float32_matmul_precision("highest")
+    del model
+    gc.collect()
+    torch.cuda.empty_cache()
+    return times[WARM_UPS:]
+
+
+def machine() -> dict[str, object]:
+    """What a time on a GPU depends on besides the code."""
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        **{name: metadata.version(name) for name in ("torch", "triton")},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def report(
+    policy: Policy, settings: Sequence[Setting], runs: int, rounds: int
+) -> tuple[pd.DataFrame, dict[str, object]]:
+    """The rows of `measure`, and what stands beside them: ceilings, floors, memory, loading, LeRobot."""
+    facts: dict[str, object] = machine()
+    torch.cuda.reset_peak_memory_stats()
+    engine = accelerate(policy).model
+    facts["new_words_ms"] = new_words_ms(engine)
+    del engine
+    rows = measure(policy, settings, runs, rounds)
+    facts["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    facts["load_seconds"] = load_seconds(policy)
+    facts |= ceilings()
+    table = floors(policy.config, facts["bytes_per_ms"], facts["operations_per_ms"])
+    facts["floors"] = table.to_dict(orient="index")
+    if policy.config == PRESETS["base"]:
+        try:
+            facts["lerobot"] = metadata.version("lerobot")
+            facts["lerobot_ms"] = lerobot_ms(policy.config, 20, tf32=False)
+            facts["lerobot_tf32_ms"] = lerobot_ms(policy.config, 20, tf32=True)
+        except ModuleNotFoundError:  # of metadata, too
+            facts["lerobot"] = None
+    return rows, facts
+
+
+def _prompt(config: Pi0Config) -> str:
+    """An instruction of as many single-byte tokens as the model takes, with the one that begins it."""
+    return ("pick up the black bowl and place it on the plate, " * 4)[: config.max_tokens - 1]
+
+
+def _observation(policy: Policy, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Random frames and a random state."""
+    frames = {camera: rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for camera in policy.config.cameras}
+    return frames, rng.uniform(-1, 1, policy.state_dim).astype(np.float32)
+
+
+def _random_rows(rows: int, width: int, like: Tensor) -> tuple[Float[Tensor, "1 rows width"], Tensor]:
+    x = torch.randn(1, rows, width, device=like.device, dtype=like.dtype)
+    return x, torch.ones(1, rows, dtype=torch.bool, device=like.device)
+
+
+def _timed(run: Callable[[], object], device: torch.device) -> float:
+    """Milliseconds until all that `run` queued is done."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    run()
+    wait()
+    return (time.perf_counter() - start) * 1e3

@@ -1,0 +1,181 @@
+"""The book's chapters: reads their text, executes them side by side, cleans what is published.
+
+A chapter is `book/<name>.md` (MyST text, the source) and `book/<name>.ipynb` (the same cells with outputs, published).
+The only place that knows jupytext and papermill. `python -m kvlab.book.execution [NAME ...]` executes chapters, all
+those of the table of contents by default.
+"""
+
+import argparse
+import hashlib
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import jupytext
+import nbformat
+import papermill
+import yaml
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
+from traitlets.config import Config
+
+from kvlab.paths import BOOK, ROOT
+from kvlab.sim.workers import end_with_the_first
+
+# What a running kernel adds to a notebook differs between machines (Python's patch version), so it is fixed here.
+_LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
+
+
+def chapters(toc: Path = ROOT / "_toc.yml") -> list[Path]:
+    """The text sources of the notebook chapters in `toc`, in its order.
+
+    Notebooks are listed there with their `.ipynb` ending, plain pages without one.
+    """
+    contents = yaml.safe_load(toc.read_text())
+    listed = [entry["file"] for entry in contents.get("chapters", [])]
+    return [(toc.parent / name).with_suffix(".md") for name in [contents["root"], *listed] if name.endswith(".ipynb")]
+
+
+def read_source(source: Path) -> NotebookNode:
+    """The notebook that `source` (MyST text) describes, without outputs.
+
+    Cell ids come from the cells' text, so that the same text gives the same file.
+
+    Raises:
+        ValueError: the text does not exist or names no kernel.
+    """
+    if not source.exists():
+        raise ValueError(f"no chapter {source.name} in {source.parent}; a chapter's source is book/<name>.md")
+    notebook = jupytext.read(source, fmt="md:myst")
+    if "kernelspec" not in notebook.metadata:
+        raise ValueError(f"{source.name} names no kernel; a chapter's header has kernelspec: name: python3")
+    notebook.nbformat_minor = 5
+    notebook.metadata = NotebookNode(
+        jupytext={"default_lexer": "ipython3"}, kernelspec=notebook.metadata.kernelspec, language_info=_LANGUAGE
+    )
+    seen: dict[str, int] = {}
+    for cell in notebook.cells:
+        digest = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+        seen[digest] = seen.get(digest, -1) + 1
+        cell.id = f"{digest}-{seen[digest]}"
+    return notebook
+
+
+def execute(source: Path, out: Path | None = None, parameters: dict | None = None, bar: bool = True) -> Path:
+    """Executes the chapter `source` (MyST text) in book/ and returns the notebook's path, `out` (default: beside it).
+
+    Written aside and moved to its place when it is complete: a failing run leaves the old notebook as it was. With
+    `bar` a progress bar counts its cells.
+
+    Raises:
+        ValueError: no such chapter, or a cell failed; says which and where the partial notebook is.
+    """
+    out = out or source.with_suffix(".ipynb")
+    aside = ROOT / "_build" / "notebooks" / out.name
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryDirectory() as sockets:  # of its own: kernels that start at once could take the same port
+            notebook = papermill.execute_notebook(
+                read_source(source),
+                aside,
+                parameters,
+                cwd=BOOK,
+                progress_bar=bar and {"desc": source.stem},
+                stderr_file=sys.stderr,
+                config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
+                extra_arguments=["--log-level=ERROR"],  # a kernel warns when it ends with an interrupted process
+            )
+    except PapermillExecutionError as error:
+        raise ValueError(
+            f"{source.name}: code cell {error.exec_count} failed with {error.ename}: {error.evalue} (the notebook "
+            f"until there: {aside}; {out.name} is as it was)"
+        ) from None
+    nbformat.write(clean(notebook), aside)
+    os.replace(aside, out)
+    return out
+
+
+def execute_all(sources: list[Path], jobs: int) -> None:
+    """Executes chapters, `jobs` of them at a time, each in a process of its own: papermill changes the folder it is in.
+
+    The first that fails raises its ValueError here when those that run beside it are finished; the rest is dropped.
+    """
+    if jobs == 1 or len(sources) == 1:
+        for source in sources:
+            execute(source)
+        return
+    fork = multiprocessing.get_context("fork")  # what is imported here, seconds of it, is there in every process
+    with ProcessPoolExecutor(jobs, fork, end_with_the_first) as pool:
+        running = [pool.submit(execute, source, bar=False) for source in sources]
+        bar = tqdm(as_completed(running), total=len(running), desc="chapters", unit="chapter")
+        try:
+            for done in bar:
+                bar.set_postfix_str(done.result().stem)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def clean(notebook: NotebookNode) -> NotebookNode:
+    """`notebook` without what differs from run to run: execution metadata, times, progress bars. Works in place."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata["language_info"] = _LANGUAGE
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+        if cell.cell_type == "code":
+            cell.outputs = _settled(cell.outputs)
+    return notebook
+
+
+def _settled(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """`outputs` with one stream of a kind (its pieces come as they like), without the lines of progress bars."""
+    kept, streams = [], {}
+    for output in outputs:
+        if output.output_type == "stream" and output.name in streams:
+            streams[output.name].text += output.text
+            continue
+        if output.output_type == "stream":
+            streams[output.name] = output
+        kept.append(output)
+    for stream in streams.values():
+        stream.text = "\n".join(line for line in stream.text.split("\n") if "\r" not in line)
+    return [output for output in kept if output.output_type != "stream" or output.text.strip()]
+
+
+def differences(source: Path, published: Path) -> list[str]:
+    """What of the text `source` is not so in the notebook `published`, as sentences; empty if they are in step."""
+    text, notebook = read_source(source).cells, nbformat.read(published, as_version=4).cells
+    if len(text) != len(notebook):
+        return [f"{source.name} has {len(text)} cells and {published.name} {len(notebook)}"]
+    return [
+        f"cell {number} of {published.name} is not what {source.name} says"
+        for number, (a, b) in enumerate(zip(text, notebook, strict=True))
+        if (a.id, a.cell_type, a.source, a.metadata) != (b.id, b.cell_type, b.source, b.metadata)
+    ]
+
+
+def main(names: list[str], jobs: int = 1) -> None:
+    """Executes the chapters `names` (all of the table of contents if empty), or exits with one sentence."""
+    try:
+        execute_all([BOOK / f"{name}.md" for name in names] or chapters(), jobs)
+    except ValueError as error:
+        sys.exit(f"kvlab: {error}")
+    except BrokenProcessPool:
+        sys.exit("kvlab: a process was killed; the chapters that were running are as they were, those before are new")
+    except KeyboardInterrupt:
+        sys.exit("kvlab: interrupted; the chapters that were running are as they were, those before them are new")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Executes chapters of the book.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of book/NAME.md; all chapters if none is given")
+    parser.add_argument("--jobs", type=int, default=1, help="chapters that are executed at a time (default: 1)")
+    main(**vars(parser.parse_args()))

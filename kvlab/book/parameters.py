@@ -1,0 +1,78 @@
+"""What the cells of chapters call: parameters checked, values made available to the text.
+
+Apart from `kvlab.book.execution`, which executes chapters, since what that imports takes seconds in every kernel.
+"""
+
+import ast
+
+import numpy as np
+import yaml
+from myst_nb import glue
+from pydantic import TypeAdapter, ValidationError
+
+
+class ParameterError(ValueError):
+    """A notebook parameter that does not exist or has the wrong type; shown in a notebook as its one sentence."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for this name
+        return [f"{type(self).__name__}: {self}"]
+
+
+def check_parameters(namespace: dict) -> tuple[str, ...]:
+    """Checks a notebook's parameters: `check_parameters(globals())` in the cell after the one tagged `parameters`.
+
+    The parameters are the annotated names, `episodes: int = 3`. A text given for something else is read as YAML and put
+    into `namespace`, since `papermill -p thresholds "[0.985]"` passes a text.
+
+    Returns:
+        the names that papermill set, none in JupyterLab: a chapter saves its figures only then.
+
+    Raises:
+        ParameterError: an unknown name or a wrong type; says what there is.
+    """
+    declared = namespace.get("__annotations__", {})
+    given = _injected(namespace.get("In", []))
+    known = ", ".join(f"{name} ({_name(kind)})" for name, kind in declared.items())
+    for name in given:
+        if name not in declared:
+            raise ParameterError(f"unknown parameter {name!r}; this notebook has {known or 'none'}")
+    for name, kind in declared.items():
+        namespace[name] = _as_declared(name, kind, namespace[name])
+    return given
+
+
+def _injected(cells: list[str]) -> tuple[str, ...]:
+    """The names assigned in the cell that papermill put in, which starts with the comment `# Parameters`."""
+    for cell in cells:
+        if cell.startswith("# Parameters\n"):
+            return tuple(node.targets[0].id for node in ast.parse(cell).body if isinstance(node, ast.Assign))
+    return ()
+
+
+def _as_declared(name: str, kind: object, value: object) -> object:
+    adapter = TypeAdapter(kind)
+    try:
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+    if isinstance(value, str):
+        try:
+            return adapter.validate_python(yaml.safe_load(value), strict=True)
+        except (ValidationError, yaml.YAMLError):
+            pass  # the message about the text as given says more
+    raise ParameterError(f"parameter {name!r} must be {_name(kind)}, got {value!r} ({type(value).__name__}): {reason}")
+
+
+def _name(kind: object) -> str:
+    return kind.__name__ if type(kind) is type else str(kind)
+
+
+def note(**values: object) -> None:
+    """Makes `values` available to the text of a chapter, which formats them: {glue:text}`name:.1f`.
+
+    Scalars of numpy become Python's own, since the book could not format them, and fractions keep 6 significant digits,
+    since later ones differ between processors.
+    """
+    for name, value in values.items():
+        value = value.item() if isinstance(value, np.generic) else value
+        glue(name, float(f"{value:.6g}") if isinstance(value, float) else value, display=False)

@@ -1,0 +1,154 @@
+"""One look for every figure of the book: colours per setting, page width, intervals drawn, files that do not change.
+
+The colours are Okabe and Ito's (2008) and, for further gates, Tol's (2021), which people with any common colour vision
+deficiency tell apart; each also has its own marker, so that a figure can be read in grey.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kvlab.evidence.stats import Interval
+from kvlab.paths import FIGURES
+
+PAGE_WIDTH = 7.2  # inches: the text column of the HTML at 110 dots an inch
+
+_BLACK, _BLUE, _SKY, _VERMILION = "#000000", "#0072B2", "#56B4E9", "#D55E00"
+_ORANGE, _GREEN, _PURPLE, _GREY = "#E69F00", "#009E73", "#CC79A7", "#7F7F7F"
+_WINE, _OLIVE, _INDIGO, _TEAL = "#882255", "#999933", "#332288", "#44AA99"
+LOOKS = {
+    # reuse modes
+    "none": (_BLACK, "o"),
+    "full": (_BLUE, "s"),
+    "prefix": (_SKY, "D"),
+    "vision_only": (_VERMILION, "^"),
+    "state_only": (_ORANGE, "v"),
+    "layer_wise": (_GREEN, "P"),
+    "text_fixed": (_PURPLE, "X"),
+    # the archived report's two gates, both of which reuse everything
+    "baseline": (_BLUE, "s"),
+    "synchronized": (_GREY, "d"),
+    # what a gate compares with; the anchor's gates are those of `full`
+    "previous": (_PURPLE, "X"),
+    # other gates, which reuse everything too
+    "pixels": (_TEAL, "<"),
+    "state": (_OLIVE, "p"),
+    "every": (_INDIGO, "h"),
+    "adaptive": (_WINE, "*"),
+    # suites, where each stands for the same settings
+    "libero_10": (_WINE, "s"),
+    "libero_spatial": (_OLIVE, "o"),
+    # intervals
+    "clopper_pearson": (_BLACK, "o"),
+    "wilson": (_BLUE, "s"),
+    "jeffreys": (_SKY, "D"),
+    "tango": (_BLUE, "s"),
+    "percentile": (_VERMILION, "^"),
+    "bca": (_PURPLE, "X"),
+    "stratified": (_ORANGE, "v"),
+    "cluster": (_GREEN, "P"),
+}
+_STYLE = {
+    "figure.dpi": 120,
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E0E0E0",
+    "grid.linewidth": 0.6,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "svg.hashsalt": "kvlab",  # element ids in SVG files are random without it
+}
+
+
+def page(rows: int = 1, columns: int = 1, height: float = 3.0, **options) -> tuple[Figure, Axes | np.ndarray]:
+    """A figure of page width and `height` inches, as `plt.subplots` gives it; `options` go there."""
+    plt.rcParams.update(_STYLE)
+    return plt.subplots(rows, columns, figsize=(PAGE_WIDTH, height), **options)
+
+
+def mosaic(names: list[list[str]], height: float = 3.0, **options) -> tuple[Figure, dict[str, Axes]]:
+    """The same with axes by name, as `plt.subplot_mosaic` gives them."""
+    plt.rcParams.update(_STYLE)
+    return plt.subplot_mosaic(names, figsize=(PAGE_WIDTH, height), **options)
+
+
+def panels(many: int, height: float, columns: int = 2, **options) -> tuple[Figure, list[Axes]]:
+    """A figure of page width with `many` axes, `columns` side by side, each row `height` inches; `options` as above."""
+    columns = min(columns, many)
+    rows = -(-many // columns)
+    fig, axes = page(rows, columns, height * rows, squeeze=False, **options)
+    for ax in axes.flat[many:]:
+        ax.remove()
+    return fig, list(axes.flat[:many])
+
+
+def look(name: str) -> dict[str, str]:
+    """Colour and marker of a mode, gate or interval, by the word it starts with: `full`, `full:skip`, `full @ 0.98`.
+
+    For any artist of matplotlib that takes `color` and `marker`. ValueError: an unknown name.
+    """
+    word = re.match(r"\w*", name)[0]
+    if word not in LOOKS:
+        raise ValueError(f"{name!r} has no colour; it must start with one of {', '.join(LOOKS)}.")
+    colour, marker = LOOKS[word]
+    return {"color": colour, "marker": marker}
+
+
+def interval_rows(ax: Axes, labels: Sequence[str], intervals: Sequence[Interval], names: Sequence[str]) -> None:
+    """One line per setting, from the top: estimate and interval in percent, in the look of its name."""
+    for y, (interval, name) in enumerate(zip(intervals, names, strict=True)):
+        _bar(ax, interval, y, name, horizontal=True)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+
+
+def interval_points(ax: Axes, x: Sequence[float], intervals: Sequence[Interval], name: str, label: str) -> None:
+    """Estimates with their intervals in percent over `x` (a threshold, a number of episodes), in the look of `name`."""
+    for position, interval in zip(x, intervals, strict=True):
+        _bar(ax, interval, position, name, horizontal=False)
+    ax.plot([], [], linestyle="", label=label, **look(name))
+
+
+def strips(ax: Axes, counts: pd.DataFrame, most: int) -> None:
+    """Counts out of `most`, one row per setting and one column per task, written and shaded (light is `most`)."""
+    sns.heatmap(counts, ax=ax, vmin=0, vmax=most, cmap="cividis", annot=True, fmt="d", linewidths=0.5, cbar=False)
+    ax.set(xlabel="task", ylabel="")
+    ax.tick_params(length=0)
+
+
+def save(fig: Figure, name: str, unless: Collection[str] = ()) -> None:
+    """Write `figures/<name>.png` and `.svg`, the same bytes at each run.
+
+    Nothing is written where `unless` is not empty: what `check_parameters` returns, so that a notebook run with other
+    parameters does not replace a figure of the book. ValueError: a name with anything but small letters, digits and
+    underscores.
+    """
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ValueError(f"the figure name {name!r} must be of small letters, digits and underscores.")
+    if unless:
+        return
+    FIGURES.mkdir(exist_ok=True)
+    fig.savefig(FIGURES / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    fig.savefig(FIGURES / f"{name}.png", metadata={"Software": None})
+
+
+def _bar(ax: Axes, interval: Interval, position: float, name: str, horizontal: bool) -> None:
+    value, (low, high) = 100 * interval.estimate, (100 * interval.low, 100 * interval.high)
+    ends = [[value - low], [high - value]]
+    place = {"x": value, "y": position, "xerr": ends} if horizontal else {"x": position, "y": value, "yerr": ends}
+    ax.errorbar(**place, capsize=3, linestyle="", **look(name))

@@ -1,0 +1,144 @@
+"""How far the view and the state move from what a kept cache was computed from: in a task, with age, under a gate."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from kvlab.evidence.stats import mcnemar_p, pair, paired_difference
+from kvlab.evidence.summary import check_shared, of_setting, reuse_rate, successes
+from kvlab.reuse import parse_gate
+from kvlab.reuse.gates import SIGNALS
+from kvlab.study.records import EPISODE, Records
+from kvlab.study.settings import Setting
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def by_progress(records: Records, setting: Setting, signals: Sequence[str], parts: int = 10) -> pd.DataFrame:
+    """Quantiles (LEVELS) of each signal over a setting's replans, by the part of its episode in which they lie.
+
+    Index: signal, and part 1 to `parts` of the episode's own length. The first replan, which has nothing to compare
+    with, is left out.
+    """
+    rows = of_setting(records.replans, setting)
+    length = rows.groupby(EPISODE)["replan"].transform("max").clip(lower=1)
+    part = ((rows["replan"] - 1) * parts // length + 1).rename("part")
+    return _quantiles(rows[rows["replan"] > 0], signals, part)
+
+
+def by_task(records: Records, setting: Setting, signals: Sequence[str]) -> pd.DataFrame:
+    """The same by task."""
+    rows = of_setting(records.replans, setting)
+    return _quantiles(rows[rows["replan"] > 0], signals, rows["task"])
+
+
+def by_gripper(records: Records, setting: Setting, signals: Sequence[str], limit: float = 1.0) -> pd.DataFrame:
+    """The same by whether the gripper's command changes by `limit` or more within the last two chunks."""
+    rows = of_setting(records.replans, setting)
+    moves = (rows["gripper"] >= limit).map({True: "moves", False: "still"}).rename("gripper")
+    return _quantiles(rows[rows["replan"] > 0], signals, moves)
+
+
+def with_age(records: Records, setting: Setting, signal: str = "vision_anchor", least: int = 10) -> pd.DataFrame:
+    """Quantiles (LEVELS) of a signal over the replans that reused, by the age of the cache in replans, and `replans`.
+
+    Ages seen fewer than `least` times are left out.
+    """
+    rows = of_setting(records.replans, setting)
+    ages = rows[rows["reused"]].groupby("age")[signal]
+    table = ages.quantile(list(LEVELS)).unstack().assign(replans=ages.size())
+    return table[table["replans"] >= least]
+
+
+def kept(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
+    """What each setting's reused caches were like: one row per setting.
+
+    Columns: `reuse`, its rate; `age`, `oldest`: mean and greatest age in replans; `vision`, `state`: 5th percentile of
+    the similarity to the anchor, whatever the gate compares. ValueError: no settings, settings that do not share their
+    episodes, a setting that never reused.
+    """
+    check_shared(records, settings)
+    rows = []
+    for setting in settings:
+        reused = of_setting(records.replans, setting).query("reused")
+        if reused.empty:
+            raise ValueError(f"`{setting}` never reused, so there is no kept cache to describe")
+        row = {
+            "setting": setting,
+            "reuse": reuse_rate(records, setting),
+            "age": reused["age"].mean(),
+            "oldest": reused["age"].max(),
+        }
+        lows = reused[["vision_anchor", "state_anchor"]].quantile(LEVELS[0])
+        rows.append(row | {"vision": lows["vision_anchor"], "state": lows["state_anchor"]})
+    return pd.DataFrame(rows).set_index("setting")
+
+
+def loop(records: Records, settings: Sequence[Setting], control: Setting) -> pd.DataFrame:
+    """What sets a setting's reuse apart from how its gate would open in the control: one row per setting, shares in [0,
+    1].
+
+    `old`: how often the gate opened on a cache older than one replan; `step`: how often it would have at the same
+    replans, had the cache been of the replan before (both missing where no cache got older). `within`, `after`: the
+    reuse rate up to the replan at which the control had finished the same episode, and from then on (missing where no
+    episode went on); `late`: the share of replans from then on. ValueError: no settings, or episodes that settings and
+    control do not share.
+    """
+    check_shared(records, [*settings, control] if settings else settings)
+    length = of_setting(records.episodes, control).set_index(EPISODE)["replans"]
+    rows = []
+    for setting in settings:
+        replans = of_setting(records.replans, setting).sort_values([*EPISODE, "replan"])
+        older = replans[replans.groupby(EPISODE)["age"].shift() >= 1]
+        late = replans["replan"].to_numpy() >= length.reindex(pd.MultiIndex.from_frame(replans[EPISODE])).to_numpy()
+        reused = replans["reused"]
+        row = {"old": older["reused"].mean(), "step": _opens_on_the_step_before(setting, older)}
+        rows.append(
+            row
+            | {"within": reused[~late].mean(), "after": reused[late].mean(), "late": late.mean(), "setting": setting}
+        )
+    return pd.DataFrame(rows).set_index("setting")
+
+
+def _opens_on_the_step_before(setting: Setting, replans: pd.DataFrame) -> float:
+    gate = parse_gate(setting.gate)
+    anew = {f"{signal}_anchor": replans[f"{signal}_previous"] for signal in SIGNALS}
+    return pd.Series(
+        [gate.opens(row | {"age": 1}) for row in replans.assign(**anew).to_dict("records")], dtype=float
+    ).mean()
+
+
+def matched(
+    records: Records, settings: Sequence[Setting], among: Sequence[Setting], confidence: float = 0.95
+) -> pd.DataFrame:
+    """Each setting beside that one of `among` whose reuse rate is nearest to its own, on the same episodes.
+
+    Columns: `partner`; `reuse`, `partner_reuse`; `k`, `partner_k`, successes; `difference`, setting minus partner, an
+    Interval (Tango); `p`, exact McNemar. ValueError: no settings, none beside a setting itself among the others, or
+    settings that do not share their episodes.
+    """
+    check_shared(records, [*settings, *among] if settings else settings)
+    rows = []
+    for setting in settings:
+        own = reuse_rate(records, setting)
+        rates = {other: reuse_rate(records, other) for other in among if other != setting}
+        if not rates:
+            raise ValueError(f"there is no other setting to lay beside `{setting}`")
+        partner = min(rates, key=lambda other: abs(rates[other] - own))
+        mine, its = successes(records, setting), successes(records, partner)
+        pairs = pair(mine, its)
+        row = {
+            "setting": setting,
+            "partner": partner,
+            "reuse": own,
+            "partner_reuse": rates[partner],
+            "k": int(mine.sum()),
+        }
+        row |= {"partner_k": int(its.sum()), "difference": paired_difference(pairs, confidence), "p": mcnemar_p(pairs)}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("setting")
+
+
+def _quantiles(rows: pd.DataFrame, signals: Sequence[str], by: pd.Series) -> pd.DataFrame:
+    groups = rows[list(signals)].groupby(by.loc[rows.index])
+    return pd.concat({signal: groups[signal].quantile(list(LEVELS)).unstack() for signal in signals}, names=["signal"])

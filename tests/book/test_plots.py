@@ -1,0 +1,85 @@
+"""The shared figure style: one look per setting, intervals drawn where they are, the same files at each run."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from kvlab.book import plots
+from kvlab.evidence.stats import rate_interval
+
+INTERVALS = [rate_interval(9, 10), rate_interval(0, 10)]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(plots, "FIGURES", tmp_path)
+    yield
+    plt.close("all")
+
+
+def draw():
+    fig, ax = plots.page(height=2)
+    plots.interval_rows(ax, ["no reuse", "full"], INTERVALS, ["none", "full:skip"])
+    return fig
+
+
+def test_a_mode_looks_the_same_wherever_it_stands():
+    assert plots.look("full") == plots.look("full:skip") == plots.look("full @ vision >= 0.98")
+    modes = ["none", "full", "prefix", "vision_only", "state_only", "layer_wise", "text_fixed"]
+    assert len({tuple(plots.look(mode).values()) for mode in modes}) == 7
+    assert len({plots.look(mode)["marker"] for mode in modes}) == 7
+
+
+def test_intervals_are_drawn_at_their_ends():
+    ax = draw().axes[0]
+    drawn = [bar.get_segments()[0][:, 0] for bar in ax.collections]
+    for ends, interval in zip(drawn, INTERVALS, strict=True):
+        assert ends.tolist() == pytest.approx([100 * interval.low, 100 * interval.high])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["no reuse", "full"]
+
+
+def test_saved_files_do_not_change_from_run_to_run(tmp_path):
+    def saved():
+        plots.save(draw(), "one")
+        return (tmp_path / "one.png").read_bytes(), (tmp_path / "one.svg").read_bytes()
+
+    assert saved() == saved()
+    assert b"<dc:date>" not in saved()[1]
+
+
+def test_a_notebook_with_other_parameters_saves_nothing(tmp_path):
+    plots.save(draw(), "one", unless=("confidence",))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: plots.look("fulll"), "'fulll' has no colour; it must start with one of none, full"),
+        (lambda: plots.save(None, "../x"), r"figure name '../x' must be of small letters"),
+    ],
+)
+def test_bad_input_names_the_value_and_the_rule(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(("many", "shape"), [(1, (1, 1)), (2, (1, 2)), (3, (2, 2)), (4, (2, 2)), (5, (3, 2))])
+def test_panels_fill_rows_and_leave_no_empty_axes(many, shape):
+    fig, axes = plots.panels(many, height=1.5)
+    assert len(axes) == len(fig.axes) == many
+    assert axes[0].get_gridspec().get_geometry() == shape
+    assert tuple(fig.get_size_inches()) == (plots.PAGE_WIDTH, 1.5 * shape[0])
+
+
+def test_strips_write_each_count_and_shade_by_what_was_possible():
+    counts = pd.DataFrame([[10, 0], [5, 2]], index=["none", "full"], columns=[0, 1])
+    fig, ax = plots.page()
+    plots.strips(ax, counts, most=10)
+    assert [text.get_text() for text in ax.texts] == ["10", "0", "5", "2"]
+    assert ax.collections[0].get_clim() == (0, 10)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "full"]

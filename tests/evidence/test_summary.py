@@ -1,0 +1,106 @@
+"""What a study says, on records small enough to count by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kvlab.evidence import summary, wording
+from kvlab.study import again as live
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+
+CONTROL, SETTING = Setting("none"), Setting("full", "vision >= 0.98")
+
+
+def records(outcomes: dict[Setting, dict[tuple[int, int], bool]], reused: int = 3) -> Records:
+    """Episodes of ten replans each, of which every setting but the control reused `reused`."""
+    episodes, replans = [], []
+    for setting, results in outcomes.items():
+        for (task, state), success in results.items():
+            who = {"suite": "libero_spatial", "task": task, "initial_state": state, "seed": 0}
+            who |= {"mode": setting.mode, "gate": setting.gate, "seeing": setting.seeing}
+            many = 0 if setting == CONTROL else reused
+            episodes.append(who | {"success": success, "replans": 10, "reused": many, "error": None})
+            replans += [who | {"replan": n, "vision_anchor": np.nan if n == 0 else n / 10} for n in range(10)]
+    table = pd.DataFrame(episodes).astype({"success": "boolean", "error": "object"})
+    return Records(table, pd.DataFrame(replans))
+
+
+GRID = [(task, state) for state in range(2) for task in range(10)]
+
+
+def test_first_takes_tasks_before_initial_states():
+    all_of_it = records({CONTROL: dict.fromkeys(GRID, True)})
+    pilot = summary.first(all_of_it, 3)
+    assert list(zip(pilot.episodes.task, pilot.episodes.initial_state, strict=True)) == [(0, 0), (1, 0), (2, 0)]
+    assert len(pilot.replans) == 30
+    assert len(summary.first(all_of_it, 12).episodes) == 12
+
+
+def test_compare_counts_pairs_and_reuse():
+    control = {trial: trial != (0, 0) for trial in GRID}  # 19 of 20
+    setting = {trial: trial[0] not in (1, 2, 3) for trial in GRID}  # loses six, wins one
+    table = summary.compare(records({CONTROL: control, SETTING: setting}), [CONTROL, SETTING], CONTROL)
+    assert list(table.k) == [19, 14] and list(table.n) == [20, 20]
+    assert (table.lost[SETTING], table.won[SETTING]) == (6, 1)
+    assert table.p[SETTING] == pytest.approx(2 * (1 + 7) / 2**7)  # exact McNemar: binomial(7, 1/2), both tails of 1
+    assert table.p_holm[SETTING] == table.p[SETTING]  # a family of one
+    assert table.difference[SETTING].estimate == pytest.approx(-0.25)
+    assert table.reuse[SETTING] == pytest.approx(0.3) and table.reuse[CONTROL] == 0
+    assert pd.isna(table.p[CONTROL])
+
+
+def test_tasks_are_counted_apart():
+    setting = {trial: trial[0] < 4 for trial in GRID}
+    counts = summary.by_task(records({SETTING: setting}), [SETTING])
+    assert list(counts.loc[str(SETTING)]) == [2] * 4 + [0] * 6
+
+
+def test_reuse_at_counts_the_replans_at_or_above():
+    seen = records({CONTROL: {(0, 0): True}})
+    assert list(summary.reuse_at(seen, CONTROL, "vision_anchor", [0.0, 0.5, 0.95])) == [0.9, 0.5, 0.0]
+
+
+def test_an_error_is_not_an_outcome():
+    some = records({CONTROL: dict.fromkeys(GRID, True)})
+    some.episodes.loc[0, ["success", "error"]] = [pd.NA, "ValueError: no"]
+    with pytest.raises(ValueError, match="ended in an error of the simulator"):
+        summary.successes(some, CONTROL)
+
+
+def test_an_arm_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="full when vision >= 0.98"):
+        summary.successes(records({CONTROL: dict.fromkeys(GRID, True)}), SETTING)
+
+
+def test_percent_of_nothing_is_empty():
+    table = summary.compare(records({CONTROL: dict.fromkeys(GRID, True)}), [CONTROL], CONTROL)
+    assert wording.percent(table.wilson[CONTROL]).startswith("100 (")
+    assert wording.percent(float("nan")) == ""
+
+
+def row(**changes) -> dict:
+    replans = [{"reused": False, "first_action": [0.0] * 7}, {"reused": True, "first_action": [0.5] * 7}]
+    base = {"task": 2, "initial_state": 0, "success": True, "steps": 10, "replans": 2, "error": None}
+    return base | {"machine": "cpu; gl; torch 1", "replan_rows": replans} | changes
+
+
+def test_the_same_again_agrees():
+    beside = live.beside(SETTING, row(), row())
+    assert beside["agrees"] and beside["decisions"] == "2 of 2" and beside["action_difference"] == 0
+    assert beside["machine"] == "" and beside["steps"] == 10
+
+
+def test_what_differs_is_shown():
+    other = [{"reused": False, "first_action": [0.25] * 7}, {"reused": False, "first_action": [0.5] * 7}]
+    beside = live.beside(SETTING, row(), row(steps=12, machine="cpu; gl; torch 2", replan_rows=other))
+    assert not beside["agrees"] and beside["steps"] == "10 / 12" and beside["decisions"] == "1 of 2"
+    assert beside["action_difference"] == 0.25 and beside["machine"] == "torch 1 / torch 2"
+
+
+def test_an_error_now_does_not_agree():
+    assert not live.beside(SETTING, row(), row(success=None, error="OSError: gone", replan_rows=[]))["agrees"]
+
+
+def test_a_small_p_value_is_not_zero():
+    assert wording.p_value(1e-9) == "< 0.001" and wording.p_value(0.04) == "0.040"

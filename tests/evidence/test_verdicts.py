@@ -1,0 +1,88 @@
+"""Verdicts on explanations: the rule on intervals that can be seen to lie where they lie, and who makes them."""
+
+from math import exp, log
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kvlab.evidence import verdicts
+from kvlab.evidence.stats import Interval, Pairs, paired_difference
+from kvlab.evidence.verdicts import OPEN, REFUTED, SUPPORTED, Prediction, verdict
+
+
+def between(low: float, high: float, **rule) -> Prediction:
+    return Prediction(Interval((low + high) / 2, low, high, 0.95, "made up"), **{"side": -1} | rule)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "holds", "fails"),
+    [
+        (between(-0.5, -0.1), True, False),
+        (between(-0.5, 0.0), False, False),  # nothing is in the interval
+        (between(-0.2, 0.1), False, False),
+        (between(0.1, 0.5), False, True),  # the other way round
+        (between(-0.05, 0.05), False, False),
+        (between(-0.05, 0.05, margin=0.1), False, True),  # no effect that would matter
+        (between(-0.15, 0.05, margin=0.1), False, False),
+        (between(-0.05, -0.01, margin=0.1), True, False),  # small, and yet there
+        (between(1.2, 1.5, side=1, nothing=1.0), True, False),
+        (between(0.9, 1.5, side=1, nothing=1.0), False, False),
+        (between(0.5, 0.9, side=1, nothing=1.0), False, True),
+    ],
+)
+def test_a_prediction_holds_or_fails_only_by_its_whole_interval(prediction, holds, fails):
+    assert (prediction.holds, prediction.fails) == (holds, fails)
+
+
+def test_all_predictions_must_hold_and_one_that_fails_refutes():
+    holds, open_, fails = between(-0.5, -0.1), between(-0.5, 0.1), between(0.1, 0.5)
+    assert verdict({"a": holds, "b": holds}) == SUPPORTED
+    assert verdict({"a": holds, "b": open_}) == OPEN
+    assert verdict({"a": holds, "b": open_, "c": fails}) == REFUTED
+    with pytest.raises(ValueError, match="without predictions"):
+        verdict({})
+
+
+def test_a_bare_difference_decides_nothing():
+    """Three lost episodes and none won: 30 points fewer, and yet not beyond chance with ten pairs."""
+    few = verdicts.fewer({"worse": Pairs(both=7, setting_only=0, control_only=3, neither=0)}, margin=0.1)
+    assert few["worse"].effect.estimate == pytest.approx(-0.3) and verdict(few) == OPEN
+    many = verdicts.fewer({"worse": Pairs(both=70, setting_only=0, control_only=30, neither=0)}, margin=0.1)
+    assert verdict(many) == SUPPORTED
+    same = verdicts.fewer({"worse": Pairs(both=100, setting_only=0, control_only=0, neither=0)}, margin=0.1)
+    assert verdict(same) == REFUTED  # Tango's interval reaches to 4 points
+
+
+def test_predictions_that_are_judged_together_share_the_error():
+    pairs = Pairs(both=80, setting_only=5, control_only=15, neither=0)
+    assert verdict(verdicts.fewer({"a": pairs})) == SUPPORTED
+    four = verdicts.fewer(dict.fromkeys("abcd", pairs))
+    assert four["a"].effect == paired_difference(pairs, 0.9875) and verdict(four) == OPEN
+
+
+def test_a_mean_ratio_is_of_logarithms():
+    found = verdicts.mean_ratio(pd.Series([1.0, 4.0]))
+    reach = 12.706204736 * log(4) / 2  # Student's t with one degree of freedom, standard error log(4) / 2
+    assert found.estimate == pytest.approx(2)
+    assert (found.low, found.high) == pytest.approx((2 * exp(-reach), 2 * exp(reach)))
+    with pytest.raises(ValueError, match="ratios above 0"):
+        verdicts.mean_ratio(pd.Series([1.0, 0.0]))
+    with pytest.raises(ValueError, match="two or more"):
+        verdicts.mean_ratio(pd.Series([1.0]))
+
+
+def test_ratios_above_and_below_one():
+    around = np.exp(np.linspace(-0.1, 0.1, 10))
+    high, low, unclear = (pd.Series(middle * around) for middle in (1.5, 0.6, 1.0))
+    assert verdict(verdicts.above_one({"a": high})) == SUPPORTED
+    assert verdict(verdicts.above_one({"a": high, "b": low})) == REFUTED
+    assert verdict(verdicts.above_one({"a": high, "b": unclear})) == OPEN
+
+
+def test_the_table_says_effect_and_outcome():
+    shown = verdicts.table({"a": between(-0.5, -0.1), "b": between(-0.5, 0.1), "c": between(0.1, 0.5)})
+    assert list(shown.prediction) == ["holds", "open", "fails"]
+    assert shown.effect["a"] == "-30 (-50 to -10)" and list(shown.index) == ["a", "b", "c"]
+    ratios = verdicts.table({"a": between(1.5, 2.5, side=1, nothing=1.0)}, verdicts.ratio)
+    assert ratios.effect["a"] == "2.00 (1.50 to 2.50)"

@@ -1,0 +1,95 @@
+"""One episode: when it looks, what it executes and when it ends. Real episodes: test_study, test_end_to_end."""
+
+import numpy as np
+import pytest
+
+from kvlab.pi0 import load
+from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
+from kvlab.sim.env import Observation
+from kvlab.sim.suites import STEP_LIMITS, task
+from kvlab.study.rollout import rollout
+
+
+class Scripted:
+    """In place of the simulator: frames that count the steps, success at a given step; a log of all calls."""
+
+    def __init__(self, success_at: int):
+        self.task, self.success_at = task("libero_spatial", 4), success_at
+        self.calls, self.actions = [], []
+
+    def reset(self, initial_state, seed):
+        self.calls.append(("reset", initial_state, seed))
+
+    def observe(self):
+        self.calls.append("look")
+        frame = np.full((32, 32, 3), len(self.actions), np.uint8)
+        return Observation({"agentview": frame, "wrist": frame}, np.zeros(8, np.float32))
+
+    def step(self, action):
+        self.calls.append("step")
+        self.actions.append(np.array(action))
+        return len(self.actions) == self.success_at
+
+
+@pytest.fixture
+def policy(untrained) -> CachedPolicy:
+    return CachedPolicy(load(untrained), parse_mode("full"), parse_gate("every(2)"))
+
+
+def test_it_looks_at_replans_only_and_stops_at_success(policy):
+    env = Scripted(success_at=12)
+    outcome, replans, _ = rollout(env, policy, 3, 7)
+    assert env.calls == [("reset", 3, 7)] + 2 * ["look", *["step"] * 5] + ["look", "step", "step"]
+    assert outcome.pop("wall_s") > 0
+    assert outcome == {"success": True, "steps": 12, "replans": 3, "reused": 1}
+    assert [(r["replan"], r["step"], r["reused"]) for r in replans] == [(0, 0, False), (1, 5, True), (2, 10, False)]
+
+
+@pytest.mark.parametrize(("every", "last"), [(5, 1), (8, 5), (1, 1)])
+def test_it_ends_at_the_step_limit(policy, monkeypatch, every, last):
+    monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 21)
+    env = Scripted(success_at=22)
+    outcome, replans, _ = rollout(env, policy, 0, 0, every)
+    assert (outcome["success"], outcome["steps"], outcome["replans"]) == (False, 21, -(-21 // every))
+    assert len(env.actions) == 21 and 21 - replans[-1]["step"] == last
+
+
+def test_success_at_the_last_step_counts(policy, monkeypatch):
+    monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 6)
+    outcome, *_ = rollout(Scripted(success_at=6), policy, 0, 0)
+    assert outcome["success"] and outcome["steps"] == 6
+
+
+def test_actions_are_the_beginnings_of_chunks_within_their_range(policy):
+    chunks, act = [], policy.act
+    policy.act = lambda images, state: chunks.append(act(images, state)) or (chunks[-1][0] * 9, chunks[-1][1])
+    env = Scripted(success_at=7)
+    rollout(env, policy, 0, 0)
+    wanted = np.concatenate([chunks[0][0][:5], chunks[1][0][:2]]) * 9
+    assert np.abs(wanted).max() > 1 and np.array_equal(env.actions, wanted.clip(-1, 1))
+
+
+def test_noise_depends_on_the_episode_and_not_on_the_setting(policy):
+    seeds = []
+    policy.reset = lambda instruction, seed: (
+        seeds.append((instruction, seed)) or CachedPolicy.reset(policy, instruction, seed)
+    )
+    for state, seed in ((0, 0), (1, 0), (0, 1)):
+        rollout(Scripted(success_at=1), policy, state, seed)
+    language = task("libero_spatial", 4).language
+    assert seeds == [(language, (4, 0, 0)), (language, (4, 1, 0)), (language, (4, 0, 1))]
+
+
+def test_a_blind_policy_is_shown_black_frames(policy):
+    shown, act = [], policy.act
+    policy.act = lambda images, state: shown.append(images) or act(images, state)
+    rollout(Scripted(success_at=7), policy, 0, 0)
+    rollout(Scripted(success_at=7), policy, 0, 0, seeing="black")
+    assert [images["wrist"].max() for images in shown] == [0, 5, 0, 0]
+
+
+def test_a_failure_passes_through(policy):
+    env = Scripted(success_at=99)
+    env.step = lambda action: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        rollout(env, policy, 0, 0)

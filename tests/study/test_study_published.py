@@ -1,0 +1,186 @@
+"""Studies of published checkpoints: what they expect of LIBERO is in the protocol and in the names of cells."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+
+from kvlab.pi0 import Pi0, Pi0Config, published
+from kvlab.pi0.names import wanted
+from kvlab.reuse import CachedPolicy
+from kvlab.sim.published import PUBLISHED_STEP_LIMITS, observe_published
+from kvlab.sim.suites import STEP_LIMITS
+from kvlab.study import study as study_module
+from kvlab.study import trial
+from kvlab.study.protocol import Protocol
+from kvlab.study.settings import Setting, parse_setting
+from kvlab.study.study import Study
+from small import small_config
+
+NONE = Setting("none")
+
+
+@pytest.fixture
+def size(monkeypatch) -> Pi0Config:
+    """What `load` takes for the full size; its state and actions are padded to more than LIBERO's."""
+    small = small_config(vocab_size=259, max_tokens=48, state_dim=12, action_dim=12)
+    monkeypatch.setattr(published, "FULL_SIZE", small)
+    monkeypatch.setattr(published, "STREAMS", {"gemma_2b": small.prefix, "gemma_300m": small.expert})
+    monkeypatch.setattr(published, "PROMPT_TOKENS", {False: 120, True: 200})
+    return small
+
+
+@pytest.fixture
+def publish(size, tmp_path):
+    """Writes a random checkpoint as openpi does: `publish(pi05=True)` gives its folder."""
+
+    def write(pi05: bool = False, state: int = 8, action: int = 7, **config) -> Path:
+        folder = tmp_path / f"openpi{len(list(tmp_path.iterdir()))}"
+        (folder / "assets" / "libero").mkdir(parents=True)
+        torch.manual_seed(0)
+        model = Pi0(replace(size, pi05=pi05))
+        ours = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+        parts = wanted(model.config, {name: tuple(tensor.shape) for name, tensor in ours.items()}, [])
+        pieces = {
+            name: piece.contiguous()
+            for tensor, shapes in parts.items()
+            for name, piece in zip(shapes, ours[tensor].split([s[0] for s in shapes.values()]), strict=True)
+        }
+        save_file(pieces, folder / "model.safetensors")
+        spread = {"mean": 0.0, "std": 1.0, "q01": -1.0, "q99": 1.0}
+        norms = {k: {s: [v] * n for s, v in spread.items()} for k, n in (("state", state), ("actions", action))}
+        (folder / "assets" / "libero" / "norm_stats.json").write_text(json.dumps({"norm_stats": norms}))
+        sizes = {"action_dim": size.action_dim, "action_horizon": size.chunk, "paligemma_variant": "gemma_2b"}
+        (folder / "config.json").write_text(json.dumps(sizes | config))
+        symbols = ["<pad>", "<eos>", "<bos>", *sorted(ByteLevel.alphabet())]
+        tokenizer = Tokenizer(BPE({s: i for i, s in enumerate(symbols)}, []))
+        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        return folder
+
+    return write
+
+
+# What the protocol says
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"evaluation": "openvla"}, "evaluation must be one of kvlab, openpi, lerobot, got 'openvla'"),
+        ({"evaluation": "openpi"}, r"draws stock frames of 256 pixels, not fast ones of 128: write Protocol.published"),
+        ({"evaluation": "lerobot", "render": "stock"}, r"not stock ones of 128: write Protocol.published\('lerobot'\)"),
+        ({"device": "tpu"}, "device must be one of cpu, cuda, engine, got 'tpu'"),
+    ],
+)
+def test_a_protocol_that_cannot_be_is_refused(changes, says):
+    with pytest.raises(ValueError, match=says):
+        Protocol(**changes)
+
+
+def test_the_key_of_kvlabs_own_protocol_is_as_in_rows_recorded_before():
+    assert Protocol().key() == {
+        "suite": "libero_spatial",
+        "render": "fast",
+        "size": 128,
+        "replan_every": 5,
+        "gl": "software",
+        "step_limit": 220,
+    }
+
+
+def test_published_protocols_name_frames_and_step_limit():
+    keys = [Protocol.published(name, device="cuda").key() for name in ("openpi", "lerobot")]
+    for key, name, limit in zip(keys, ("openpi", "lerobot"), (220, 280), strict=True):
+        assert (key["render"], key["size"], key["evaluation"], key["step_limit"]) == ("stock", 256, name, limit)
+        assert key["device"] == "cuda"
+    assert "device" not in Protocol.published("openpi").key()
+
+
+# What a study of one is, and what it refuses
+
+
+def test_the_policys_own_widths_count_and_not_the_padded_ones(publish, tmp_path):
+    study = Study(publish(), (NONE,), 1, Protocol.published("openpi"), folder=tmp_path / "runs")
+    assert (study.policy.config.state_dim, study.policy.config.action_dim) == (12, 12)
+    assert len(study.missing()) == 1
+    other = replace(study, protocol=Protocol.published("lerobot"))
+    assert other.cell(NONE, 0).path != study.cell(NONE, 0).path
+
+
+def test_widths_that_are_not_liberos(publish):
+    told = r"a state of 7 \(8\), actions of 8 \(7\)"
+    with pytest.raises(ValueError, match=told):
+        Study(publish(state=7, action=8), (NONE,), 1, Protocol.published("openpi"))
+
+
+def test_a_checkpoint_is_not_run_under_anothers_conventions(publish, untrained):
+    with pytest.raises(
+        ValueError, match=r"is one of openpi, which expects other frames, .*: take Protocol.published\("
+    ):
+        Study(publish(), (NONE,), 1)
+    with pytest.raises(ValueError, match="is kvlab's own, and the evaluation lerobot would mislead it"):
+        Study(untrained, (NONE,), 1, Protocol.published("lerobot"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("state_only:skip when always", "keeps the state token, but Pi0.5 has none"),
+        ("text_fixed:skip when always", "needs a prompt that stays the same, and this model's holds the state"),
+    ],
+)
+def test_arms_that_pi05_cannot_run_are_refused_at_once(publish, setting, says):
+    with pytest.raises(ValueError, match=says):
+        Study(publish(pi05=True), (NONE, parse_setting(setting)), 1, Protocol.published("openpi"))
+
+
+def test_a_gate_on_a_state_that_the_policy_never_sees(publish):
+    folder, setting = (
+        publish(pi05=True, discrete_state_input=False),
+        parse_setting("full when vision >= 0.9 & state >= 0.9"),
+    )
+    with pytest.raises(ValueError, match="compares the state, and this Pi0.5 has none"):
+        Study(folder, (setting,), 1, Protocol.published("openpi"))
+
+
+def test_a_hub_id_is_studied_as_what_is_fetched(publish, monkeypatch, tmp_path):
+    folder = publish()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: {"somebody/pi0": folder}[name])
+    there, here = (Study(c, (NONE,), 1, Protocol.published("openpi")) for c in ("somebody/pi0", folder))
+    assert there == here and there.cell(NONE, 0).path == here.cell(NONE, 0).path
+
+
+# Real episodes
+
+
+@pytest.mark.parametrize("pi05", [False, True])
+def test_an_episode_sees_published_frames_until_the_published_limit(publish, tmp_path, gl, monkeypatch, pi05):
+    monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 20)
+    monkeypatch.setitem(PUBLISHED_STEP_LIMITS["lerobot"], "libero_spatial", 8)
+    monkeypatch.setattr(study_module, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    seen, act = [], CachedPolicy.act
+    monkeypatch.setattr(CachedPolicy, "act", lambda self, *o: seen.append(o) or act(self, *o))
+    settings = (NONE, parse_setting("vision_only:skip when always"), parse_setting("none seeing shuffled"))
+    study = Study(publish(pi05), settings, 1, Protocol.published("lerobot", gl=gl), folder=tmp_path / "runs")
+    records = study.run()
+    assert records.episodes["error"].isna().all() and records.episodes["steps"].eq(8).all()
+    assert records.episodes["reused"].tolist() == [0, 1, 0]
+    env = trial._env(study.protocol, 0)
+    env.reset(0, 0)
+    expected = observe_published(env)
+    images, state = seen[0]
+    np.testing.assert_array_equal(state, expected.state)
+    for name in ("agentview", "wrist"):
+        np.testing.assert_array_equal(images[name], expected.images[name])
+        assert not np.array_equal(images[name], env.observe().images[name])
+    assert all(image.shape == (256, 256, 3) for images, _ in seen for image in images.values())
