@@ -4,11 +4,20 @@ Apart from `kvlab.book.execution`, which executes chapters, since what that impo
 """
 
 import ast
+from typing import Annotated, get_origin
 
 import numpy as np
 import yaml
 from myst_nb import glue
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
+
+# What a parameter of this name may be, in every chapter; said before an episode is run.
+LIMITS = {
+    "confidence": Field(gt=0, lt=1),
+    "episodes": Field(ge=1, le=100),
+    "margin": Field(gt=0, lt=1),
+    "workers": Field(ge=1),
+}
 
 
 class ParameterError(ValueError):
@@ -22,13 +31,14 @@ def check_parameters(namespace: dict) -> tuple[str, ...]:
     """Checks a notebook's parameters: `check_parameters(globals())` in the cell after the one tagged `parameters`.
 
     The parameters are the annotated names, `episodes: int = 3`. A text given for something else is read as YAML and put
-    into `namespace`, since `papermill -p thresholds "[0.985]"` passes a text.
+    into `namespace`, since `papermill -p thresholds "[0.985]"` passes a text. A list holds something, and numbers are
+    within LIMITS.
 
     Returns:
         the names that papermill set, none in JupyterLab: a chapter saves its figures only then.
 
     Raises:
-        ParameterError: an unknown name or a wrong type; says what there is.
+        ParameterError: an unknown name, a wrong type or a value out of range; says what there is.
     """
     declared = namespace.get("__annotations__", {})
     given = _injected(namespace.get("In", []))
@@ -50,16 +60,21 @@ def _injected(cells: list[str]) -> tuple[str, ...]:
 
 
 def _as_declared(name: str, kind: object, value: object) -> object:
-    adapter = TypeAdapter(kind)
+    limits = LIMITS.get(name, Field(min_length=1) if get_origin(kind) is list else Field())
+    adapter = TypeAdapter(Annotated[kind, limits])
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
     if isinstance(value, str):
         try:
-            return adapter.validate_python(yaml.safe_load(value), strict=True)
-        except (ValidationError, yaml.YAMLError):
+            read = yaml.safe_load(value)
+            return adapter.validate_python(read, strict=True)
+        except yaml.YAMLError:
             pass  # the message about the text as given says more
+        except ValidationError as error:
+            if not isinstance(read, str):
+                reason = error.errors()[0]["msg"]
     raise ParameterError(f"parameter {name!r} must be {_name(kind)}, got {value!r} ({type(value).__name__}): {reason}")
 
 

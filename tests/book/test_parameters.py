@@ -5,7 +5,9 @@ import pytest
 from kvlab.book.parameters import ParameterError, check_parameters
 
 DECLARED = {"episodes": int, "thresholds": list[float], "suite": str, "gates": list[str], "seed": int | None}
+DECLARED["confidence"] = float
 DEFAULTS = {"episodes": 3, "thresholds": [0.985], "suite": "libero_spatial", "gates": ["never"], "seed": None}
+DEFAULTS["confidence"] = 0.95
 
 
 def namespace(**given) -> dict:
@@ -49,6 +51,16 @@ def test_what_papermill_passes_becomes_the_declared_type(given, becomes):
         ({"thresholds": "[0.98, high]"}, "parameter 'thresholds' must be list[float], got '[0.98, high]' (str)"),
         ({"thresholds": "[0.98"}, "parameter 'thresholds' must be list[float], got '[0.98' (str)"),
         ({"suite": 10}, "parameter 'suite' must be str, got 10 (int)"),
+        (
+            {"thresholds": "[]"},
+            "parameter 'thresholds' must be list[float], got '[]' (str): List should have at least 1 item",
+        ),
+        ({"gates": []}, "parameter 'gates' must be list[str], got [] (list): List should have at least 1 item"),
+        ({"confidence": 95}, "parameter 'confidence' must be float, got 95 (int): Input should be less than 1"),
+        ({"confidence": 0.0}, "parameter 'confidence' must be float, got 0.0 (float): Input should be greater than 0"),
+        ({"confidence": float("nan")}, "parameter 'confidence' must be float, got nan (float)"),
+        ({"episodes": 0}, "parameter 'episodes' must be int, got 0 (int): Input should be greater than or equal to 1"),
+        ({"episodes": 101}, "parameter 'episodes' must be int, got 101 (int): Input should be less than or equal to"),
         ({"episode": 3}, "unknown parameter 'episode'; this notebook has episodes (int), thresholds (list[float])"),
     ],
 )
