@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from kvlab.evidence.rows import check_shared, of_setting, successes
+from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import mcnemar_p, pair, paired_difference
-from kvlab.evidence.summary import check_shared, of_setting, reuse_rate, successes
 from kvlab.reuse import parse_gate
 from kvlab.reuse.gates import SIGNALS
 from kvlab.study.records import EPISODE, Records
@@ -65,7 +66,7 @@ def kept(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
             raise ValueError(f"`{setting}` never reused, so there is no kept cache to describe")
         row = {
             "setting": setting,
-            "reuse": reuse_rate(records, setting),
+            "reuse": reuse_share(records, setting),
             "age": reused["age"].mean(),
             "oldest": reused["age"].max(),
         }
@@ -120,8 +121,8 @@ def matched(
     check_shared(records, [*settings, *among] if settings else settings)
     rows = []
     for setting in settings:
-        own = reuse_rate(records, setting)
-        rates = {other: reuse_rate(records, other) for other in among if other != setting}
+        own = reuse_share(records, setting)
+        rates = {other: reuse_share(records, other) for other in among if other != setting}
         if not rates:
             raise ValueError(f"there is no other setting to lay beside `{setting}`")
         partner = min(rates, key=lambda other: abs(rates[other] - own))

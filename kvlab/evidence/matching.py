@@ -1,5 +1,5 @@
-"""Gates compared where they reuse equally often: a setting beside the curve of other settings, read at the setting's
-reuse rate.
+"""Settings compared where they reuse equally often: a setting and the curve of other settings, read at its share of
+replans that reuse.
 
 The curve runs straight from one recorded setting to the next. A straight line needs nothing but its two ends, never
 leaves their range, and stays defined where two settings of a resample reuse alike; a spline through the same points
@@ -14,10 +14,11 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from kvlab.evidence import wording
+from kvlab.evidence.rows import check_shared
+from kvlab.evidence.share import exposure, exposure_within
 from kvlab.evidence.stats import Interval, pair, paired_difference
 from kvlab.evidence.stats.checks import check_open_unit, check_whole
-from kvlab.evidence.summary import check_shared, of_setting, successes
-from kvlab.study.records import EPISODE, Records
+from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
 RESAMPLES = 10_000
@@ -25,25 +26,6 @@ RESAMPLES = 10_000
 
 class BeyondCurve(ValueError):
     """A setting, or a resample of it, reuses less or more often than every setting of the curve."""
-
-
-def exposure(records: Records, setting: Setting, within: Setting | None = None) -> pd.DataFrame:
-    """One row per episode of a setting, indexed by the episode: success (bool), and how many of its replans reused.
-
-    `reused` and `replans` count all replans; with `within` only as many as that setting (the control) took in the same
-    episode, so that standing still after a failure, when a gate opens by itself, is not counted. ValueError as in
-    `summary.successes`, and where `within` lacks an episode.
-    """
-    success = successes(records, setting)
-    if within is None:
-        counts = of_setting(records.episodes, setting).set_index(EPISODE)[["reused", "replans"]]
-        return counts.assign(success=success)
-    limits = of_setting(records.episodes, within).set_index(EPISODE)["replans"]
-    if not limits.index.sort_values().equals(success.index.sort_values()):
-        raise ValueError(f"`{setting}` and `{within}` were not run on the same episodes; only those can be compared")
-    replans = of_setting(records.replans, setting).join(limits.rename("limit"), on=EPISODE)
-    counted = replans[replans["replan"] < replans["limit"]].groupby(EPISODE)["reused"].agg(["sum", "size"])
-    return counted.rename(columns={"sum": "reused", "size": "replans"}).assign(success=success)
 
 
 def gain(
@@ -55,9 +37,10 @@ def gain(
 ) -> Interval:
     """Success rate of a setting minus that of `curve` at the setting's reuse rate, with a paired percentile bootstrap.
 
-    All are tables of `exposure` over the same episodes. Each resample draws episodes within tasks, the same ones in
-    every setting, and computes all success and reuse rates anew. Where all resamples agree, as with one episode a task,
-    the bounds are Tango's against the two neighbours on the curve, whichever lies further out, and `collapsed` is True.
+    All are tables of `share.exposure` over the same episodes. Each resample draws episodes within tasks, the same ones
+    in every setting, and computes all success and reuse rates anew. Where all resamples agree, as with one episode a
+    task, the bounds are Tango's against the two neighbours on the curve, whichever lies further out, and `collapsed` is
+    True.
 
     ValueError: settings that do not share their episodes, a rate (of the setting or of a resample of it) that the curve
     does not reach, fewer than two settings in the curve, confidence outside (0, 1), fewer than 100 resamples.
@@ -101,15 +84,16 @@ def matched(
 ) -> pd.DataFrame:
     """One row per setting: `reuse` and `success` (rates), `expected` (the curve's success at that reuse), `gain`.
 
-    The intervals hold together at `confidence` (Bonferroni over `settings`). `within` as in `exposure`. With `beyond`
-    the last two are missing (NaN, None) where the curve does not reach, of the errors of `gain`.
+    The intervals hold together at `confidence` (Bonferroni over `settings`). Reuse is counted by `share.exposure`, with
+    `within` (no reuse) by `share.exposure_within`. With `beyond` the last two are missing (NaN, None) where the curve
+    does not reach, of the errors of `gain`.
     """
     check_shared(records, [*settings, *curve] if settings else settings)
     share = 1 - (1 - check_open_unit("confidence", confidence)) / len(settings)
-    family = [exposure(records, other, within) for other in curve]
+    family = [_exposure(records, other, within) for other in curve]
     rows = {}
     for setting in settings:
-        table = exposure(records, setting, within)
+        table = _exposure(records, setting, within)
         rows[setting] = {"reuse": _reuse(table), "success": table["success"].mean(), "expected": np.nan, "gain": None}
         try:
             rows[setting]["gain"] = difference = gain(table, family, share, resamples, seed)
@@ -152,7 +136,7 @@ def left_out(records: Records, curve: Sequence[Setting], within: Setting | None 
     if len(curve) < 3:
         raise ValueError(f"only a curve of at least 3 settings has inner ones, got {len(curve)}")
     check_shared(records, curve)
-    found = {setting: exposure(records, setting, within) for setting in curve}
+    found = {setting: _exposure(records, setting, within) for setting in curve}
     ordered = sorted(found, key=lambda setting: _reuse(found[setting]))
     once = np.ones((1, len(found[ordered[0]])), int)
     off = {
@@ -259,6 +243,10 @@ def _beside_neighbours(
     sides = [paired_difference(pair(setting["success"], side["success"]), confidence) for side in (below, above)]
     low, high = min(side.low for side in sides), max(side.high for side in sides)
     return Interval(float(estimate), low, high, confidence, "tango", collapsed=True)
+
+
+def _exposure(records: Records, setting: Setting, within: Setting | None) -> pd.DataFrame:
+    return exposure(records, setting) if within is None else exposure_within(records, setting, within)
 
 
 def _reuse(table: pd.DataFrame) -> float:

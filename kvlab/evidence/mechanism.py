@@ -174,6 +174,34 @@ def shape(curves: pd.DataFrame) -> pd.DataFrame:
     return found.assign(straighter=found["misfit_line"] / found["misfit_exponential"])
 
 
+def forced_growth(curves: pd.DataFrame) -> pd.DataFrame:
+    """How strongly denoising amplifies: `rate`, L of c (exp(L s) - 1), fitted to each row's distances at steps s.
+
+    Columns besides: those of `curves` but the steps', and `misfit`, the root mean square relative error of the fit.
+    With equal noise both answers begin at the same point, so that a distance is forced at every step, and starts at 0,
+    which an exponential cannot. It is the solution of d' = L d + f for a constant force f: L = 0 gives equal
+    contributions of all steps, a straight line from 0, as in an ideal flow; above 0, what an earlier step added grows
+    by exp(L) per step. ValueError: a distance that is not above 0.
+    """
+    distances = curves.filter(like="step_")
+    if not (distances > 0).all(axis=None):
+        raise ValueError("distances must be above 0 for their growth to be measured; some are 0 or missing")
+    found = [_forced(row) for row in distances.to_numpy(float)]
+    rates, misfits = zip(*found, strict=True)
+    return curves.drop(columns=distances.columns).assign(rate=rates, misfit=misfits)
+
+
+def _forced(distances: Float[np.ndarray, " steps"]) -> tuple[float, float]:
+    """L and the misfit of c (exp(L s) - 1) where it is least; written with c L, which stays finite at L = 0."""
+    at = np.arange(1, len(distances) + 1)
+
+    def curve(s: np.ndarray, slope: float, rate: float) -> np.ndarray:
+        return slope * (np.expm1(rate * s) / rate if abs(rate) > 1e-9 else s)
+
+    found, _ = curve_fit(curve, at, distances, p0=(distances[0], 0.01), sigma=distances, maxfev=10_000)
+    return float(found[1]), float(np.sqrt(np.mean((curve(at, *found) / distances - 1) ** 2)))
+
+
 def _line(step: np.ndarray, start: float, slope: float) -> np.ndarray:
     return start + slope * step
 

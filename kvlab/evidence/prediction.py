@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from kvlab.evidence.stats import Interval
-from kvlab.evidence.summary import check_shared, of_setting, reuse_rate
+from kvlab.evidence.rows import check_shared, of_setting
+from kvlab.evidence.share import allowed_share, reuse_interval
 from kvlab.reuse import Gate, parse_gate
 from kvlab.reuse.gates import SIMILARITIES
 from kvlab.reuse.phase import PHASES
@@ -80,7 +80,7 @@ def leave_one_out(records: Records, settings: Sequence[Setting], control: Settin
     check_shared(records, [*settings, control] if settings else settings)
     logs = {
         setting: _log(records, setting)
-        for setting in sorted(settings, key=lambda setting: reuse_rate(records, setting))
+        for setting in sorted(settings, key=lambda setting: allowed_share(records, setting))
     }
     rows = []
     for setting in settings:
@@ -94,17 +94,6 @@ def leave_one_out(records: Records, settings: Sequence[Setting], control: Settin
         }
         rows.append(row | {"looser": rate, "source": source})
     return pd.DataFrame(rows).set_index("setting")
-
-
-def reuse_interval(
-    records: Records, setting: Setting, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> Interval:
-    """Reuse rate of a setting with a percentile bootstrap over its episodes: replans within one are alike."""
-    rows = of_setting(records.episodes, setting)
-    drawn = np.random.default_rng(seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
-    rates = (drawn @ rows["reused"].to_numpy()) / (drawn @ rows["replans"].to_numpy())
-    low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(reuse_rate(records, setting), float(low), float(high), confidence, "episodes percentile")
 
 
 def interpolated(rates: pd.Series, threshold: float) -> float:

@@ -6,8 +6,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from kvlab.evidence import summary
+from kvlab.evidence.rows import check_shared, of_setting, successes
 from kvlab.evidence.stats import Pairs, holm, mcnemar_p, pair, pilot_hypergeometric, pilot_predictive, pilot_ranking
+from kvlab.evidence.summary import first
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
@@ -29,14 +30,14 @@ def rankings(records: Records, settings: Sequence[Setting], sizes: Sequence[int]
         raise ValueError(
             f"a ranking needs at least two settings and a pilot's size, got {[*map(str, settings)]} and {[*sizes]}"
         )
-    summary.check_shared(records, settings)
-    found = {setting: summary.successes(records, setting) for setting in settings}
+    check_shared(records, settings)
+    found = {setting: successes(records, setting) for setting in settings}
     ordered = sorted(
         settings, key=lambda setting: -found[setting].sum()
     )  # stable: settings that are level stay as they were given
     pairs = {two: pair(found[two[0]], found[two[1]]) for two in combinations(ordered, 2)}
     p_holm = holm(pd.Series([mcnemar_p(p) for p in pairs.values()]))
-    pilots = {size: {a: summary.successes(summary.first(records, size), a).sum() for a in settings} for size in sizes}
+    pilots = {size: {a: successes(first(records, size), a).sum() for a in settings} for size in sizes}
     rows = [
         {"better": better, "worse": worse, "episodes": size, "points": 100 * counts.difference, "decided": p < alpha}
         | {"lucky": counts.control_only / counts.n, **_chances(counts, size)}
@@ -77,13 +78,13 @@ def pilots(records: Records, settings: Sequence[Setting], episodes: int) -> pd.D
     pilot has no failure at all. ValueError: no settings, settings on different episodes, a pilot that leaves no other
     episode.
     """
-    summary.check_shared(records, settings)
-    if not 1 <= episodes < (many := len(summary.of_setting(records.episodes, settings[0]))):
+    check_shared(records, settings)
+    if not 1 <= episodes < (many := len(of_setting(records.episodes, settings[0]))):
         raise ValueError(f"a pilot of {many} episodes has 1 to {many - 1} of them, got {episodes}")
     rows = {}
     for setting in settings:
-        full = summary.successes(records, setting)
-        pilot = summary.successes(summary.first(records, episodes), setting)
+        full = successes(records, setting)
+        pilot = successes(first(records, episodes), setting)
         k, n, full_k, full_n = int(pilot.sum()), len(pilot), int(full.sum()), len(full)
         rows[setting] = {
             "pilot": f"{k} of {n}",

@@ -1,15 +1,16 @@
-"""What a study says, setting by setting: success with intervals, the paired difference to the control, how often it
-reused.
-"""
+"""What a study says, setting by setting: success with intervals, compared with no reuse, how often it reused."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from kvlab.evidence.stats import Interval, bootstrap_rate, holm, mcnemar_p, pair, paired_difference, rate_interval
+from kvlab.evidence.control_steps import mean_steps, steps_ratio
+from kvlab.evidence.rows import check_shared, of_setting, pairs, successes
+from kvlab.evidence.share import reuse_share
+from kvlab.evidence.stats import Interval, bootstrap_rate, holm, mcnemar_p, paired_difference, rate_interval
 from kvlab.sim.suites import tasks
-from kvlab.study.records import EPISODE, SETTING, Records
+from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
 
@@ -23,42 +24,12 @@ def _number(table: pd.DataFrame) -> pd.Series:
     return table["initial_state"] * many + table["task"]
 
 
-def of_setting(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    """The rows of one setting. ValueError where there are none."""
-    rows = table[(table[SETTING] == [setting.mode, setting.gate, setting.seeing]).all(axis=1)]
-    if rows.empty:
-        raise ValueError(f"no rows of the setting `{setting}` in these records")
-    return rows
+def difference(records: Records, setting: Setting, other: Setting, confidence: float = 0.95) -> Interval:
+    """Success rate of `setting` minus that of `other` on the same episodes: the interval (Tango) of claim and table.
 
-
-def check_shared(records: Records, settings: Sequence[Setting]) -> None:
-    """ValueError unless there are settings and all were run on the same episodes: a table of them would have holes."""
-    if not settings:
-        raise ValueError("no setting is named, so there is nothing to compare")
-    first, *others = settings
-    episodes = of_setting(records.episodes, first).set_index(EPISODE).index
-    for other in others:
-        apart = episodes.symmetric_difference(of_setting(records.episodes, other).set_index(EPISODE).index)
-        if len(apart):
-            which = ", ".join(f"{name} {value}" for name, value in zip(EPISODE, apart[0], strict=True))
-            raise ValueError(
-                f"`{first}` and `{other}` were not run on the same episodes ({len(apart)} are of one of them only: "
-                f"{which}, for one); only settings that share them can be compared"
-            )
-
-
-def successes(records: Records, setting: Setting) -> pd.Series:
-    """Success of each episode of a setting, indexed by the episode. ValueError where an episode ended in an error."""
-    rows = of_setting(records.episodes, setting)
-    if rows["error"].notna().any():
-        raise ValueError(f"`{setting}` has episodes that ended in an error of the simulator; run them again")
-    return rows.set_index(EPISODE)["success"].astype(bool)
-
-
-def reuse_rate(records: Records, setting: Setting) -> float:
-    """Reused replans over all replans of a setting, in [0, 1]."""
-    rows = of_setting(records.episodes, setting)
-    return rows["reused"].sum() / rows["replans"].sum()
+    ValueError as in `rows.pairs`.
+    """
+    return paired_difference(pairs(records, setting, other), confidence)
 
 
 def intervals(success: pd.Series, confidence: float = 0.95) -> dict[str, Interval]:
@@ -73,23 +44,27 @@ def intervals(success: pd.Series, confidence: float = 0.95) -> dict[str, Interva
 
 
 def compare(records: Records, settings: Sequence[Setting], control: Setting, confidence: float = 0.95) -> pd.DataFrame:
-    """One row per setting: k of n, intervals, paired difference to the control with its exact p (also after Holm),
-    reuse.
+    """One row per setting: how often it succeeds and reuses, and how it compares with no reuse (`control`).
 
-    `difference` is an Interval of setting minus control (Tango); it and the p-values are missing in the control's own
-    row. ValueError: no settings, settings that do not share their episodes, an episode that ended in an error.
+    `k` of `n` episodes, with the Intervals of `intervals`; `reuse`, the share of replans that reuse; `steps`, mean
+    control steps of the episodes that it solves. Missing in the control's own row: `lost` and `won` episodes;
+    `difference`, an Interval of setting minus control (Tango); `p`, exact McNemar; `steps_ratio`, how many times as
+    many control steps to success (Interval, over the episodes that both solve; None where they are fewer than two).
+    Which p-values count as confirmed, and their correction: `kvlab.evidence.primary`.
+
+    ValueError: no settings, settings that do not share their episodes, an episode that ended in an error.
     """
     check_shared(records, [*settings, control] if settings else settings)
-    reference = successes(records, control)
     rows = []
     for setting in settings:
         success = successes(records, setting)
-        row = {"setting": setting, "k": int(success.sum()), "n": len(success), "reuse": reuse_rate(records, setting)}
-        row |= intervals(success, confidence)
+        row = {"setting": setting, "k": int(success.sum()), "n": len(success), "reuse": reuse_share(records, setting)}
+        row |= intervals(success, confidence) | {"steps": mean_steps(records, setting)}
         if setting != control:
-            pairs = pair(success, reference)
-            row |= {"lost": pairs.control_only, "won": pairs.setting_only, "p": mcnemar_p(pairs)}
-            row |= {"difference": paired_difference(pairs, confidence)}
+            counts = pairs(records, setting, control)
+            row |= {"lost": counts.control_only, "won": counts.setting_only, "p": mcnemar_p(counts)}
+            row |= {"difference": paired_difference(counts, confidence)}
+            row |= {"steps_ratio": steps_ratio(records, setting, control, confidence)}
         rows.append(row)
     table = pd.DataFrame(rows).set_index("setting")
     compared = table.index != control

@@ -12,9 +12,10 @@ from jaxtyping import Float
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from kvlab.evidence import matching
+from kvlab.evidence.rows import of_setting, successes
+from kvlab.evidence.share import exposure
 from kvlab.evidence.stats import Interval, rate_interval
 from kvlab.evidence.stats.checks import check_open_unit
-from kvlab.evidence.summary import of_setting, successes
 from kvlab.study.records import EPISODE, Records
 from kvlab.study.settings import Setting
 
@@ -40,16 +41,13 @@ def unsolved(records: Records, setting: Setting, confidence: float = 0.95) -> pd
     return table.rename_axis("step").sort_index()
 
 
-def loads(records: Records, settings: Sequence[Setting], control: Setting, confidence: float = 0.95) -> pd.DataFrame:
-    """One row per setting: `rate` (share of replans that reused), `reused` (how many in an episode, on average),
-    `success`.
-
-    `success` is an exact Interval. Reuse is counted in as many replans as the control took in the same episode (see
-    `matching.exposure`): a policy that has failed stands still, and then the gate opens by itself. ValueError as there.
+def loads(records: Records, settings: Sequence[Setting], confidence: float = 0.95) -> pd.DataFrame:
+    """One row per setting: `rate` (the share of replans that reuse), `reused` (how many in an episode, on average),
+    `success` (an exact Interval). ValueError as in `share.exposure`.
     """
     rows = {}
     for setting in settings:
-        table = matching.exposure(records, setting, control)
+        table = exposure(records, setting)
         success = rate_interval(int(table["success"].sum()), len(table), confidence=confidence)
         rate = table["reused"].sum() / table["replans"].sum()
         rows[setting] = {"rate": rate, "reused": table["reused"].mean(), "success": success}
@@ -64,8 +62,8 @@ def half(
     resamples: int = matching.RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """How much reuse halves the control's success: by `rate` and by `reused` (see `loads`), along the curve of
-    `settings`.
+    """How much reuse halves the control's success: by `rate` (the share of replans that reuse) and by `reused` (their
+    number in an episode), along the curve of `settings`.
 
     The control and the settings are joined by straight lines in the order of their reuse; the first crossing counts.
     Each resample draws episodes within tasks, the same ones in every setting; one in which success is never halved
@@ -76,7 +74,7 @@ def half(
     settings = [control, *(setting for setting in settings if setting != control)]
     if len(settings) < 2:
         raise ValueError("a curve needs a setting beside the control")
-    tables = [matching.exposure(records, setting, control) for setting in settings]
+    tables = [exposure(records, setting) for setting in settings]
     weights = matching.weights(tables[0].index, resamples, seed)
     reused, replans, won = (
         weights @ np.stack([t[name].reindex(tables[0].index).to_numpy(float) for t in tables], axis=1)

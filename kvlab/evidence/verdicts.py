@@ -2,20 +2,20 @@
 
 An explanation is put as predictions, effects that must lie on one side of nothing if it is right. Predictions that are
 judged together share the error: each interval has confidence 1 - (1 - confidence) / m for m of them (Bonferroni), so
-that all of them hold their true values together in `confidence` of studies.
+that all of them hold their true values together in `confidence` of studies. A sentence prints `Prediction.effect`, the
+interval that stands in the table, and never one computed again.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from scipy.stats import ttest_1samp
 
 from kvlab.evidence import wording
+from kvlab.evidence.control_steps import mean, mean_ratio
 from kvlab.evidence.stats import Interval, Pairs, paired_difference
 
-SUPPORTED, REFUTED, OPEN = "supported", "refuted", "not decided by these data"
+SUPPORTED, MIXED, REFUTED, UNDECIDED = "supported", "mixed", "refuted", "undecided"
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,17 @@ class Prediction:
 
 
 def verdict(predictions: Mapping[str, Prediction]) -> str:
-    """`SUPPORTED` where every prediction holds, `REFUTED` where one fails, else `OPEN`. ValueError: no prediction."""
+    """By how its predictions came out. ValueError: no prediction.
+
+    SUPPORTED, every one holds; REFUTED, every one fails; MIXED, some fail, but not all; UNDECIDED, none fails, and not
+    all hold.
+    """
     if not predictions:
         raise ValueError("an explanation without predictions cannot be judged; state at least one")
     if all(p.holds for p in predictions.values()):
         return SUPPORTED
-    return REFUTED if any(p.fails for p in predictions.values()) else OPEN
+    failed = [p.fails for p in predictions.values()]
+    return REFUTED if all(failed) else MIXED if any(failed) else UNDECIDED
 
 
 def fewer(pairs: Mapping[str, Pairs], margin: float = 0.0, confidence: float = 0.95) -> dict[str, Prediction]:
@@ -71,20 +76,17 @@ def above_one(ratios: Mapping[str, pd.Series], confidence: float = 0.95) -> dict
     return {says: Prediction(mean_ratio(values, each), side=1, nothing=1.0) for says, values in ratios.items()}
 
 
+def above_zero(values: Mapping[str, pd.Series], margin: float = 0.0, confidence: float = 0.95) -> dict[str, Prediction]:
+    """The prediction that a mean over episodes is above 0, for each series of values, one an episode (Student).
+
+    `margin` (in the values' unit): a mean that is smaller does not matter.
+    """
+    each = _each(confidence, len(values))
+    return {says: Prediction(mean(one, each), side=1, margin=margin) for says, one in values.items()}
+
+
 def _each(confidence: float, many: int) -> float:
     return 1 - (1 - confidence) / max(many, 1)
-
-
-def mean_ratio(ratios: pd.Series, confidence: float = 0.95) -> Interval:
-    """Geometric mean over episodes, with Student's interval on the logarithms.
-
-    ValueError: fewer than two ratios, one that is not above 0.
-    """
-    if len(ratios) < 2 or not (ratios > 0).all():
-        raise ValueError(f"a mean ratio needs two or more ratios above 0, got {ratios.tolist()}")
-    logs = np.log(ratios.to_numpy(float))
-    low, high = ttest_1samp(logs, 0).confidence_interval(confidence)
-    return Interval(*np.exp([logs.mean(), low, high]).tolist(), confidence, "t on logarithms")
 
 
 def table(predictions: Mapping[str, Prediction], shown: Callable[[Interval], str] = wording.percent) -> pd.DataFrame:

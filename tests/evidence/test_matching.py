@@ -30,7 +30,7 @@ def records(**reuses: tuple[Setting, list[list[bool]]]) -> Records:
     for one, decisions in reuses.values():
         for task, decided in enumerate(decisions):
             who = {"suite": "libero_spatial", "task": task, "initial_state": 0, "seed": 0}
-            who |= dict(zip(SETTING, (one.mode, one.gate, one.seeing), strict=True))
+            who |= {name: getattr(one, name) for name in SETTING}
             counts = {"replans": len(decided), "reused": sum(decided)}
             episodes.append(who | counts | {"success": True, "error": None})
             replans += [who | {"replan": n, "reused": reused} for n, reused in enumerate(decided)]
@@ -150,23 +150,6 @@ def test_intervals_cover_where_both_families_have_one_true_curve():
             tables.append(setting(rng.random(100) < chance, reused, replans))
         covered += 0 in matching.gain(tables[-1], tables[:-1], resamples=200)
     assert 0.9 <= covered / studies <= 0.98
-
-
-def test_exposure_counts_all_replans_or_those_that_the_control_needed():
-    seen = records(
-        control=(CONTROL, [[False] * 4, [False] * 3]),
-        gate=(GATE, [[False, True, False, True, True, True], [False, True]]),
-    )
-    everything, needed = matching.exposure(seen, GATE), matching.exposure(seen, GATE, within=CONTROL)
-    assert list(everything.reused) == [4, 1] and list(everything.replans) == [6, 2]
-    assert list(needed.reused) == [2, 1] and list(needed.replans) == [4, 2]
-    assert list(needed.success) == [True, True]
-
-
-def test_exposure_within_an_arm_of_other_episodes_is_refused():
-    seen = records(control=(CONTROL, [[False]]), gate=(GATE, [[False, True], [False, True]]))
-    with pytest.raises(ValueError, match="`full when state >= 0.9` and `none` were not run on the same episodes"):
-        matching.exposure(seen, GATE, within=CONTROL)
 
 
 def study() -> Records:

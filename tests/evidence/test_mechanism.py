@@ -103,6 +103,19 @@ def test_the_shape_tells_a_line_from_an_exponential():
         mechanism.shape(pd.DataFrame({"step_1": [0.0], "step_2": [1.0]}))
 
 
+@pytest.mark.parametrize("rate", [-0.3, 0.0, 0.006, 0.3])
+def test_forced_growth_finds_its_rate(rate):
+    """Equal contributions of every step, each grown by exp(rate) a step; a line where the rate is 0."""
+    distances = 0.02 * (np.expm1(rate * STEPS) / rate if rate else STEPS)
+    table = pd.DataFrame([distances, distances * WOBBLE], columns=[f"step_{s}" for s in STEPS])
+    found = mechanism.forced_growth(table.assign(episode=[0, 1]))
+    assert found["rate"][0] == pytest.approx(rate, abs=1e-6) and found["misfit"][0] < 1e-6
+    assert found["rate"][1] == pytest.approx(rate, abs=0.01) and 0 < found["misfit"][1] < 0.05
+    assert list(found["episode"]) == [0, 1]
+    with pytest.raises(ValueError, match="above 0"):
+        mechanism.forced_growth(pd.DataFrame({"step_1": [0.0], "step_2": [1.0]}))
+
+
 def test_ratios_compare_the_inputs_at_the_same_moments():
     moments = [
         ("vision", 6.0, 9.0, 2.0, 1.0),

@@ -1,10 +1,12 @@
 """Reuse rates of gates that were not run: replayed and predicted by hand, and on loops whose answer is known."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from kvlab.evidence import drift, prediction, summary
+from kvlab.evidence import drift, prediction, share, summary
 from kvlab.reuse import parse_gate
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -17,7 +19,7 @@ def looped(setting: Setting, positions: list[list[float]], task: int = 0) -> tup
     episodes, replans, gate = [], [], parse_gate(setting.gate)
     for state, path in enumerate(positions):
         who = {"suite": "libero_spatial", "task": task, "initial_state": state, "seed": 0}
-        who |= {"mode": setting.mode, "gate": setting.gate, "seeing": setting.seeing}
+        who |= asdict(setting)
         anchor = previous = age = None
         mine = []
         for n, place in enumerate(path):
@@ -49,11 +51,11 @@ LOOSE, MIDDLE, STRICT = (Setting("full", f"vision >= {t}") for t in (0.8, 0.9, 0
 
 def test_the_control_predicts_as_reuse_at_does_and_counts_an_age_limit():
     records = study([CONTROL], WALK)
-    share = summary.reuse_at(records, CONTROL, "vision_anchor", [0.97])[0]
-    assert 0.3 < share < 0.7
-    assert prediction.from_control(records, CONTROL, "vision >= 0.97") == pytest.approx(share)
+    opens = summary.reuse_at(records, CONTROL, "vision_anchor", [0.97])[0]
+    assert 0.3 < opens < 0.7
+    assert prediction.from_control(records, CONTROL, "vision >= 0.97") == pytest.approx(opens)
     # At most two in a row: p + p^2 kept for each computed one.
-    limited = (share + share**2) / (1 + share + share**2)
+    limited = (opens + opens**2) / (1 + opens + opens**2)
     assert prediction.from_control(records, CONTROL, "vision >= 0.97 & age < 3") == pytest.approx(limited)
     assert prediction.from_control(records, CONTROL, "every(4)") == pytest.approx(3 / 4)
     assert prediction.from_control(records, CONTROL, "never") == 0
@@ -61,7 +63,7 @@ def test_the_control_predicts_as_reuse_at_does_and_counts_an_age_limit():
 
 def test_an_arm_replayed_with_its_own_gate_gives_its_own_rate():
     records = study([CONTROL, MIDDLE], WALK)
-    assert prediction.from_looser(records, MIDDLE, MIDDLE.gate) == summary.reuse_rate(records, MIDDLE)
+    assert prediction.from_looser(records, MIDDLE, MIDDLE.gate) == share.reuse_share(records, MIDDLE)
 
 
 def test_a_replay_by_hand():
@@ -89,12 +91,6 @@ def test_a_loop_that_a_gate_does_not_change_is_predicted_by_the_looser_arm_and_n
         assert table.control[setting] > table.measured[setting].estimate + 0.1
     assert np.isnan(table.looser[LOOSE])
     assert table.measured[MIDDLE].low < table.measured[MIDDLE].estimate < table.measured[MIDDLE].high
-
-
-def test_the_interval_of_a_reuse_rate_speaks_of_episodes():
-    still, moving = [0.0] * 10, list(range(10))  # one always reuses, the other never
-    interval = prediction.reuse_interval(study([MIDDLE], [still, moving]), MIDDLE)
-    assert (interval.estimate, interval.low, interval.high) == (9 / 20, 0, 0.9)
 
 
 def test_interpolation_takes_the_neighbours():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -21,7 +22,7 @@ def records(outcomes: dict[Setting, list[bool]]) -> Records:
     """Outcomes of each setting on the first episodes of `libero_spatial`, in the studies' order."""
     rows = [
         {"suite": "libero_spatial", "task": task, "initial_state": state, "seed": 0, "success": success}
-        | {"mode": setting.mode, "gate": setting.gate, "seeing": setting.seeing, "error": None}
+        | {**asdict(setting), "error": None}
         for setting, successes in outcomes.items()
         for (task, state), success in zip(GRID, successes, strict=False)
     ]

@@ -1,5 +1,7 @@
 """What a study says, on records small enough to count by hand."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,9 +20,9 @@ def records(outcomes: dict[Setting, dict[tuple[int, int], bool]], reused: int = 
     for setting, results in outcomes.items():
         for (task, state), success in results.items():
             who = {"suite": "libero_spatial", "task": task, "initial_state": state, "seed": 0}
-            who |= {"mode": setting.mode, "gate": setting.gate, "seeing": setting.seeing}
+            who |= asdict(setting)
             many = 0 if setting == CONTROL else reused
-            episodes.append(who | {"success": success, "replans": 10, "reused": many, "error": None})
+            episodes.append(who | {"success": success, "steps": 50, "replans": 10, "reused": many, "error": None})
             replans += [who | {"replan": n, "vision_anchor": np.nan if n == 0 else n / 10} for n in range(10)]
     table = pd.DataFrame(episodes).astype({"success": "boolean", "error": "object"})
     return Records(table, pd.DataFrame(replans))
@@ -48,6 +50,7 @@ def test_compare_counts_pairs_and_reuse():
     assert table.difference[SETTING].estimate == pytest.approx(-0.25)
     assert table.reuse[SETTING] == pytest.approx(0.3) and table.reuse[CONTROL] == 0
     assert pd.isna(table.p[CONTROL])
+    assert table.steps.tolist() == [50, 50] and table.steps_ratio[SETTING].estimate == 1
 
 
 def test_tasks_are_counted_apart():

@@ -18,7 +18,7 @@ def records(**settings: tuple[Setting, list[bool], list[int], int]) -> Records:
     for setting, success, steps, reused in settings.values():
         for n, (won, length) in enumerate(zip(success, steps, strict=True)):
             who = {"suite": "libero_spatial", "task": n % 2, "initial_state": n // 2, "seed": 0}
-            who |= dict(zip(SETTING, (setting.mode, setting.gate, setting.seeing), strict=True))
+            who |= {name: getattr(setting, name) for name in SETTING}
             episodes.append(
                 who | {"success": won, "steps": length, "replans": REPLANS, "reused": reused, "error": None}
             )
@@ -50,7 +50,7 @@ def test_a_failure_that_ended_early_is_no_censored_one():
 
 
 def test_loads_are_counted_by_rate_and_by_number():
-    rows = survival.loads(records(a=of(CONTROL, 10, 0), b=of(OPEN, 4, 5)), [CONTROL, OPEN], CONTROL)
+    rows = survival.loads(records(a=of(CONTROL, 10, 0), b=of(OPEN, 4, 5)), [CONTROL, OPEN])
     assert rows["rate"].tolist() == [0, 5 / REPLANS] and rows["reused"].tolist() == [0, 5]
     assert [interval.estimate for interval in rows["success"]] == [1.0, 0.4]
 

@@ -1,14 +1,12 @@
 """Verdicts on explanations: the rule on intervals that can be seen to lie where they lie, and who makes them."""
 
-from math import exp, log
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from kvlab.evidence import verdicts
 from kvlab.evidence.stats import Interval, Pairs, paired_difference
-from kvlab.evidence.verdicts import OPEN, REFUTED, SUPPORTED, Prediction, verdict
+from kvlab.evidence.verdicts import MIXED, REFUTED, SUPPORTED, UNDECIDED, Prediction, verdict
 
 
 def between(low: float, high: float, **rule) -> Prediction:
@@ -35,11 +33,12 @@ def test_a_prediction_holds_or_fails_only_by_its_whole_interval(prediction, hold
     assert (prediction.holds, prediction.fails) == (holds, fails)
 
 
-def test_all_predictions_must_hold_and_one_that_fails_refutes():
+def test_all_must_hold_to_support_and_all_fail_to_refute():
     holds, open_, fails = between(-0.5, -0.1), between(-0.5, 0.1), between(0.1, 0.5)
     assert verdict({"a": holds, "b": holds}) == SUPPORTED
-    assert verdict({"a": holds, "b": open_}) == OPEN
-    assert verdict({"a": holds, "b": open_, "c": fails}) == REFUTED
+    assert verdict({"a": holds, "b": open_}) == UNDECIDED
+    assert verdict({"a": holds, "b": open_, "c": fails}) == verdict({"a": open_, "b": fails}) == MIXED
+    assert verdict({"a": fails, "b": fails}) == REFUTED
     with pytest.raises(ValueError, match="without predictions"):
         verdict({})
 
@@ -47,7 +46,7 @@ def test_all_predictions_must_hold_and_one_that_fails_refutes():
 def test_a_bare_difference_decides_nothing():
     """Three lost episodes and none won: 30 points fewer, and yet not beyond chance with ten pairs."""
     few = verdicts.fewer({"worse": Pairs(both=7, setting_only=0, control_only=3, neither=0)}, margin=0.1)
-    assert few["worse"].effect.estimate == pytest.approx(-0.3) and verdict(few) == OPEN
+    assert few["worse"].effect.estimate == pytest.approx(-0.3) and verdict(few) == UNDECIDED
     many = verdicts.fewer({"worse": Pairs(both=70, setting_only=0, control_only=30, neither=0)}, margin=0.1)
     assert verdict(many) == SUPPORTED
     same = verdicts.fewer({"worse": Pairs(both=100, setting_only=0, control_only=0, neither=0)}, margin=0.1)
@@ -58,26 +57,23 @@ def test_predictions_that_are_judged_together_share_the_error():
     pairs = Pairs(both=80, setting_only=5, control_only=15, neither=0)
     assert verdict(verdicts.fewer({"a": pairs})) == SUPPORTED
     four = verdicts.fewer(dict.fromkeys("abcd", pairs))
-    assert four["a"].effect == paired_difference(pairs, 0.9875) and verdict(four) == OPEN
+    assert four["a"].effect == paired_difference(pairs, 0.9875) and verdict(four) == UNDECIDED
 
 
-def test_a_mean_ratio_is_of_logarithms():
-    found = verdicts.mean_ratio(pd.Series([1.0, 4.0]))
-    reach = 12.706204736 * log(4) / 2  # Student's t with one degree of freedom, standard error log(4) / 2
-    assert found.estimate == pytest.approx(2)
-    assert (found.low, found.high) == pytest.approx((2 * exp(-reach), 2 * exp(reach)))
-    with pytest.raises(ValueError, match="ratios above 0"):
-        verdicts.mean_ratio(pd.Series([1.0, 0.0]))
-    with pytest.raises(ValueError, match="two or more"):
-        verdicts.mean_ratio(pd.Series([1.0]))
+def test_means_above_zero_or_too_small_to_matter():
+    around = np.linspace(-0.01, 0.01, 10)
+    assert verdict(verdicts.above_zero({"a": pd.Series(0.02 + around)})) == SUPPORTED
+    assert verdict(verdicts.above_zero({"a": pd.Series(around)})) == UNDECIDED
+    assert verdict(verdicts.above_zero({"a": pd.Series(around)}, margin=0.05)) == REFUTED
 
 
 def test_ratios_above_and_below_one():
     around = np.exp(np.linspace(-0.1, 0.1, 10))
     high, low, unclear = (pd.Series(middle * around) for middle in (1.5, 0.6, 1.0))
     assert verdict(verdicts.above_one({"a": high})) == SUPPORTED
-    assert verdict(verdicts.above_one({"a": high, "b": low})) == REFUTED
-    assert verdict(verdicts.above_one({"a": high, "b": unclear})) == OPEN
+    assert verdict(verdicts.above_one({"a": high, "b": low})) == MIXED
+    assert verdict(verdicts.above_one({"a": low})) == REFUTED
+    assert verdict(verdicts.above_one({"a": high, "b": unclear})) == UNDECIDED
 
 
 def test_the_table_says_effect_and_outcome():

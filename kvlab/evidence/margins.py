@@ -1,0 +1,58 @@
+"""Small enough not to matter? A difference of success held against a margin that is stated beforehand.
+
+Every sentence that says "no difference" or "no loss" names its margin and one of three words: *inside*, the whole
+interval is; *outside*, the whole interval is beyond; *undecided*, the interval reaches across. The interval is the
+paired one that stands in the table (`summary.difference`), so that claim and table cannot disagree.
+"""
+
+from math import ceil
+
+from kvlab.evidence.stats import Interval
+from kvlab.evidence.stats.checks import check_open_unit
+
+INSIDE, OUTSIDE, UNDECIDED = "inside", "outside", "undecided"
+MARGIN = 0.10  # of a comparison of two settings
+BUY = 0.05  # of a loss that one would accept for a lower cost
+
+
+def apart(difference: Interval, margin: float = MARGIN) -> str:
+    """Two-sided: are two settings within `margin` of each other, whichever is better? For gates or modes compared."""
+    return _place(max(abs(difference.low), abs(difference.high)), _nearest(difference), margin)
+
+
+def loss(difference: Interval, margin: float = MARGIN) -> str:
+    """One-sided: does the setting lose less than `margin`? For a setting (difference: its success minus no reuse's).
+
+    A gain of any size is inside.
+    """
+    return _place(-difference.low, -difference.high, margin)
+
+
+def apart_words(difference: Interval, margin: float = MARGIN) -> str:
+    """The clause that `apart` decides: `they differ by less than 10 points`."""
+    points = f"{100 * margin:.0f} points"
+    return {
+        INSIDE: f"they differ by less than {points}",
+        OUTSIDE: f"they differ by more than {points}",
+        UNDECIDED: f"whether they differ by {points} is not decided",
+    }[apart(difference, margin)]
+
+
+def loss_words(difference: Interval, margin: float = MARGIN) -> str:
+    """The clause that `loss` decides; inside, with the interval's bound: `the loss, if any, is under 6 points`."""
+    points = f"{100 * margin:.0f} points"
+    return {
+        INSIDE: f"the loss, if any, is under {max(1, ceil(round(-100 * difference.low, 6)))} points",
+        OUTSIDE: f"the loss is over {points}",
+        UNDECIDED: f"a loss of {points} is neither shown nor excluded",
+    }[loss(difference, margin)]
+
+
+def _place(farthest: float, nearest: float, margin: float) -> str:
+    """Where the interval lies, given how far its ends go in the direction that the margin limits."""
+    check_open_unit("margin", margin)
+    return INSIDE if farthest < margin else OUTSIDE if nearest > margin else UNDECIDED
+
+
+def _nearest(difference: Interval) -> float:
+    return 0.0 if 0 in difference else min(abs(difference.low), abs(difference.high))

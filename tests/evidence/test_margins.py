@@ -1,0 +1,46 @@
+"""Inside, outside, undecided: by where the whole interval lies."""
+
+import pytest
+
+from kvlab.evidence import margins
+from kvlab.evidence.margins import INSIDE, OUTSIDE, UNDECIDED
+from kvlab.evidence.stats import Interval, Pairs, paired_difference
+
+
+def between(low: float, high: float) -> Interval:
+    return Interval((low + high) / 2, low, high, 0.95, "made up")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "apart", "loss"),
+    [
+        (-0.05, 0.05, INSIDE, INSIDE),
+        (-0.12, 0.02, UNDECIDED, UNDECIDED),
+        (-0.02, 0.12, UNDECIDED, INSIDE),  # a gain is no loss
+        (0.11, 0.30, OUTSIDE, INSIDE),
+        (-0.30, -0.11, OUTSIDE, OUTSIDE),
+        (-0.08, -0.02, INSIDE, INSIDE),  # a loss for sure, and a small one
+        (-0.10, 0.0, UNDECIDED, UNDECIDED),  # the margin itself is not inside
+    ],
+)
+def test_the_word_follows_the_whole_interval(low, high, apart, loss):
+    assert margins.apart(between(low, high), 0.1) == apart
+    assert margins.loss(between(low, high), 0.1) == loss
+
+
+def test_the_words_name_the_margin_or_the_bound():
+    assert margins.loss_words(between(-0.054, 0.03)) == "the loss, if any, is under 6 points"
+    assert margins.loss_words(between(-0.09, 0.03), 0.05) == "a loss of 5 points is neither shown nor excluded"
+    assert margins.loss_words(between(-0.5, -0.2)) == "the loss is over 10 points"
+    assert margins.apart_words(between(-0.05, 0.05)) == "they differ by less than 10 points"
+    assert margins.apart_words(between(-0.05, 0.15)) == "whether they differ by 10 points is not decided"
+
+
+def test_a_hundred_equal_pairs_are_inside_five_points_and_thirty_are_not():
+    assert margins.loss(paired_difference(Pairs(100, 0, 0, 0)), margins.BUY) == INSIDE
+    assert margins.loss(paired_difference(Pairs(30, 0, 0, 0)), margins.BUY) == UNDECIDED
+
+
+def test_a_margin_is_a_share():
+    with pytest.raises(ValueError, match="margin = 10 must lie strictly between 0 and 1"):
+        margins.loss(between(-0.1, 0.1), 10)
