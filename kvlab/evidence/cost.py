@@ -5,13 +5,16 @@ and how many control steps one serves, comes from the recorded episodes. So a se
 charged for both, one that executes ten actions is charged half, and never is a reused replan alone called the saving.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from kvlab.evidence.rows import check_shared, of_setting
+from kvlab.evidence.control_steps import mean_ratio
+from kvlab.evidence.rows import check_shared, of_setting, successes
 from kvlab.evidence.share import reuse_share
+from kvlab.evidence.stats import Interval
 from kvlab.paths import DATA
 from kvlab.reuse import Gate, parse_gate, parse_mode
 from kvlab.reuse.modes import Mode
@@ -43,7 +46,8 @@ class Latency:
         it, the prefill of the mode, and the denoising steps in proportion to `MEASURED_STEPS`.
         ValueError: a mode or a gate of which there is no time.
         """
-        mode, gate, steps = parse_mode(setting.mode), parse_gate(setting.gate), getattr(setting, "steps", None)
+        mode, gate = parse_mode(setting.mode), parse_gate(setting.gate)
+        steps = getattr(setting, "denoising_steps", None) or MEASURED_STEPS
         if "spread" in gate.phases:
             raise ValueError(f"`{setting}` denoises further chunks to measure their spread, of which there is no time")
         if mode.name == "none":
@@ -52,7 +56,7 @@ class Latency:
         gate_ms, none = self._gate(gate), self.stages.loc["none"]
         if mode.name == "chunk" and allowed:
             return (gate_ms if gate.reads else 0.0) + (none["vision"] if looks else 0.0)
-        denoise = none["denoise"] * (steps or MEASURED_STEPS) / MEASURED_STEPS
+        denoise = none["denoise"] * steps / MEASURED_STEPS
         row = self._mode(mode) if allowed else none
         vision = max(row["vision"], none["vision"] if looks else 0.0)
         return float(gate_ms + vision + row["prefill"] + denoise)
@@ -104,6 +108,33 @@ def cost(setting: Setting, records: Records, times: Latency) -> float:
     """
     steps = of_setting(records.episodes, setting)["steps"].sum()
     return float(episodes_ms(setting, records, times).sum() / steps)
+
+
+def inference_ratio(
+    records: Records, setting: Setting, other: Setting, times: Latency, confidence: float = 0.95
+) -> Interval | None:
+    """How many times as much inference `setting` needs as `other` to solve an episode that both solve.
+
+    What is saved per control step and what is lost by taking more of them, in one number, paired; as
+    `control_steps.steps_ratio`, also in its errors.
+    """
+    check_shared(records, [setting, other])
+    both = successes(records, setting) & successes(records, other)
+    if both.sum() < 2:
+        return None
+    return mean_ratio((episodes_ms(setting, records, times) / episodes_ms(other, records, times))[both], confidence)
+
+
+def lerobot(facts: Mapping[str, object]) -> pd.Series:
+    """Median ms of a chunk by LeRobot's own model, out of the facts beside a table of GPU times.
+
+    Indexed by a name that says whether it was compiled: `LeRobot 0.6.1, not compiled`. What was not measured is absent.
+    """
+    ways = {"lerobot": "not compiled", "lerobot_tf32": "not compiled, TF32", "lerobot_compiled": "compiled"}
+    found = {way: facts.get(f"{key}_ms") for key, way in ways.items()}
+    return pd.Series(
+        {f"LeRobot {facts['lerobot']}, {way}": float(np.median(ms)) for way, ms in found.items() if ms}, dtype=float
+    )
 
 
 def savings(records: Records, settings: Sequence[Setting], control: Setting, times: Latency) -> pd.DataFrame:

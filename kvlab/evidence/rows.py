@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from kvlab.evidence.stats import Pairs, pair
@@ -11,7 +12,9 @@ from kvlab.study.settings import Setting
 
 def of_setting(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
     """The rows of one setting. ValueError where there are none."""
-    rows = table[(table[SETTING] == [getattr(setting, name) for name in SETTING]).all(axis=1)]
+    said = {name: getattr(setting, name) for name in SETTING}
+    mine = [table[name].isna() if value is None else table[name].eq(value) for name, value in said.items()]
+    rows = table[np.all([one.fillna(False).to_numpy(bool) for one in mine], axis=0)]
     if rows.empty:
         raise ValueError(f"no rows of the setting `{setting}` in these records")
     return rows
@@ -19,8 +22,8 @@ def of_setting(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
 
 def recorded(records: Records) -> list[Setting]:
     """Every setting that these records hold, in the order in which it first occurs."""
-    found = records.episodes[SETTING].drop_duplicates()
-    return [Setting(**row) for row in found.to_dict("records")]
+    found = records.episodes[SETTING].drop_duplicates().astype(object)
+    return [Setting(**row) for row in found.where(found.notna(), None).to_dict("records")]
 
 
 def check_shared(records: Records, settings: Sequence[Setting]) -> None:

@@ -42,6 +42,26 @@ def test_the_cost_is_at_the_share_of_reuse_in_use():
     assert table["ms_replan"].tolist() == [71, 56] and table["of_budget"][none] == pytest.approx(71 / 250)
 
 
+def test_what_is_saved_per_step_can_be_lost_by_more_steps():
+    none, full = Setting("none"), Setting("full", "every(2)")
+    records = made(
+        {
+            none: [(True, 20, [N] * 4), (True, 20, [N] * 4), (True, 5, [N])],
+            full: [(True, 40, [N, Y] * 4), (True, 40, [N, Y] * 4), (False, 220, [N, Y] * 22)],
+        }
+    )
+    assert cost.cost(full, records, TIMES) < cost.cost(none, records, TIMES)
+    assert cost.inference_ratio(records, full, none, TIMES).estimate == pytest.approx(2 * 56 / 71)
+    assert cost.inference_ratio(made({none: [(True, 5, [N])], full: [(True, 5, [N])]}), full, none, TIMES) is None
+
+
+def test_lerobot_is_named_by_whether_it_was_compiled():
+    facts = {"lerobot": "0.6.1", "lerobot_ms": [3.0, 1.0, 2.0], "lerobot_compiled_ms": [0.5, 0.7]}
+    found = cost.lerobot(facts)
+    assert found.to_dict() == {"LeRobot 0.6.1, not compiled": 2.0, "LeRobot 0.6.1, compiled": 0.6}
+    assert cost.lerobot({"lerobot": None}).empty
+
+
 def test_a_longer_execution_needs_fewer_replans():
     none = Setting("none")
     often, seldom = (made({none: [(True, 40, [N] * many)]}) for many in (8, 4))
