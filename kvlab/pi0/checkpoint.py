@@ -6,6 +6,7 @@ Nothing in it is executed on load. Checkpoints of openpi and LeRobot are read as
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,15 +18,18 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from kvlab.pi0.config import Pi0Config
-from kvlab.pi0.files import local_folder, read_json
+from kvlab.pi0.files import local_folder, other_kind, read_json
 from kvlab.pi0.model import Pi0
 from kvlab.pi0.names import PI05_MARK, spare, wanted
+from kvlab.pi0.normalisation import numbers
+from kvlab.pi0.openpi import NORMS
 from kvlab.pi0.policy import Conventions, Policy
 from kvlab.pi0.published import describe, is_published, require_pi0
-from kvlab.pi0.weights import read_weights, tensor_names
+from kvlab.pi0.weights import WHOLE as WEIGHTS
+from kvlab.pi0.weights import read_weights, tensor_names, weight_files
 
-WEIGHTS, CONFIG, STATS, TOKENIZER = "model.safetensors", "config.json", "stats.json", "tokenizer.json"
-PUBLISHED_FILES = ("*.json", "*.safetensors", "assets/**/*.json")
+CONFIG, STATS, TOKENIZER = "config.json", "stats.json", "tokenizer.json"
+PUBLISHED_FILES = ("*.json", "*.safetensors", *NORMS)
 STAT_NAMES = ("state_mean", "state_std", "action_mean", "action_std")
 
 
@@ -58,10 +62,13 @@ def load(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     tokenizer: Path | str | None = None,
+    entries: Mapping[str, object] | None = None,
 ) -> Policy:
     """Read a checkpoint: a folder in kvlab's own, LeRobot's or openpi's PyTorch format, or the id of one on the Hub.
 
-    `tokenizer` names the tokenizer file where the folder has none: published ones leave PaliGemma's out.
+    `tokenizer` names the tokenizer file where the folder has none: published ones leave PaliGemma's out. `entries` are
+    entries of a published `config.json` that it leaves out or should have otherwise, such as openpi's
+    `discrete_state_input`, or LeRobot's `rename_map`. Ids are those of `files.local_folder`.
     Raises FileNotFoundError naming what is missing, ValueError where a file is damaged, is that of another policy, or
     where tensors are missing, unexpected or of another shape (all are named), or where there is no such device, and
     MemoryError where the weights do not fit. A model is never left with random weights.
@@ -69,27 +76,35 @@ def load(
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"the device {device!r} is asked for, but torch finds no CUDA GPU on this machine: take 'cpu'")
     folder = local_folder(checkpoint)
-    if (folder / "params").is_dir() and not (folder / CONFIG).exists():
-        raise ValueError(
-            f"{folder} is in openpi's JAX format: convert it by openpi's examples/convert_jax_model_to_pytorch.py, and "
-            "put its folder assets beside what comes out"
-        )
-    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    words = Path(tokenizer or folder / TOKENIZER).expanduser()
+    written = (folder / CONFIG).is_file()
+    config = (read_json(folder / CONFIG) if written else {}) | dict(entries or {})
     if is_published(config):
-        return _load_published(folder, config, device, dtype, Path(tokenizer or folder / TOKENIZER))
-    names = {CONFIG: folder / CONFIG, STATS: folder / STATS, TOKENIZER: Path(tokenizer or folder / TOKENIZER)}
-    if absent := [n for n, path in {**names, WEIGHTS: folder / WEIGHTS}.items() if not path.is_file()]:
+        return _load_published(folder, config, device, dtype, words)
+    if not written and (told := other_kind(folder)):
+        raise ValueError(f"{folder} {told}")
+    if entries:
+        raise ValueError(f"{folder} is not a published checkpoint, whose config.json has the entries {sorted(entries)}")
+    return _load_own(folder, config, device, dtype, words)
+
+
+def _load_own(folder: Path, config: dict, device: str, dtype: torch.dtype, tokenizer: Path) -> Policy:
+    files = {CONFIG: folder / CONFIG, STATS: folder / STATS, TOKENIZER: tokenizer, WEIGHTS: folder / WEIGHTS}
+    if absent := [name for name, path in files.items() if not path.is_file()]:
         raise FileNotFoundError(f"{folder} is not a kvlab checkpoint: it lacks {', '.join(absent)}")
     if missing := {"model", "trained_on"} - config.keys():
         raise ValueError(f"{folder / CONFIG} is not a kvlab config: it lacks {sorted(missing)}")
+    facts = config["trained_on"]
+    if not isinstance(facts, dict) or not isinstance(facts.get("suites", []), list):
+        raise ValueError(f"{folder / CONFIG}: trained_on should be an object, and suites in it a list, got {facts!r}")
     model = empty(Pi0Config.from_json(config["model"]))
     parts = {k: {k: tuple(v.shape)} for k, v in model.state_dict().items()}
-    model.load_state_dict(read_weights(folder / WEIGHTS, parts, {}, device, dtype), assign=True)
-    words = _tokenizer(names[TOKENIZER])
+    model.load_state_dict(read_weights([folder / WEIGHTS], parts, {}, device, dtype), assign=True)
+    words = _tokenizer(tokenizer)
     if (many := words.get_vocab_size()) > (rows := model.config.vocab_size):
-        raise ValueError(f"{names[TOKENIZER]} has {many} tokens; the model has embeddings for {rows}")
+        raise ValueError(f"{tokenizer} has {many} tokens; the model has embeddings for {rows}")
     stats = _stats(folder / STATS, model.config)
-    return Policy(model.eval().requires_grad_(False), stats, words, config["trained_on"])
+    return Policy(model.eval().requires_grad_(False), stats, words, facts)
 
 
 def checkpoint_digest(checkpoint: Path | str) -> str:
@@ -125,14 +140,14 @@ def _digest(files: tuple[tuple, ...]) -> str:
 
 def _load_published(folder: Path, config: dict, device: str, dtype: torch.dtype, tokenizer: Path) -> Policy:
     require_pi0(folder, config)
-    if not (folder / WEIGHTS).is_file():
-        raise FileNotFoundError(f"{folder} lacks {WEIGHTS}")
-    stored = tensor_names(folder / WEIGHTS)
+    files = weight_files(folder)
+    stored = tensor_names(files)
     told = describe(folder, config, any(name.endswith(PI05_MARK) for name in stored))
     if not tokenizer.is_file():
         raise FileNotFoundError(
             f"{tokenizer} is not there: published checkpoints leave PaliGemma's {TOKENIZER} out "
-            "(google/paligemma-3b-pt-224 has it), so put it beside the weights or name it with tokenizer="
+            "(google/paligemma-3b-pt-224 has it), so put it beside the weights (of an id on the Hub, after "
+            "`hf download ID --local-dir FOLDER`) or name it with tokenizer="
         )
     words = _tokenizer(tokenizer)
     if (first := words.token_to_id("<bos>")) is None:
@@ -142,7 +157,7 @@ def _load_published(folder: Path, config: dict, device: str, dtype: torch.dtype,
     model = empty(told.config)
     shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     parts = wanted(told.config, shapes, stored)
-    weights = read_weights(folder / WEIGHTS, parts, spare(told.config), device, dtype)
+    weights = read_weights(files, parts, spare(told.config), device, dtype)
     model.load_state_dict(weights, assign=True)
     conventions = replace(told.conventions, first_token=first)
     return Policy(model.eval().requires_grad_(False), told.stats, words, told.trained_on, conventions)
@@ -168,9 +183,8 @@ def _stats(path: Path, config: Pi0Config) -> dict[str, np.ndarray]:
     data = read_json(path)
     if data.keys() != set(STAT_NAMES):
         raise ValueError(f"{path} should hold {sorted(STAT_NAMES)}, got {sorted(data)}")
-    for name, values in data.items():
-        width = config.state_dim if name.startswith("state") else config.action_dim
-        numbers = isinstance(values, list) and all(isinstance(v, int | float) and np.isfinite(v) for v in values)
-        if not numbers or len(values) != width or (name.endswith("std") and min(values) <= 0):
-            raise ValueError(f"{path}: {name} should be {width} finite numbers (deviations above 0), got {values}")
-    return {name: np.asarray(values, dtype=np.float32) for name, values in data.items()}
+    widths = {name: config.state_dim if name.startswith("state") else config.action_dim for name in data}
+    stats = {k: numbers(v, f"{path}: {k}", widths[k]).astype(np.float32) for k, v in data.items()}
+    if wrong := [name for name in ("state_std", "action_std") if stats[name].min() <= 0]:
+        raise ValueError(f"{path}: {' and '.join(wrong)} should be above 0, got {data[wrong[0]]}")
+    return stats

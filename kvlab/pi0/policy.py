@@ -14,6 +14,9 @@ from torch import Tensor
 from kvlab.pi0.config import Pi0Config
 from kvlab.pi0.model import Pi0
 
+# Of Pi0.5, in both published formats.
+STATE_PROMPT = "Task: {words}, State: {state};\nAction: "
+
 
 @dataclass(frozen=True)
 class Conventions:
@@ -27,6 +30,8 @@ class Conventions:
     # openpi takes) or "sampled" (bilinear without antialiasing: LeRobot's way).
     resize: str = "smooth"
     relative: tuple[bool, ...] = ()  # the first dimensions of an action that are predicted relative to the state
+    padded_state: bool = False  # the state in the prompt is padded to the model's width, as in LeRobot before 0.5
+    execute: int = 5  # actions executed of each chunk in its makers' evaluation (openpi, `examples/libero/main.py`)
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,10 @@ class Policy:
             raise ValueError(f"the model takes a state of {self.state_dim} numbers, got shape {state.shape}")
         return ((state - self.stats["state_mean"]) / self.stats["state_std"]).astype(np.float32)
 
+    def _prompt_state(self, state: np.ndarray) -> Float32[np.ndarray, " numbers"]:
+        padding = self.config.state_dim - self.state_dim if self.conventions.padded_state else 0
+        return np.pad(self._scaled(state), (0, padding))
+
     @property
     def prompt_has_state(self) -> bool:
         """True if `tokens` needs the state, so that the prompt is another at every replan."""
@@ -92,7 +101,7 @@ class Policy:
         c, config = self.conventions, self.config
         if self.prompt_has_state and state is None:
             raise ValueError("this model's prompt holds the state: give tokens() the state of this replan too")
-        bins = bin_numbers(self._scaled(state)) if self.prompt_has_state else ()
+        bins = bin_numbers(self._prompt_state(state)) if self.prompt_has_state else ()
         words = instruction.strip().replace("_", " ").replace("\n", " ")
         text = c.prompt.format(task=instruction, words=words, state=" ".join(map(str, bins)))
         if c.first_token is None:

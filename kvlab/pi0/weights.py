@@ -1,50 +1,84 @@
-"""Reading a safetensors file into a model, every tensor accounted for."""
+"""Reading safetensors files into a model, every tensor accounted for."""
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import Field
+from safetensors import safe_open
 from torch import Tensor
 
+from kvlab.pi0.entries import Entries
+from kvlab.pi0.files import damage_is_named, inside, read_json
+
 Shape = tuple[int, ...]
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-def tensor_names(path: Path) -> list[str]:
-    """Names of the tensors in a safetensors file. ValueError if it is damaged."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return list(file.keys())
-    except SafetensorError as error:
-        raise ValueError(_damaged(path, error)) from error
+class Index(Entries):
+    """Of weights in several files: which holds each tensor."""
+
+    weight_map: dict[str, str] = Field(min_length=1)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """`model.safetensors`, or the files that its index names. FileNotFoundError where one is missing."""
+    if (whole := folder / WHOLE).is_file() or not (index := folder / INDEX).is_file():
+        files = [whole]
+    else:
+        files = [inside(folder, name) for name in sorted({*Index.read(read_json(index), index).weight_map.values()})]
+    if missing := [path.name for path in files if not path.is_file()]:
+        raise FileNotFoundError(f"{folder} lacks {_shorten(missing)}")
+    return files
+
+
+def tensor_names(files: Sequence[Path]) -> list[str]:
+    """Names of the tensors in safetensors files. ValueError if one is damaged."""
+    names = []
+    for path in files:
+        with damage_is_named(path), safe_open(path, framework="pt") as file:
+            names += file.keys()
+    return names
 
 
 def read_weights(
-    path: Path,
+    files: Sequence[Path],
     wanted: Mapping[str, Mapping[str, Shape]],
     spare: Mapping[str, Shape],
     device: str,
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """Each wanted tensor by our name, put together along its first axis from the named parts of the file.
+    """Each wanted tensor by our name, put together along its first axis from the named parts in the files.
 
-    `spare` are tensors that the file may hold and nobody reads. Raises ValueError where the file is damaged, and one
-    that names all tensors that are missing, unexpected or of another shape; MemoryError where they would not fit.
+    `spare` are tensors that the files may hold and nobody reads. Raises ValueError where a file is damaged, and one
+    that names all tensors that are missing, unexpected, twice there, of another shape or no floating-point numbers;
+    MemoryError where they would not fit.
     """
     parts = {name: shape for pieces in wanted.values() for name, shape in pieces.items()}
-    try:
-        with safe_open(path, framework="pt", device=device) as file:
-            found = {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118 (not a dict)
-            if told := _problems(found, parts, spare):
-                raise ValueError(f"{path} does not fit its config: {told}")
-            require_memory(path, sum(math.prod(shape) for shape in parts.values()), device, dtype)
-            return {
-                ours: _joined([file.get_tensor(name).to(dtype) for name in pieces]) for ours, pieces in wanted.items()
-            }
-    except SafetensorError as error:
-        raise ValueError(_damaged(path, error)) from error
+    source, found, other = {}, {}, {}
+    with ExitStack() as stack:
+        for path in files:
+            with damage_is_named(path):
+                file = stack.enter_context(safe_open(path, framework="pt", device=device))
+                for name in file.keys():  # noqa: SIM118 (not a dict)
+                    piece = file.get_slice(name)
+                    if name in source:
+                        raise ValueError(f"{path} holds {name}, which another file of these weights holds too")
+                    source[name], found[name] = file, tuple(piece.get_shape())
+                    if piece.get_dtype() not in FLOATS:
+                        other[name] = piece.get_dtype()
+        folder = files[0] if len(files) == 1 else files[0].parent
+        if told := _problems(found, other, parts, spare):
+            raise ValueError(f"{folder} does not fit its config: {told}")
+        require_memory(folder, sum(math.prod(shape) for shape in parts.values()), device, dtype)
+        return {
+            ours: _joined([source[name].get_tensor(name).to(dtype) for name in pieces])
+            for ours, pieces in wanted.items()
+        }
 
 
 def require_memory(path: Path, numbers: int, device: str, dtype: torch.dtype) -> None:
@@ -69,7 +103,9 @@ def free_memory(device: str) -> float:
     return int(told[1]) * 1024 if told else math.inf
 
 
-def _problems(found: Mapping[str, Shape], parts: Mapping[str, Shape], spare: Mapping[str, Shape]) -> str:
+def _problems(
+    found: Mapping[str, Shape], other: Mapping[str, str], parts: Mapping[str, Shape], spare: Mapping[str, Shape]
+) -> str:
     known = {**spare, **parts}
     problems = {
         "missing": sorted(parts.keys() - found.keys()),
@@ -77,16 +113,13 @@ def _problems(found: Mapping[str, Shape], parts: Mapping[str, Shape], spare: Map
         "of another shape": [
             f"{k} {found[k]} instead of {known[k]}" for k in sorted(known.keys() & found.keys()) if found[k] != known[k]
         ],
+        "not of floating-point numbers": [f"{k} ({other[k]})" for k in sorted(parts.keys() & other.keys())],
     }
     return "; ".join(f"{what}: {_shorten(names)}" for what, names in problems.items() if names)
 
 
 def _joined(pieces: list[Tensor]) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-
-def _damaged(path: Path, error: SafetensorError) -> str:
-    return f"{path} is truncated or not a safetensors file: {error}"
 
 
 def _shorten(names: list[str], most: int = 8) -> str:

@@ -115,14 +115,19 @@ def byte_tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def publish(published_size, reference_of, statistics, byte_tokenizer, tmp_path):
-    """Writes a checkpoint as LeRobot or openpi does: `publish("lerobot", "pi05")` gives its folder and its model."""
+    """Writes a checkpoint as LeRobot or openpi does: `publish("lerobot", "pi05")` gives its folder and its model.
 
-    def write(form: str, kind: str, **config):
-        size = replace(published_size, pi05=kind == "pi05")
+    `width` is what states and actions are padded to, `config` are other entries of `config.json`.
+    """
+
+    def write(form: str, kind: str, width: int = 6, **config):
+        size = replace(published_size, pi05=kind == "pi05", state_dim=width, action_dim=width)
         reference, folder = reference_of(size), tmp_path / f"{form}_{kind}"
         folder.mkdir()
         byte_tokenizer.save(str(folder / "tokenizer.json"))
         save_file(reference.published("model." if form == "lerobot" else ""), folder / "model.safetensors")
+        if form == "openpi":  # what openpi's converter leaves out
+            config = ({"discrete_state_input": True} if size.pi05 else {"extra_delta_transform": False}) | config
         files = lerobot_files(kind, size, config) if form == "lerobot" else openpi_files(size, statistics, config)
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -166,6 +171,8 @@ def lerobot_files(kind: str, size: Pi0Config, config: dict) -> dict[str, dict]:
     features = {f"observation.images.{name}": {"type": "VISUAL", "shape": [3, 16, 16]} for name in images}
     settings = {
         "type": kind,
+        "use_relative_actions": False,
+        "n_action_steps": 4,
         "input_features": features | {"observation.state": {"type": "STATE", "shape": [5]}},
         "output_features": {"action": {"type": "ACTION", "shape": [3]}},
         "paligemma_variant": "gemma_2b",

@@ -79,7 +79,7 @@ def test_a_missing_file_is_named(folder, name):
 
 def test_a_folder_of_something_else(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"it lacks {', '.join(FILES)}$"):
-        load(tmp_path / "nowhere")
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("left", [0.5, 0.01, 0.0])
@@ -174,12 +174,16 @@ def test_damaged_json_is_named(folder, name, content):
         {"action_mean": [0.0, 1.0, None]},
         {"action_mean": [[0.0], [1.0, 2.0], 1.0]},
         {"action_mean": {"x": 1}},
+        {"action_mean": [0.0, 1.0, True]},
+        {"action_mean": [0.0, 1.0, 1e39]},  # not finite as the model's float32
+        {"action_mean": [0.0, 1.0, 10**400]},
+        {"action_std": [1.0, 1.0, 1e-46]},  # 0 as the model's float32
     ],
 )
 def test_bad_statistics_are_named(folder, change):
     edit(folder / "stats.json", lambda stats: stats.update(change))
     (name,) = change
-    with pytest.raises(ValueError, match=rf"stats.json: {name} should be \d finite numbers"):
+    with pytest.raises(ValueError, match=rf"stats.json: {name} should be (\d finite numbers|above 0)"):
         load(folder)
 
 

@@ -99,7 +99,10 @@ def test_relative_actions(publish):
     )
     edit(
         folder / "policy_postprocessor.json",
-        lambda d: step(d, "unnormalizer_processor")["norm_map"].update(ACTION="MEAN_STD"),
+        lambda d: [
+            step(d, "absolute_actions_processor").update(enabled=True),
+            step(d, "unnormalizer_processor")["norm_map"].update(ACTION="MEAN_STD"),
+        ],
     )
     policy = load(folder)
     np.testing.assert_allclose(policy.actions(chunk, STATE), absolute + STATE[:3] * [1, 0, 1], atol=1e-6)
@@ -263,7 +266,7 @@ def test_widths_that_do_not_fit(publish):
             {"paligemma_variant": "gemma_2b_lora"},
             "paligemma_variant should be one of gemma_2b, gemma_300m, got 'gemma_2b_lora'",
         ),
-        ({"chunk_size": "8"}, "config.chunk should be a whole number above 0, got '8'"),
+        ({"chunk_size": "8"}, "config.json: chunk_size should be a whole number above 0, got '8'"),
         ({"max_period": 10.0}, "the time's periods 0.004 to 4, got"),
         ({"image_resolution": [16, 32]}, "frames should be square"),
         ({"normalization_mapping": {"VISUAL": "MEAN_STD"}}, "frames should need no normalisation"),
@@ -285,7 +288,7 @@ def test_settings_that_cannot_be(publish, change, told):
             "normalisation of state should .* got IDENTITY",
         ),
         (lambda d: d["steps"].clear(), "should have a step normalizer_processor"),
-        (lambda d: step(d, "normalizer_processor").clear(), "lack the entry 'norm_map'"),
+        (lambda d: step(d, "normalizer_processor").clear(), "normalizer_processor: the entry norm_map is missing"),
     ],
 )
 def test_processors_that_cannot_be(publish, change, told):
