@@ -1,5 +1,6 @@
 """The command line: a thin skin over the library. Heavy imports stay inside the commands: `--help` is instant."""
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,14 @@ from kvlab.paths import DATA
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Checkpoint = Annotated[
+    Path, typer.Option(help="Of the policy: a folder, or owner/name or owner/name@revision on the Hugging Face Hub.")
+]
+Config = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=VALUE, an entry of a published checkpoint's config.json, as JSON; repeatable."),
+]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -131,7 +140,7 @@ def train(
 
 @app.command()
 def run(
-    checkpoint: Annotated[Path, typer.Option(help="Folder of the policy.")],
+    checkpoint: Checkpoint,
     setting: Annotated[list[str], typer.Option(help="What is compared, written as above; repeatable.")],
     episodes: Annotated[
         int, typer.Option(help="Of each setting, 1 to 100: number k is task k mod 10, state k div 10.")
@@ -150,8 +159,9 @@ def run(
         ),
     ] = "processes",
     evaluation: Annotated[
-        str, typer.Option(help="Whose frames, states and step limits: kvlab, openpi or lerobot.")
+        str, typer.Option(help="Whose frames, states, step limits and executed actions: kvlab, openpi or lerobot.")
     ] = "kvlab",
+    config: Config = None,
     device: Annotated[
         str, typer.Option(help="Of the policy: cpu (float32), cuda (bfloat16, eager) or engine (cuda, by graphs).")
     ] = "cpu",
@@ -167,6 +177,12 @@ def run(
     GATE: always, never, every(4), or comparisons joined by &: vision, pixels or state >= a threshold in [-1, 1]
     (compared with the last computed replan; vision@previous with the one before), age < a number of replans. A
     threshold may be adaptive: vision >= 0.9 if gripper < 1 and curvature < 0.5 and spread < 0.2 else 0.99.
+
+    PUBLISHED CHECKPOINTS of Pi0 and Pi0.5, LeRobot's or openpi's converted to PyTorch, need an --evaluation. What
+    their config.json leaves out is given by --config: discrete_state_input of an openpi Pi0.5 (false in pi05_libero),
+    extra_delta_transform of an openpi Pi0 (true in pi0_libero), lerobot_version of a LeRobot Pi0.5, whose releases
+    before 0.5 write another prompt; and what it says is changed: n_action_steps (LeRobot's own commands take 10),
+    rename_map where cameras have other names.
     """
     from kvlab.evidence.summary import of_setting
     from kvlab.study.protocol import Protocol
@@ -175,11 +191,26 @@ def run(
 
     settings = tuple(parse_setting(text) for text in setting)
     protocol = Protocol if evaluation == "kvlab" else partial(Protocol.published, evaluation)
-    study = Study(checkpoint, settings, episodes, protocol(suite=suite, gl=gl, device=device), seed, folder)
+    protocol = protocol(suite=suite, gl=gl, device=device, entries=_entries(config))
+    study = Study(checkpoint, settings, episodes, protocol, seed, folder)
     with _resumable():
         records = study.run(workers, backend)
         for one in settings:
             typer.echo(f"{one}: {_outcome(of_setting(records.episodes, one))}")
+
+
+def _entries(config: list[str] | None) -> dict[str, object]:
+    """NAME=VALUE as entries; a value that is no JSON is text."""
+    entries = {}
+    for text in config or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise ValueError(f"--config should be NAME=VALUE, such as discrete_state_input=false; got {text!r}")
+        try:
+            entries[name] = json.loads(value)
+        except json.JSONDecodeError:
+            entries[name] = value
+    return entries
 
 
 def _outcome(rows: "pd.DataFrame") -> str:
@@ -196,7 +227,7 @@ def _outcome(rows: "pd.DataFrame") -> str:
 
 @app.command()
 def bench(
-    checkpoint: Annotated[Path, typer.Option(help="Folder of the policy.")] = DATA / "checkpoints" / "mini_spatial",
+    checkpoint: Checkpoint = DATA / "checkpoints" / "mini_spatial",
     device: Annotated[
         str, typer.Option(help="cpu, or cuda: in bfloat16, eager beside the engine, on random observations.")
     ] = "cpu",
@@ -208,6 +239,7 @@ def bench(
     episodes: Annotated[int, typer.Option(min=1, help="One of each of the first tasks.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="How often each episode is measured.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Folder for the rows and how they were made.")] = None,
+    config: Config = None,
 ) -> None:
     """Measure inference by stage, setting by setting, on observations of real episodes; on a machine that does nothing
     else.
@@ -228,14 +260,14 @@ def bench(
     if device == "cuda":
         if rollouts:
             raise ValueError("--rollouts measures on the CPU: leave --device out")
-        return _bench_on_gpu(checkpoint, preset, repeats, out)
+        return _bench_on_gpu(checkpoint, preset, repeats, out, _entries(config))
     if device != "cpu" or preset:
         raise ValueError(
             f"the device is cpu or cuda, and --preset goes with --device cuda; got {device!r} and {preset!r}"
         )
     from kvlab.pi0 import load
 
-    policy = load(checkpoint)
+    policy = load(checkpoint, entries=_entries(config))
     facts = {"command": shlex.join(["kvlab", *sys.argv[1:]]), **machine(checkpoint)}
     if facts["load_average"] > latency.QUIET:
         typer.echo(f"kvlab: the load average is {facts['load_average']}: other work slows what is measured", err=True)
@@ -249,7 +281,9 @@ def bench(
         write(out, "rollouts" if rollouts else "inference", rows, facts)
 
 
-def _bench_on_gpu(checkpoint: Path, preset: str | None, repeats: int, out: Path | None) -> None:
+def _bench_on_gpu(
+    checkpoint: Path, preset: str | None, repeats: int, out: Path | None, entries: dict[str, object]
+) -> None:
     import torch
 
     from kvlab.bench import gpu, latency
@@ -260,7 +294,8 @@ def _bench_on_gpu(checkpoint: Path, preset: str | None, repeats: int, out: Path 
         raise ValueError("--device cuda is asked for, but torch finds no CUDA GPU on this machine")
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: it is one of {', '.join(PRESETS)}")
-    policy = gpu.random_policy(PRESETS[preset]) if preset else load(checkpoint, "cuda", torch.bfloat16)
+    random = gpu.random_policy(PRESETS[preset]) if preset else None
+    policy = random or load(checkpoint, "cuda", torch.bfloat16, entries=entries)
     errors = gpu.agreement(policy)
     typer.echo(errors.to_string(index=False))
     rows, facts = gpu.report(policy, latency.settings(policy.config), runs=20, rounds=repeats)

@@ -67,10 +67,16 @@ RUN = {"--setting": "none", "--episodes": "3", "--suite": "libero_spatial", "--g
         ({"--episodes": "0"}, "a study has 1 to 100 episodes a setting, got 0"),
         ({"--gl": "mesa"}, "gl must be one of software, hardware, got 'mesa'"),
         ({"--seed": "-1"}, "a seed is a whole number from 0 on, got -1"),
-        ({"--checkpoint": "nowhere"}, "nowhere is not a kvlab checkpoint: it lacks config.json"),
+        ({"--checkpoint": "nowhere"}, "there is no folder nowhere"),
         ({"--evaluation": "openvla"}, "evaluation must be one of kvlab, openpi, lerobot, got 'openvla'"),
         ({"--evaluation": "lerobot"}, "is kvlab's own, and the evaluation lerobot would mislead it"),
         ({"--device": "tpu"}, "device must be one of cpu, cuda, engine, got 'tpu'"),
+        ({"--config": "pi05"}, "--config should be NAME=VALUE, such as discrete_state_input=false; got 'pi05'"),
+        ({"--config": "pi05=true"}, "is not a published checkpoint, whose config.json has the entries ['pi05']"),
+        (
+            {"--checkpoint": "gs://openpi-assets/checkpoints/pi0_libero"},
+            "is an address: download it and give its folder",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_run_is_one_sentence(untrained, tmp_path, capsys, monkeypatch, changes, says):
@@ -137,6 +143,28 @@ def test_the_help_of_run_names_every_mode_signal_and_what_may_be_seen():
     shown = set(re.findall(r"[a-z]+", " ".join(re.findall(r"`(.+?)`", GRAMMAR)))) - {"live"}
     assert {"frozen", "late", "state"} <= shown
     assert {*KEPT, *SIGNALS, *PHASES, *shown, "always", "never", "every", "age", "previous"} <= words
+
+
+def test_entries_of_a_checkpoint_are_json_or_text():
+    from kvlab.cli import _entries
+
+    given = ["discrete_state_input=false", "lerobot_version=0.4.4", 'rename_map={"a": "b=c"}', "max_token_len=null"]
+    assert _entries(given) == {
+        "discrete_state_input": False,
+        "lerobot_version": "0.4.4",
+        "rename_map": {"a": "b=c"},
+        "max_token_len": None,
+    }
+    assert _entries(None) == {}
+
+
+def test_the_help_of_run_names_what_published_checkpoints_leave_out():
+    from kvlab.pi0 import lerobot, openpi
+
+    words = set(re.findall(r"[a-z_]+", kvlab("run", "--help").stdout))
+    needed = {name for name, *_ in openpi.DECIDES.values()} | {"lerobot_version", "rename_map", "n_action_steps"}
+    assert needed <= words
+    assert needed <= openpi.Config.model_fields.keys() | lerobot.Config.model_fields.keys()
 
 
 def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrained, gl, tmp_path):

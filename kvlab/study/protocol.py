@@ -1,5 +1,7 @@
 """How the episodes of a study are run: what is drawn, what the policy sees, how often it replans, where it computes."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from kvlab.sim.published import EVALUATIONS, RENDER, SIZE, step_limit
@@ -15,25 +17,30 @@ class Protocol:
     """How every episode of a study is run. `gl` says who draws, since drivers differ in a few pixels.
 
     `evaluation` (of `kvlab.sim.published`) says what is observed and how long an episode may be; see `published`.
+    `entries` are those of a published `config.json` that are given from outside (`kvlab.pi0.load`), kept as JSON.
     """
 
     suite: str = "libero_spatial"
     render: str = "fast"
     size: int = 128  # pixels along one side of a frame
-    replan_every: int = 5  # actions executed of each chunk
+    replan_every: int | None = 5  # actions executed of each chunk; None in a study: as many as the checkpoint says
     gl: str = "software"
     evaluation: str = "kvlab"
     device: str = "cpu"  # of the policy, one of DEVICES
+    entries: str | Mapping[str, object] = ""
 
     @classmethod
-    def published(cls, evaluation: str, **others) -> "Protocol":
-        """LIBERO as checkpoints of `openpi` or `lerobot` expect it: stock frames of 256 pixels."""
-        return cls(render=RENDER, size=SIZE, evaluation=evaluation, **others)
+    def published(cls, evaluation: str, replan_every: int | None = None, **others) -> "Protocol":
+        """LIBERO as checkpoints of `openpi` or `lerobot` expect it: stock frames of 256 pixels, replans as they say."""
+        return cls(render=RENDER, size=SIZE, evaluation=evaluation, replan_every=replan_every, **others)
 
     def __post_init__(self) -> None:
         tasks(self.suite)
         profile(self.render)
-        if self.replan_every < 1 or self.size < 1:
+        if not isinstance(self.entries, str):
+            text = json.dumps(dict(self.entries), sort_keys=True) if self.entries else ""
+            object.__setattr__(self, "entries", text)
+        if (self.replan_every is not None and self.replan_every < 1) or self.size < 1:
             raise ValueError(f"replan_every and size must be above 0, got {self.replan_every} and {self.size}")
         if self.gl not in GL_KINDS:
             raise ValueError(f"gl must be one of {', '.join(GL_KINDS)}, got {self.gl!r}")
@@ -49,6 +56,6 @@ class Protocol:
 
     def key(self) -> dict[str, object]:
         """What of it determines rows. Fields that came later are left out at their defaults: older rows lack them."""
-        later = {"evaluation": "kvlab", "device": "cpu"}
+        later = {"evaluation": "kvlab", "device": "cpu", "entries": ""}
         limit = {"step_limit": step_limit(self.suite, self.evaluation)}
         return {k: v for k, v in asdict(self).items() if later.get(k) != v} | limit

@@ -87,6 +87,7 @@ class Cell:
 
     folder: Path
     key: dict
+    hub: str | None = None  # `owner/name@commit` of a checkpoint from the Hub, written down beside the key
 
     @property
     def path(self) -> Path:
@@ -123,7 +124,8 @@ class Cell:
         with alone(self.folder):
             new = {tuple(row[c] for c in EPISODE): row for row in [*self.read(), *rows]}
             table = arrow.Table.from_pylist([new[k] for k in sorted(new)], schema=_SCHEMA)
-            table = table.replace_schema_metadata({"kvlab": json.dumps(self.key, sort_keys=True)})
+            told = {"kvlab": json.dumps(self.key, sort_keys=True)} | ({"hub": self.hub} if self.hub else {})
+            table = table.replace_schema_metadata(told)
             aside = self.path.with_suffix(".part")
             parquet.write_table(table, aside, **_COMPACT)
             os.replace(aside, self.path)

@@ -1,18 +1,18 @@
 """Studies: a grid of settings over the same episodes with the same noise, each cell recorded once and kept."""
 
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from kvlab.paths import DATA
 from kvlab.pi0 import Policy
 from kvlab.pi0.checkpoint import checkpoint_digest
-from kvlab.pi0.files import local_folder
+from kvlab.pi0.files import hub_commit, local_folder
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import CAMERAS as LIBERO_CAMERAS
 from kvlab.sim.env import SETTLING_STEPS
-from kvlab.sim.suites import tasks
+from kvlab.sim.suites import task, tasks
 from kvlab.sim.workers import by_task, check_backend
 from kvlab.study.protocol import Protocol
 from kvlab.study.records import Cell, Records, alone, collect
@@ -53,7 +53,10 @@ class Study:
         if self.seed < 0:
             raise ValueError(f"a seed is a whole number from 0 on, got {self.seed}")
         object.__setattr__(self, "checkpoint", local_folder(self.checkpoint))
-        object.__setattr__(self, "policy", load_policy(self.checkpoint, self.protocol.device))
+        object.__setattr__(self, "policy", load_policy(self.checkpoint, self.protocol.device, self.protocol.entries))
+        if self.protocol.replan_every is None:
+            told = replace(self.protocol, replan_every=self.policy.conventions.execute)
+            object.__setattr__(self, "protocol", told)
         object.__setattr__(self, "digest", checkpoint_digest(self.checkpoint))
         self._check_policy()
 
@@ -69,9 +72,13 @@ class Study:
                 f"{self.checkpoint} is of another shape than LIBERO: cameras {', '.join(config.cameras)} (there are "
                 f"{', '.join(LIBERO_CAMERAS)}), a state of {policy.state_dim} ({SIZES[0]}), actions of "
                 f"{policy.action_dim} ({SIZES[1]})"
+                + (". Which camera is which, a rename_map says" if policy.trained_on.get("format") == "lerobot" else "")
             )
         if self.protocol.replan_every > config.chunk:
             raise ValueError(f"replan_every is {self.protocol.replan_every}, but a chunk has {config.chunk} actions")
+        for index in sorted({index for index, _ in self.trials()}):
+            # A state in the middle has numbers of three digits alone: with it a prompt is at its longest.
+            policy.tokens(task(suite, index).language, policy.stats["state_mean"])
         for setting in self.settings:
             CachedPolicy(policy, parse_mode(setting.mode), parse_gate(setting.gate))
 
@@ -101,7 +108,7 @@ class Study:
             "settling_steps": SETTLING_STEPS,
             "simulator": versions(),
         }
-        return Cell(self.folder / self.protocol.suite, key)
+        return Cell(self.folder / self.protocol.suite, key, hub_commit(self.checkpoint))
 
     def recorded(self) -> Found:
         """The study's rows that are on disk, replans inside: by setting, then by (task, initial state)."""

@@ -1,5 +1,6 @@
 """One trial in one process: every setting on one episode, with the environments and policies that a process keeps."""
 
+import json
 import platform
 import re
 from collections.abc import Iterable
@@ -29,7 +30,7 @@ def run_trial(
     """Every setting on one episode, in this process. A failure of the simulator is recorded as such."""
     torch.set_num_threads(1)
     env, rows = _env(protocol, index), []
-    loaded = _policy(checkpoint, protocol.device, checkpoint_digest(checkpoint))
+    loaded = _policy(checkpoint, protocol.device, protocol.entries, checkpoint_digest(checkpoint))
     for order, setting in settings:
         policy = CachedPolicy(loaded, parse_mode(setting.mode), parse_gate(setting.gate))
         outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
@@ -62,7 +63,7 @@ def versions() -> dict[str, str]:
 def _seen_elsewhere(checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int) -> list[Observation]:
     """What the control sees on the next task from the same initial state."""
     env = _env(protocol, (index + 1) % len(tasks(protocol.suite)))
-    loaded = _policy(checkpoint, protocol.device, checkpoint_digest(checkpoint))
+    loaded = _policy(checkpoint, protocol.device, protocol.entries, checkpoint_digest(checkpoint))
     control = CachedPolicy(loaded, parse_mode("none"), parse_gate("never"))
     return rollout(env, control, state, seed, protocol.replan_every, evaluation=protocol.evaluation)[2]
 
@@ -81,19 +82,21 @@ def gl_kind(driver: str) -> str:
 
 
 @cache
-def _policy(checkpoint: Path, device: str, digest: str) -> Policy:
+def _policy(checkpoint: Path, device: str, entries: str, digest: str) -> Policy:
     """This process's policy; `digest` is there to load again what was replaced."""
-    return load_policy(checkpoint, device)
+    return load_policy(checkpoint, device, entries)
 
 
-def load_policy(checkpoint: Path, device: str) -> Policy:
-    """The checkpoint's policy as a study runs it on one of DEVICES. Raises as `kvlab.pi0.load` does.
+def load_policy(checkpoint: Path, device: str, entries: str = "") -> Policy:
+    """The checkpoint's policy as a study runs it on one of DEVICES, `entries` as in a protocol.
 
-    ValueError for the engine where it cannot run the model, ModuleNotFoundError without Triton.
+    Raises as `kvlab.pi0.load` does; ValueError for the engine where it cannot run the model, ModuleNotFoundError
+    without Triton.
     """
+    given = {"entries": json.loads(entries)} if entries else {}
     if device == "cpu":
-        return load(checkpoint)
-    policy = load(checkpoint, "cuda", torch.bfloat16)
+        return load(checkpoint, **given)
+    policy = load(checkpoint, "cuda", torch.bfloat16, **given)
     if device == "engine":
         from kvlab.pi0.engine import accelerate  # needs Triton, which a study on a CPU does not
 

@@ -97,7 +97,7 @@ def test_a_protocol_that_cannot_be_is_refused(changes, says):
         ({"protocol": Protocol("libero_goal")}, "was trained on libero_spatial, not on libero_goal"),
         ({"protocol": Protocol(replan_every=9)}, "replan_every is 9, but a chunk has 8 actions"),
         ({"settings": (Setting("layer_wise[2:]:skip"),)}, "names layers that a prefix of 2 layers does not have"),
-        ({"checkpoint": Path("nowhere")}, "nowhere is not a kvlab checkpoint: it lacks config.json, stats.json"),
+        ({"checkpoint": Path("nowhere")}, "there is no folder nowhere"),
     ],
 )
 def test_a_study_that_cannot_be_run_is_refused_at_once(untrained, changes, says):

@@ -1,11 +1,13 @@
 """Studies of published checkpoints: what they expect of LIBERO is in the protocol and in the names of cells."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -17,7 +19,7 @@ from kvlab.pi0 import Pi0, Pi0Config, published
 from kvlab.pi0.names import wanted
 from kvlab.reuse import CachedPolicy
 from kvlab.sim.published import PUBLISHED_STEP_LIMITS, observe_published
-from kvlab.sim.suites import STEP_LIMITS
+from kvlab.sim.suites import STEP_LIMITS, tasks
 from kvlab.study import study as study_module
 from kvlab.study import trial
 from kvlab.study.protocol import Protocol
@@ -59,6 +61,8 @@ def publish(size, tmp_path):
         norms = {k: {s: [v] * n for s, v in spread.items()} for k, n in (("state", state), ("actions", action))}
         (folder / "assets" / "libero" / "norm_stats.json").write_text(json.dumps({"norm_stats": norms}))
         sizes = {"action_dim": size.action_dim, "action_horizon": size.chunk, "paligemma_variant": "gemma_2b"}
+        said = {"discrete_state_input": True, "extra_delta_transform": False} | config
+        config = {name: value for name, value in said.items() if value != "left out"}
         (folder / "config.json").write_text(json.dumps(sizes | config))
         symbols = ["<pad>", "<eos>", "<bos>", *sorted(ByteLevel.alphabet())]
         tokenizer = Tokenizer(BPE({s: i for i, s in enumerate(symbols)}, []))
@@ -158,6 +162,80 @@ def test_a_hub_id_is_studied_as_what_is_fetched(publish, monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: {"somebody/pi0": folder}[name])
     there, here = (Study(c, (NONE,), 1, Protocol.published("openpi")) for c in ("somebody/pi0", folder))
     assert there == here and there.cell(NONE, 0).path == here.cell(NONE, 0).path
+
+
+def test_the_commit_on_the_hub_is_recorded_and_changes_no_key(publish, monkeypatch, tmp_path, make_row):
+    folder, snapshot = publish(), tmp_path / "models--somebody--pi0" / "snapshots" / "0f1e2d"
+    here = Study(folder, (NONE,), 1, Protocol.published("openpi"), folder=tmp_path / "runs")
+    shutil.copytree(folder, snapshot)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, revision, **_: {"main": snapshot}[revision])
+    cell = replace(here, checkpoint="somebody/pi0@main").cell(NONE, 0)
+    assert cell.path == here.cell(NONE, 0).path
+    cell.add([make_row()])
+    assert parquet.read_schema(cell.path).metadata[b"hub"] == b"somebody/pi0@0f1e2d"
+    assert len(here.cell(NONE, 0).read()) == 1
+
+
+# What a checkpoint leaves out, or says of its evaluation
+
+
+def test_what_a_checkpoint_leaves_out_is_given_to_its_study_and_is_part_of_its_key(publish):
+    folder = publish(pi05=True, discrete_state_input="left out")
+    with pytest.raises(ValueError, match="lacks discrete_state_input, "):
+        Study(folder, (NONE,), 1, Protocol.published("openpi"))
+    studies = [
+        Study(folder, (NONE,), 1, Protocol.published("openpi", entries={"discrete_state_input": said}))
+        for said in (True, False)
+    ]
+    assert [study.policy.prompt_has_state for study in studies] == [True, False]
+    assert studies[0].cell(NONE, 0).path != studies[1].cell(NONE, 0).path
+
+
+def test_entries_that_are_not_given_are_in_no_key():
+    assert "entries" not in Protocol.published("openpi", entries={}).key()
+    assert Protocol(entries={"b": 1, "a": [None]}).key()["entries"] == '{"a": [null], "b": 1}'
+
+
+def test_a_policy_in_a_worker_has_the_entries_too(publish):
+    folder = publish(pi05=True, discrete_state_input="left out")
+    protocol = Protocol.published("openpi", entries={"discrete_state_input": False})
+    assert not trial._policy(folder, "cpu", protocol.entries, "").prompt_has_state
+
+
+def test_as_many_actions_are_executed_as_the_checkpoint_says(publish, monkeypatch):
+    """openpi's evaluation executes 5; LeRobot's as many as `n_action_steps`, which conventions hold."""
+    folder = publish()
+    assert Study(folder, (NONE,), 1, Protocol.published("openpi")).protocol.replan_every == 5
+    load = study_module.load_policy
+
+    def of_lerobot(*arguments):
+        policy = load(*arguments)
+        return replace(policy, conventions=replace(policy.conventions, execute=7))
+
+    monkeypatch.setattr(study_module, "load_policy", of_lerobot)
+    study = Study(folder, (NONE,), 1, Protocol.published("lerobot"))
+    assert study.protocol.replan_every == study.cell(NONE, 0).key["replan_every"] == 7
+    assert Study(folder, (NONE,), 1, Protocol.published("lerobot", replan_every=3)).protocol.replan_every == 3
+
+
+def test_a_prompt_that_is_too_long_is_said_before_the_first_episode(publish):
+    with pytest.raises(ValueError, match="'pick up the black bowl .* tokens; this model takes at most 40$"):
+        Study(publish(max_token_len=40), (NONE,), 1, Protocol.published("openpi"))
+    folder = publish(pi05=True, max_token_len=110)  # the words fit into it, and the numbers of the state do not
+    with pytest.raises(ValueError, match="'Task: pick up .*, State: 128 128 .* tokens; this model takes at most 110$"):
+        Study(folder, (NONE,), 1, Protocol.published("openpi"))
+    Study(publish(pi05=True, max_token_len=110, discrete_state_input=False), (NONE,), 1, Protocol.published("openpi"))
+
+
+def test_only_prompts_of_the_studys_tasks_count(publish):
+    lengths = [len(one.language) for one in tasks("libero_spatial")]
+    longest = lengths.index(max(lengths))
+    assert longest > 0
+    folder = publish(max_token_len=max(lengths) + 1)  # each letter a token, <bos>, a new line: one less than it needs
+    Study(folder, (NONE,), longest, Protocol.published("openpi"))
+    with pytest.raises(ValueError, match="this model takes at most"):
+        Study(folder, (NONE,), longest + 1, Protocol.published("openpi"))
 
 
 # Real episodes
