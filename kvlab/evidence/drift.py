@@ -101,6 +101,27 @@ def loop(records: Records, settings: Sequence[Setting], control: Setting) -> pd.
     return pd.DataFrame(rows).set_index("setting")
 
 
+def refusals(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
+    """Which comparison of a gate refused reuse: one row per setting, shares of its refused replans, in [0, 1].
+
+    One column per signal of the gates, where it alone failed, and `several`, where more than one did; missing where a
+    gate does not read it. The first replan of an episode, at which there is no cache, is left out. ValueError: no
+    settings, settings that do not share their episodes.
+    """
+    check_shared(records, settings)
+    rows = {}
+    for setting in settings:
+        replans = of_setting(records.replans, setting).sort_values([*EPISODE, "replan"])
+        replans = replans.assign(age=replans.groupby(EPISODE)["age"].shift() + 1)
+        refused = replans[(replans["replan"] > 0) & ~replans["reused"]].to_dict("records")
+        terms = parse_gate(setting.gate).terms
+        failed = pd.DataFrame([[not term.holds(row) for term in terms] for row in refused], dtype=bool)
+        alone = failed.sum(axis=1) == 1
+        rows[setting] = {term.signal: (failed[i] & alone).mean() for i, term in enumerate(terms)}
+        rows[setting]["several"] = (failed.sum(axis=1) > 1).mean()
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")
+
+
 def _opens_on_the_step_before(setting: Setting, replans: pd.DataFrame) -> float:
     gate = parse_gate(setting.gate)
     anew = {f"{signal}_anchor": replans[f"{signal}_previous"] for signal in SIGNALS}

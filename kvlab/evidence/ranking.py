@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from kvlab.evidence.rows import check_shared, of_setting, successes
-from kvlab.evidence.stats import Pairs, holm, mcnemar_p, pair, pilot_hypergeometric, pilot_predictive, pilot_ranking
+from kvlab.evidence.stats import Pairs, pair, paired_difference, pilot_hypergeometric, pilot_predictive, pilot_ranking
 from kvlab.evidence.summary import first
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -15,14 +15,16 @@ from kvlab.study.settings import Setting
 SAID = {1: "right", 0: "level", -1: "wrong"}
 
 
-def rankings(records: Records, settings: Sequence[Setting], sizes: Sequence[int], alpha: float = 0.05) -> pd.DataFrame:
+def rankings(
+    records: Records, settings: Sequence[Setting], sizes: Sequence[int], confidence: float = 0.95
+) -> pd.DataFrame:
     """Every two settings that differ in successes, by pilots of each of `sizes` episodes: one row per pair and size.
 
     Index: `better` and `worse` by all episodes, and `episodes`, the pilot's. Columns: `points`, their difference in
-    percent; `lucky`, the share of episodes that the worse setting alone solves; `decided`, whether exact McNemar on all
-    episodes tells them apart at `alpha` (Holm over all pairs of settings); `right`, `level` and `wrong`, the chances in
-    [0, 1] of what a pilot drawn at random says (exact, `pilot_ranking`); `first`, which of the three the first episodes
-    by the studies' rule said.
+    percent; `lucky`, the share of episodes that the worse setting alone solves; `decided`, whether all episodes tell
+    them apart, as their paired interval lies beside 0 (Tango; the intervals of all pairs hold together at
+    `confidence`); `right`, `level` and `wrong`, the chances in [0, 1] of what a pilot drawn at random says (exact,
+    `pilot_ranking`); `first`, which of the three the first episodes by the studies' rule said.
 
     ValueError: fewer than two settings, settings on different episodes, no size, a pilot larger than the study.
     """
@@ -36,13 +38,19 @@ def rankings(records: Records, settings: Sequence[Setting], sizes: Sequence[int]
         settings, key=lambda setting: -found[setting].sum()
     )  # stable: settings that are level stay as they were given
     pairs = {two: pair(found[two[0]], found[two[1]]) for two in combinations(ordered, 2)}
-    p_holm = holm(pd.Series([mcnemar_p(p) for p in pairs.values()]))
+    each = 1 - (1 - confidence) / len(pairs)
     pilots = {size: {a: successes(first(records, size), a).sum() for a in settings} for size in sizes}
     rows = [
-        {"better": better, "worse": worse, "episodes": size, "points": 100 * counts.difference, "decided": p < alpha}
+        {
+            "better": better,
+            "worse": worse,
+            "episodes": size,
+            "points": 100 * counts.difference,
+            "decided": 0 not in paired_difference(counts, each),
+        }
         | {"lucky": counts.control_only / counts.n, **_chances(counts, size)}
         | {"first": SAID[np.sign(pilots[size][better] - pilots[size][worse])]}
-        for ((better, worse), counts), p in zip(pairs.items(), p_holm, strict=True)
+        for (better, worse), counts in pairs.items()
         if counts.difference
         for size in sizes
     ]

@@ -114,6 +114,15 @@ def test_loop_tells_an_old_anchor_and_a_robot_that_stands_still():
     assert (row.within, row.after, row.late) == (2 / 4, 1, 2 / 6)
 
 
+def test_refusals_say_which_comparison_failed():
+    both = Setting("full", "vision >= 0.9 & age < 3")
+    # Kept twice, then too old; kept at 1.05, then too far at once; too far and too old together at the end.
+    records = study([both], [[0.0, 0.01, 0.02, 0.03, 0.04, 0.6, 0.61, 0.62, 1.5]])
+    assert records.replans.reused.to_list() == [False, True, True, False, True, False, True, True, False]
+    table = drift.refusals(records, [both])
+    assert table.loc[both].round(3).to_dict() == {"vision_anchor": 0.333, "age": 0.333, "several": 0.333}
+
+
 def test_kept_caches_are_described_and_none_is_an_error():
     records = study([CONTROL, MIDDLE], [[0.0, 0.04, 0.08, 0.3, 0.31]])
     row = drift.kept(records, [MIDDLE]).loc[MIDDLE]
