@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from kvlab.evidence.cost import STAGES, Latency
 from kvlab.study.records import SETTING, Records
 from kvlab.study.settings import Setting
+from kvlab.study.times import STAGES, Latency
 
 Episode = tuple[bool, int, Sequence[bool]]  # success, control steps, and of each replan whether it reuses
 

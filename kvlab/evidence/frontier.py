@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from kvlab.evidence.cost import Latency, cost, episodes_ms
+from kvlab.evidence.cost import cost, episodes_ms
 from kvlab.evidence.margins import BUY, INSIDE, loss
 from kvlab.evidence.matching import RESAMPLES, weights
 from kvlab.evidence.rows import check_shared, of_setting, successes
@@ -21,6 +21,7 @@ from kvlab.evidence.stats import Interval, rate_interval
 from kvlab.evidence.summary import difference
 from kvlab.study.records import EPISODE, Records
 from kvlab.study.settings import Setting
+from kvlab.study.times import Latency
 
 
 def frontier(

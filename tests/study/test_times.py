@@ -1,0 +1,58 @@
+"""How long a replan takes: stage times that can be added by hand, and the recorded ones against their own totals."""
+
+import pandas as pd
+import pytest
+
+from kvlab.paths import DATA
+from kvlab.study.settings import parse_setting
+from kvlab.study.times import MACHINES, latency
+from made import TIMES
+
+
+@pytest.mark.parametrize(
+    ("text", "computed", "reused"),
+    [
+        ("full when every(2)", 71, 41),  # nothing is compared
+        ("full when pixels >= 0.9", 72, 42),
+        ("full when vision >= 0.9", 73, 53),  # the gate needs the image encoder
+        ("full when vision >= 0.9 & state >= 0.9", 73, 53),
+        ("prefix when vision >= 0.9", 73, 57),
+        ("prefix when pixels >= 0.9 & age < 3", 72, 46),
+        ("vision_only:splice when pixels >= 0.9", 72, 72),  # nothing is saved
+    ],
+)
+def test_a_replan_is_the_sum_of_its_stages(text, computed, reused):
+    setting = parse_setting(text)
+    assert TIMES.replan_ms(setting, allowed=False) == computed
+    assert TIMES.replan_ms(setting, allowed=True) == reused
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "layer_wise[2:]:skip when vision >= 0.9",
+            r"no time of the mode `layer_wise\[2:\]:skip` on a machine; timed are full, pre",
+        ),
+        ("full when vision >= 0.9 if spread < 0.3 else 0.99", "measure their spread, of which there is no time"),
+    ],
+)
+def test_what_was_not_timed_is_said(text, says):
+    with pytest.raises(ValueError, match=says):
+        TIMES.replan_ms(parse_setting(text), allowed=True)
+    with pytest.raises(ValueError, match="no machine is called 'toaster'; times are recorded of cpu, h100"):
+        latency("toaster")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_added_stages_agree_with_the_measured_totals(machine):
+    _, table, implementation = MACHINES[machine]
+    samples = pd.read_csv(DATA / "latency" / f"{table}.csv")
+    samples = samples[samples["implementation"] == implementation] if implementation else samples
+    times, seen = latency(machine), 0
+    for text, rows in samples.groupby("setting"):
+        if " & " not in text:  # what watches every similarity is no setting of a study
+            total = times.replan_ms(parse_setting(text), allowed=rows["reused"].iloc[0])
+            assert total == pytest.approx(rows["ms_total"].median(), rel=0.04), text
+            seen += 1
+    assert seen >= 8
