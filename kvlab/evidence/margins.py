@@ -40,9 +40,11 @@ def apart_words(difference: Interval, margin: float = MARGIN) -> str:
 
 def loss_words(difference: Interval, margin: float = MARGIN) -> str:
     """The clause that `loss` decides; inside, with the interval's bound: `the loss, if any, is under 6 points`."""
-    points = f"{100 * margin:.0f} points"
+    if difference.low >= 0:
+        return "there is no loss"
+    bound, points = ceil(round(-100 * difference.low, 6)), f"{100 * margin:.0f} points"
     return {
-        INSIDE: f"the loss, if any, is under {max(1, ceil(round(-100 * difference.low, 6)))} points",
+        INSIDE: f"the loss, if any, is under {bound} point{'s' * (bound > 1)}",
         OUTSIDE: f"the loss is over {points}",
         UNDECIDED: f"a loss of {points} is neither shown nor excluded",
     }[loss(difference, margin)]

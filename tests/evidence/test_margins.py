@@ -30,6 +30,8 @@ def test_the_word_follows_the_whole_interval(low, high, apart, loss):
 
 def test_the_words_name_the_margin_or_the_bound():
     assert margins.loss_words(between(-0.054, 0.03)) == "the loss, if any, is under 6 points"
+    assert margins.loss_words(between(-0.008, 0.1)) == "the loss, if any, is under 1 point"
+    assert margins.loss_words(between(0.0, 0.2)) == "there is no loss"
     assert margins.loss_words(between(-0.09, 0.03), 0.05) == "a loss of 5 points is neither shown nor excluded"
     assert margins.loss_words(between(-0.5, -0.2)) == "the loss is over 10 points"
     assert margins.apart_words(between(-0.05, 0.05)) == "they differ by less than 10 points"

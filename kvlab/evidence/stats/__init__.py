@@ -5,8 +5,6 @@ its reference. A degenerate sample (0/n, n/n, no differing pair) gets a defined 
 """
 
 from kvlab.evidence.stats.bayes import (
-    paired_probability_better,
-    paired_probability_drop_below,
     posterior,
     probability_better,
     probability_drop_below,
@@ -15,13 +13,11 @@ from kvlab.evidence.stats.bootstrap import bootstrap_rate
 from kvlab.evidence.stats.interval import Interval
 from kvlab.evidence.stats.one_sample import rate_interval
 from kvlab.evidence.stats.paired import (
-    NonInferiority,
     Pairs,
     mcnemar_p,
     pair,
     paired_bootstrap,
     paired_difference,
-    paired_noninferiority,
 )
 from kvlab.evidence.stats.pilot import PilotCheck, PilotRanking, pilot_hypergeometric, pilot_predictive, pilot_ranking
 from kvlab.evidence.stats.power import (
@@ -35,7 +31,6 @@ from kvlab.evidence.stats.unpaired import holm, unpaired_difference, unpaired_p
 
 __all__ = [
     "Interval",
-    "NonInferiority",
     "Pairs",
     "PilotCheck",
     "PilotRanking",
@@ -46,9 +41,6 @@ __all__ = [
     "pair",
     "paired_bootstrap",
     "paired_difference",
-    "paired_noninferiority",
-    "paired_probability_better",
-    "paired_probability_drop_below",
     "pilot_hypergeometric",
     "pilot_predictive",
     "pilot_ranking",

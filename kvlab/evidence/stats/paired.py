@@ -1,4 +1,4 @@
-"""Two settings on the same episodes: the paired difference, its interval, exact McNemar, non-inferiority."""
+"""Two settings on the same episodes: the paired difference, its interval, exact McNemar."""
 
 from __future__ import annotations
 
@@ -125,33 +125,6 @@ def mcnemar_p(pairs: Pairs) -> float:
         return 1.0
     table = [[pairs.both, pairs.setting_only], [pairs.control_only, pairs.neither]]
     return float(_mcnemar(table, exact=True).pvalue)
-
-
-@dataclass(frozen=True)
-class NonInferiority:
-    """Outcome of a non-inferiority test: `shown` when `low`, the one-sided bound of the difference, exceeds -margin."""
-
-    difference: float
-    low: float
-    margin: float
-    p: float
-    shown: bool
-
-
-def paired_noninferiority(pairs: Pairs, margin: float, alpha: float = 0.05) -> NonInferiority:
-    """Is the setting worse than the control by less than `margin` (a drop in success rate, in (0, 1))?
-
-    Tango's score test of "difference <= -margin" against "> -margin" at one-sided level `alpha`; `low` is the lower
-    limit of his interval of confidence 1 - 2 alpha, so both always agree.
-
-    ValueError: margin outside (0, 1), alpha outside (0, 0.5).
-    """
-    check_open_unit("margin", margin)
-    if check_open_unit("alpha", alpha) >= 0.5:
-        raise ValueError(f"alpha = {alpha} is a one-sided level and must lie in (0, 0.5).")
-    p = float(norm.sf(_tango_score(-margin, pairs.setting_only, pairs.control_only, pairs.n)))
-    low = _tango_limit(pairs.setting_only, pairs.control_only, pairs.n, norm.isf(alpha))
-    return NonInferiority(pairs.difference, low, margin, p, p < alpha)
 
 
 def _tango_score(delta: float, b: int, c: int, n: int) -> float:
