@@ -1,4 +1,4 @@
-# make report: publishes the book.   make test: runs every check.   Each sets up .venv first if that is not done.
+# make report: makes the HTML.   make test: runs every check.   Each sets up .venv first if that is not done.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -15,10 +15,11 @@ export PIP_ROOT_USER_ACTION := ignore
 # What pip says of every file that it looks at, in which its progress and its errors would drown.
 PIP_NOISE := '^(  |Looking in|Requirement already|WARNING: Location|DEPRECATION|\[notice\]|$$)'
 
-.PHONY: help setup report test lab clean
+.PHONY: help setup report book test lab clean
 
 help:
-	@echo "make report   execute the chapters and publish _build/html/index.html"
+	@echo "make report   execute the chapters and make _build/html/index.html; changes nothing that git tracks"
+	@echo "make book     execute the chapters and make book/*.ipynb and figures/ anew"
 	@echo "make test     run every check"
 	@echo "make setup    only set up .venv and the OpenGL driver (the others do it by themselves)"
 	@echo "make book/NAME.ipynb   execute one chapter after a change of book/NAME.md"
@@ -38,15 +39,18 @@ $(READY): pyproject.toml constraints.txt
 
 report: $(READY)
 	@$(RUN) kvlab.book.execution --jobs $(JOBS)
-	@$(VENV)/bin/jupyter-book build . --all -W -n --keep-going -q
-	@echo "Published _build/html/index.html"
+	@$(VENV)/bin/jupyter-book build _build/report --path-output . --all -W -n --keep-going -q
+	@echo "Made _build/html/index.html"
+
+book: $(READY)
+	@$(RUN) kvlab.book.execution --publish --jobs $(JOBS)
 
 test: $(READY)
 	@$(RUN) ruff check kvlab tests
 	@$(RUN) pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env tests book
 
 book/%.ipynb: book/%.md | $(READY)
-	@$(RUN) kvlab.book.execution $*
+	@$(RUN) kvlab.book.execution --publish $*
 
 lab: $(READY)
 	@$(VENV)/bin/jupyter lab book

@@ -2,14 +2,17 @@
 
 A chapter is `book/<name>.md` (MyST text, the source) and `book/<name>.ipynb` (the same cells with outputs, published).
 The only place that knows jupytext and papermill. `python -m kvlab.book.execution [NAME ...]` executes chapters, all
-those of the table of contents by default.
+those of the table of contents by default, into `_build/report`, from where the HTML is made: nothing that is published
+changes. With `--publish` the notebooks in book/ and the figures in figures/ are made anew.
 """
 
 import argparse
 import hashlib
 import multiprocessing
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -18,33 +21,25 @@ from tempfile import TemporaryDirectory
 import jupytext
 import nbformat
 import papermill
-import yaml
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 from traitlets.config import Config
 
-from kvlab.paths import BOOK, ROOT
+from kvlab.book.contents import chapters
+from kvlab.paths import BOOK, FIGURES, ROOT
 from kvlab.sim.workers import end_with_the_first
 
 # What a running kernel adds to a notebook differs between machines (Python's patch version), so it is fixed here.
 _LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
-
-
-def chapters(toc: Path = ROOT / "_toc.yml") -> list[Path]:
-    """The text sources of the notebook chapters in `toc`, in its order.
-
-    Notebooks are listed there with their `.ipynb` ending, plain pages without one.
-    """
-    contents = yaml.safe_load(toc.read_text())
-    listed = [entry["file"] for entry in contents.get("chapters", [])]
-    return [(toc.parent / name).with_suffix(".md") for name in [contents["root"], *listed] if name.endswith(".ipynb")]
+REPORT = ROOT / "_build" / "report"
 
 
 def read_source(source: Path) -> NotebookNode:
     """The notebook that `source` (MyST text) describes, without outputs.
 
-    Cell ids come from the cells' text, so that the same text gives the same file.
+    Cell ids come from the cells' text, so that the same text gives the same file. A cell whose source is not on the
+    page (tag `remove-input`) is folded in JupyterLab too.
 
     Raises:
         ValueError: the text does not exist or names no kernel.
@@ -63,6 +58,8 @@ def read_source(source: Path) -> NotebookNode:
         digest = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         seen[digest] = seen.get(digest, -1) + 1
         cell.id = f"{digest}-{seen[digest]}"
+        if "remove-input" in cell.metadata.get("tags", []):
+            cell.metadata.jupyter = {"source_hidden": True}
     return notebook
 
 
@@ -77,7 +74,8 @@ def execute(source: Path, out: Path | None = None, parameters: dict | None = Non
     """
     out = out or source.with_suffix(".ipynb")
     aside = ROOT / "_build" / "notebooks" / out.name
-    aside.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (aside.parent, out.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         with TemporaryDirectory() as sockets:  # of its own: kernels that start at once could take the same port
             notebook = papermill.execute_notebook(
@@ -100,18 +98,52 @@ def execute(source: Path, out: Path | None = None, parameters: dict | None = Non
     return out
 
 
-def execute_all(sources: list[Path], jobs: int) -> None:
-    """Executes chapters, `jobs` of them at a time, each in a process of its own: papermill changes the folder it is in.
+def publish(source: Path, bar: bool = True) -> Path:
+    """`execute`, beside the source; the figures that the chapter shows become files of figures/."""
+    os.environ["KVLAB_PUBLISH"] = "1"  # for chapters that save a figure by themselves
+    out = execute(source, bar=bar)
+    for name, svg in figures(nbformat.read(out, as_version=4)).items():
+        FIGURES.mkdir(exist_ok=True)
+        (FIGURES / f"{name}.svg").write_text(svg)
+    return out
 
-    The first that fails raises its ValueError here when those that run beside it are finished; the rest is dropped.
+
+def figures(notebook: NotebookNode) -> dict[str, str]:
+    """The figures that `kvlab.book.plots.show` showed in `notebook`: SVG by name."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return {
+        output.metadata["kvlab_figure"]: output.data["image/svg+xml"]
+        for output in outputs
+        if "kvlab_figure" in output.get("metadata", {})
+    }
+
+
+def report(source: Path, bar: bool = True) -> Path:
+    """`execute`, into the folder that the HTML is made from."""
+    return execute(source, REPORT / "book" / source.with_suffix(".ipynb").name, bar=bar)
+
+
+def lay_out() -> None:
+    """All that a page of the HTML needs besides the chapters, put where `report` puts these."""
+    shutil.rmtree(REPORT, ignore_errors=True)
+    shutil.copytree(BOOK / "_static", REPORT / "book" / "_static")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, REPORT)
+
+
+def execute_all(sources: list[Path], jobs: int, how: Callable[..., Path] = execute) -> None:
+    """Executes chapters, `jobs` at a time, each in a process of its own: papermill changes the folder it is in.
+
+    `how` is `execute`, `publish` or `report`. The first that fails raises its ValueError here when those that run
+    beside it are finished; the rest is dropped.
     """
     if jobs == 1 or len(sources) == 1:
         for source in sources:
-            execute(source)
+            how(source)
         return
     fork = multiprocessing.get_context("fork")  # what is imported here, seconds of it, is there in every process
     with ProcessPoolExecutor(jobs, fork, end_with_the_first) as pool:
-        running = [pool.submit(execute, source, bar=False) for source in sources]
+        running = [pool.submit(how, source, bar=False) for source in sources]
         bar = tqdm(as_completed(running), total=len(running), desc="chapters", unit="chapter")
         try:
             for done in bar:
@@ -162,10 +194,12 @@ def differences(source: Path, published: Path) -> list[str]:
     ]
 
 
-def main(names: list[str], jobs: int = 1) -> None:
+def main(names: list[str], jobs: int = 1, published: bool = False) -> None:
     """Executes the chapters `names` (all of the table of contents if empty), or exits with one sentence."""
     try:
-        execute_all([BOOK / f"{name}.md" for name in names] or chapters(), jobs)
+        if not published:
+            lay_out()
+        execute_all([BOOK / f"{name}.md" for name in names] or chapters(), jobs, publish if published else report)
     except ValueError as error:
         sys.exit(f"kvlab: {error}")
     except BrokenProcessPool:
@@ -178,4 +212,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Executes chapters of the book.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of book/NAME.md; all chapters if none is given")
     parser.add_argument("--jobs", type=int, default=1, help="chapters that are executed at a time (default: 1)")
+    parser.add_argument(
+        "--publish", action="store_true", dest="published", help="make book/NAME.ipynb and its figures anew"
+    )
     main(**vars(parser.parse_args()))

@@ -6,13 +6,17 @@ deficiency tell apart; each also has its own marker, so that a figure can be rea
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Collection, Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import SVG, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,6 +24,7 @@ from kvlab.evidence.stats import Interval
 from kvlab.paths import FIGURES
 
 PAGE_WIDTH = 7.2  # inches: the text column of the HTML at 110 dots an inch
+TITLE = 84  # letters of a title that fill the page's width
 
 _BLACK, _BLUE, _SKY, _VERMILION = "#000000", "#0072B2", "#56B4E9", "#D55E00"
 _ORANGE, _GREEN, _PURPLE, _GREY = "#E69F00", "#009E73", "#CC79A7", "#7F7F7F"
@@ -131,16 +136,95 @@ def strips(ax: Axes, counts: pd.DataFrame, most: int) -> None:
     ax.tick_params(length=0)
 
 
-def save(fig: Figure, name: str, unless: Collection[str] = ()) -> None:
-    """Write `figures/<name>.png` and `.svg`, the same bytes at each run.
+def curve(ax: Axes, reuse: Sequence[float], success: Sequence[Interval], labels: Sequence[str], name: str) -> None:
+    """Success against the share of replans that reuse, both in percent: joined points with intervals, each labelled.
 
-    Nothing is written where `unless` is not empty: what `check_parameters` returns, so that a notebook run with other
-    parameters does not replace a figure of the book. ValueError: a name with anything but small letters, digits and
-    underscores.
+    In the look of `name`; the points may come in any order. Labels stand to the upper right, where a falling curve
+    leaves room, and aslant, since points of strict gates lie close together.
+    """
+    order = np.argsort(reuse, kind="stable")
+    x, success = 100 * np.asarray(reuse, float)[order], [list(success)[i] for i in order]
+    y = [100 * interval.estimate for interval in success]
+    ax.plot(x, y, linewidth=1, color=look(name)["color"])
+    interval_points(ax, x, success, name, "")
+    for at, height, i in zip(x, y, order, strict=True):
+        ax.annotate(labels[i], (at, height), (4, 4), textcoords="offset points", rotation=50, rotation_mode="anchor")
+
+
+def floor_and_ceiling(ax: Axes, no_reuse: float, black: float | None = None) -> None:
+    """Lines at the success, in [0, 1], without reuse (black) and with black cameras (grey), labelled at the right."""
+    for share, words, colour, style in ((no_reuse, "no reuse", _BLACK, "-"), (black, "cameras black", _GREY, ":")):
+        if share is not None:
+            ax.axhline(100 * share, color=colour, linestyle=style, linewidth=1)
+            at = {"xytext": (0, 3), "xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+            ax.annotate(words, (1, 100 * share), ha="right", color=colour, **at)
+
+
+def success_axes(ax: Axes) -> None:
+    """Both axes of `curve`, from 0 to 100 %."""
+    ax.set(
+        xlabel="replans that reuse, %", ylabel="success, %", xlim=(-4, 104), ylim=(-3, 122), yticks=range(0, 101, 20)
+    )
+
+
+def differences(
+    ax: Axes, labels: Sequence[str], intervals: Sequence[Interval], names: Sequence[str], than: str
+) -> None:
+    """Differences with intervals in points, one row each from the top, compared with `than` (the line at 0)."""
+    interval_rows(ax, labels, intervals, names)
+    ax.axvline(0, color=_BLACK, linewidth=1)
+    ax.set_xlabel(f"points compared with {than}")
+
+
+def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFrame) -> Figure:
+    """Exact and bootstrap intervals of each setting side by side, after a few episodes (left) and after many.
+
+    `few` and `many` are of `summary.compare`, with the same settings in the same order. A bootstrap without any width
+    is a hollow point.
+    """
+    fig, axes = page(1, 2, height=0.34 * len(labels) + 0.9, sharey=True)
+    for ax, table in zip(axes, (few, many), strict=True):
+        for method, at in (("exact", -0.16), ("bootstrap", 0.16)):
+            name = {"exact": "clopper_pearson", "bootstrap": "percentile"}[method]
+            for y, interval in enumerate(table[method]):
+                if method == "bootstrap" and interval.collapsed:
+                    ax.plot(100 * interval.estimate, y + at, markerfacecolor="white", **look(name))
+                else:
+                    _bar(ax, interval, y + at, name, horizontal=True)
+            ax.plot([], [], linestyle="", label=method, **look(name))
+        ax.set(title=f"{table.n.iloc[0]} episodes a setting", xlabel="success, %", xlim=(-4, 104))
+        ax.grid(axis="y", visible=False)
+    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].set_ylim(len(labels) - 0.5, -0.5)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
+
+
+def show(fig: Figure, name: str, title: str = "") -> None:
+    """Shows `fig` as SVG, the same bytes at each run, under a `title` that states the finding.
+
+    Published chapters' figures become `figures/<name>.svg` (`kvlab.book.execution`). ValueError: a name with anything
+    but small letters, digits and underscores.
     """
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"the figure name {name!r} must be of small letters, digits and underscores.")
-    if unless:
+    if title:
+        fig.suptitle(fill(title, TITLE), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    text = io.StringIO()
+    fig.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(fig)
+    display(SVG(text.getvalue()), metadata={"kvlab_figure": name})
+
+
+def save(fig: Figure, name: str, unless: Collection[str] = ()) -> None:
+    """Write `figures/<name>.png` and `.svg`, the same bytes at each run.
+
+    Only where the book is published (KVLAB_PUBLISH is set), and not where `unless` is not empty. ValueError: a name
+    with anything but small letters, digits and underscores.
+    """
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ValueError(f"the figure name {name!r} must be of small letters, digits and underscores.")
+    if unless or "KVLAB_PUBLISH" not in os.environ:
         return
     FIGURES.mkdir(exist_ok=True)
     fig.savefig(FIGURES / f"{name}.svg", metadata={"Date": None, "Creator": None})

@@ -1,11 +1,62 @@
 """The book's tables of what `summary.compare` returns: one look in every chapter."""
 
+import re
 from collections.abc import Callable
 
 import pandas as pd
 
 from kvlab.evidence.wording import p_value, percent
 from kvlab.study.settings import Setting
+
+KEPT = {
+    "none": "nothing",
+    "full": "everything",
+    "prefix": "images, instruction",
+    "vision_only": "images",
+    "state_only": "robot state",
+    "layer_wise": "half of the layers",
+    "text_fixed": "instruction from the start; images",
+}
+_WORDS = (("vision", "images"), ("pixels", "thumbnails"), ("state", "robot state"), (">=", "≥"), (" & ", ", "))
+
+
+def kept(setting: Setting) -> str:
+    """What a setting keeps, as tables and figures name it: `everything`, `images (splice)`."""
+    mode, *notes = re.fullmatch(r"(\w+)(\[.*\])?(?::(\w+))?", setting.mode).groups()
+    notes = " ".join(filter(None, notes))
+    return KEPT[mode] + (f" ({notes})" if notes else "")
+
+
+def gate(setting: Setting) -> str:
+    """A setting's gate as tables and figures name it: `images ≥ 0.98`; what is seen where nothing is kept."""
+    if setting.mode == "none":
+        return "no reuse" if setting.seeing == "live" else f"no reuse, cameras {setting.seeing}"
+    text = setting.gate
+    for old, new in _WORDS:
+        text = text.replace(old, new)
+    return text
+
+
+def by_setting(compared: pd.DataFrame, **columns: pd.Series) -> pd.DataFrame:
+    """One row per setting of `summary.compare`: what is kept, gate, reuse, successes, points compared with no reuse.
+
+    `columns` are further ones, by setting. What is kept is left out where all settings that reuse keep the same. The
+    one interval is the difference's. The name of the first column stands in the header, not in a row of its own.
+    """
+    settings = list(compared.index)
+    table = pd.DataFrame(
+        {
+            "kept": [kept(setting) for setting in settings],
+            "gate": [gate(setting) for setting in settings],
+            "replans that reuse": compared.reuse.map("{:.0%}".format).to_list(),
+            "successes": [f"{k} of {n}" for k, n in zip(compared.k, compared.n, strict=True)],
+            "points": compared.difference.map(percent).to_list(),
+            **{name.replace("_", " "): column.reindex(settings).to_list() for name, column in columns.items()},
+        }
+    )
+    first = "kept" if len({setting.mode for setting in settings} - {"none"}) > 1 else "gate"
+    table = table if first == "kept" else table.drop(columns="kept")
+    return table.set_index(first).rename_axis(index=None, columns=first)
 
 
 def success(compared: pd.DataFrame, label: Callable[[Setting], str] = str) -> pd.DataFrame:

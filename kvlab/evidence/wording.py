@@ -7,7 +7,7 @@ def percent(interval: Interval | float) -> str:
     """An interval of rates as it stands in a table: `94 (88 to 97)`; empty where there is none."""
     if not isinstance(interval, Interval):
         return ""
-    return f"{100 * interval.estimate:.0f} ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
+    return f"{100 * interval.estimate:z.0f} ({100 * interval.low:z.0f} to {100 * interval.high:z.0f})"
 
 
 def p_value(p: float) -> str:

@@ -43,6 +43,17 @@ import matplotlib.pyplot as plt
 plt.plot(rows);
 ```
 """
+SHOWN = """
+```{code-cell} ipython3
+:tags: [remove-input]
+
+from kvlab.book import plots
+
+fig, ax = plots.page()
+ax.plot(rows)
+plots.show(fig, "rows")
+```
+"""
 # What JupyterLab's server does when a person opens chapter.ipynb, edits its first cell and saves.
 JUPYTERLAB = """
 import asyncio
@@ -88,6 +99,45 @@ def outputs(path) -> list:
     return [output for cell in nbformat.read(path, 4).cells for output in cell.get("outputs", [])]
 
 
+@pytest.fixture
+def root(chapter, monkeypatch):
+    """What `main` needs of a project around the chapter."""
+    folder = chapter.parent
+    monkeypatch.setattr(book, "REPORT", folder / "_build" / "report")
+    monkeypatch.setattr(book, "FIGURES", folder / "figures")
+    monkeypatch.delenv("KVLAB_PUBLISH", raising=False)
+    (folder / "_static").mkdir()
+    for name in ("_config.yml", "_toc.yml"):
+        (folder / name).write_text("")
+    chapter.write_text(chapter.read_text() + SHOWN)
+    return folder
+
+
+def below(folder) -> dict:
+    """Every file there and what is in it, but for what is built."""
+    files = [path for path in folder.rglob("*") if path.is_file() and "_build" not in path.parts]
+    return {path: path.read_bytes() for path in files}
+
+
+def test_the_report_changes_nothing_outside_of_what_is_built(root):
+    before = below(root)
+    book.main(["chapter"])
+    assert below(root) == before
+    built = root / "_build" / "report"
+    assert (built / "_toc.yml").exists() and outputs(built / "book" / "chapter.ipynb")
+
+
+def test_publishing_writes_the_notebook_and_the_figures_that_it_shows(root):
+    book.main(["chapter"], published=True)
+    svg = next(o.data["image/svg+xml"] for o in outputs(root / "chapter.ipynb") if "image/svg+xml" in o.get("data", {}))
+    assert (root / "figures" / "rows.svg").read_text() == svg
+
+
+def test_a_cell_without_its_source_on_the_page_is_folded_in_jupyterlab(root):
+    cell = book.read_source(root / "chapter.md").cells[-1]
+    assert cell.metadata.tags == ["remove-input"] and cell.metadata.jupyter == {"source_hidden": True}
+
+
 def test_two_executions_give_the_same_bytes(chapter):
     chapter.write_text(chapter.read_text() + FIGURE)
     first = book.execute(chapter).read_bytes()
@@ -115,7 +165,7 @@ def test_chapters_executed_side_by_side_are_what_each_is_alone(chapter):
     alone = [book.execute(source).read_bytes() for source in sources]
     for source in sources:
         source.with_suffix(".ipynb").unlink()
-    command = [sys.executable, "-m", "kvlab.book.execution", "--jobs", "2", *names]
+    command = [sys.executable, "-m", "kvlab.book.execution", "--publish", "--jobs", "2", *names]
     environment = {**os.environ, "KVLAB_ROOT": str(chapter.parent)}
     environment.pop("TQDM_DISABLE", None)  # what keeps bars out of the published chapters' check, in this process too
     ran = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -142,7 +192,7 @@ def test_interrupted_chapters_are_as_they_were_and_no_kernel_stays(tmp_path):
     for name in ("first", "second"):
         (tmp_path / "book").mkdir(exist_ok=True)
         (tmp_path / "book" / f"{name}.md").write_text(f"{HEADER}```{{code-cell}} ipython3\n{cell}\n```\n")
-    command = [sys.executable, "-m", "kvlab.book.execution", "--jobs", "2", "first", "second"]
+    command = [sys.executable, "-m", "kvlab.book.execution", "--publish", "--jobs", "2", "first", "second"]
     environment = {**os.environ, "KVLAB_ROOT": str(tmp_path)}
     ran = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed_ctrl_c
@@ -202,7 +252,7 @@ def test_papermill_with_a_wrong_parameter_ends_in_one_sentence(chapter, argument
 
 def test_a_chapter_that_does_not_exist_is_one_sentence(chapter, capsys):
     with pytest.raises(SystemExit, match=r"kvlab: no chapter nowhere.md in .*; a chapter's source is book/<name>.md"):
-        book.main(["nowhere"])
+        book.main(["nowhere"], published=True)
 
 
 def test_a_page_without_a_kernel_is_not_executed(chapter):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kvlab.book import plots
-from kvlab.evidence.stats import rate_interval
+from kvlab.evidence.stats import bootstrap_rate, rate_interval
 
 INTERVALS = [rate_interval(9, 10), rate_interval(0, 10)]
 
@@ -17,6 +17,7 @@ INTERVALS = [rate_interval(9, 10), rate_interval(0, 10)]
 @pytest.fixture(autouse=True)
 def own_folder(monkeypatch, tmp_path):
     monkeypatch.setattr(plots, "FIGURES", tmp_path)
+    monkeypatch.setenv("KVLAB_PUBLISH", "1")
     yield
     plt.close("all")
 
@@ -54,6 +55,47 @@ def test_saved_files_do_not_change_from_run_to_run(tmp_path):
 def test_a_notebook_with_other_parameters_saves_nothing(tmp_path):
     plots.save(draw(), "one", unless=("confidence",))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_published_saves_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("KVLAB_PUBLISH")
+    plots.save(draw(), "one")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_is_shown_as_the_same_svg_at_each_run_under_its_name(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "display", lambda svg, metadata: shown.append((svg.data, metadata)))
+    for _ in range(2):
+        plots.show(draw(), "one", "What was found")
+    assert shown[0] == shown[1] and shown[0][1] == {"kvlab_figure": "one"}
+    assert not plt.get_fignums()  # else the notebook draws it again, as PNG
+
+
+def test_a_curve_is_joined_in_order_of_reuse_with_a_label_at_each_point():
+    fig, ax = plots.page()
+    plots.curve(ax, [0.5, 0.2], [rate_interval(1, 10), rate_interval(9, 10)], ["loose", "strict"], "full")
+    assert ax.lines[0].get_xydata().tolist() == [[20, 90], [50, 10]]
+    assert [(text.get_text(), text.xy) for text in ax.texts] == [("strict", (20, 90)), ("loose", (50, 10))]
+
+
+def test_a_bootstrap_without_width_is_a_hollow_point():
+    def table(*counts):
+        few = [{"n": n, "exact": rate_interval(k, n), "bootstrap": bootstrap_rate([k], [n])} for k, n in counts]
+        return pd.DataFrame(few)
+
+    fig = plots.three_or_hundred(["no reuse", "full"], table((3, 3), (2, 3)), table((100, 100), (60, 100)))
+    few, many = fig.axes
+    hollow = [line for ax in (few, many) for line in ax.lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata().tolist() for line in hollow] == [[100], [100]]
+    assert (few.get_title(), many.get_title()) == ("3 episodes a setting", "100 episodes a setting")
+
+
+def test_differences_have_a_line_at_nothing():
+    fig, ax = plots.page()
+    plots.differences(ax, ["full"], [rate_interval(1, 2)], ["full"], "no reuse")
+    assert ax.get_xlabel() == "points compared with no reuse"
+    assert [0, 0] in [list(line.get_xdata()) for line in ax.lines]
 
 
 @pytest.mark.parametrize(

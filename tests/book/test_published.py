@@ -7,7 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kvlab.book.execution import chapters, differences
+from kvlab.book.contents import chapters
+from kvlab.book.execution import differences
 from kvlab.paths import BOOK
 
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb"))

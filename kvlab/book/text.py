@@ -1,0 +1,71 @@
+"""Sentences that hold results, for hidden cells: shown as Markdown, which reads the same wherever a notebook is read.
+
+What a chapter says is computed in `kvlab.book.answers`; here is what all of them share, the grammar of numbers.
+"""
+
+from collections.abc import Sequence
+
+from IPython.display import Markdown
+
+from kvlab.evidence.stats import Interval
+from kvlab.study.study import Study
+
+MOST_FINDINGS = 4
+SECONDS = 8  # of an episode of `mini` on one core, about
+
+
+def say(*paragraphs: str) -> Markdown:
+    """The last line of a cell: `paragraphs` as Markdown."""
+    return Markdown("\n\n".join(paragraphs))
+
+
+def findings(claims: Sequence[str]) -> Markdown:
+    """A chapter's answer: a numbered list. ValueError: no finding, or more than four."""
+    if not 1 <= len(claims) <= MOST_FINDINGS:
+        raise ValueError(f"an answer has 1 to {MOST_FINDINGS} findings, got {len(claims)}; the rest is a table's")
+    return say("\n".join(f"{number}. {claim}" for number, claim in enumerate(claims, 1)))
+
+
+def count(many: int, noun: str, plural: str | None = None) -> str:
+    """`no episode`, `1 episode`, `3 episodes`; `plural` where an s does not make it."""
+    return f"no {noun}" if many == 0 else f"{many:,} {noun if many == 1 else plural or noun + 's'}"
+
+
+def listed(items: Sequence[object]) -> str:
+    """`a`, `a and b`, `a, b and c`; `none` where there is none."""
+    *first, last = map(str, items or ["none"])
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def percent(share: float) -> str:
+    """A share as it stands in a sentence, without a negative zero: `21 %`."""
+    return f"{100 * share:z.0f} %"
+
+
+def difference(interval: Interval, than: str) -> str:
+    """A difference of success rates in words: `3 points fewer than without reuse (8 fewer to 1 more)`."""
+    value, *ends = (round(100 * x) for x in (interval.estimate, interval.low, interval.high))
+    amount = f"{count(abs(value), 'point')} {_more(value)} than" if value else "as many as"
+    one_way = min(value * end for end in ends) > 0
+    low, high = sorted(map(abs, ends)) if one_way else map(_signed, ends)
+    return f"{amount} {than} ({low} to {high})"
+
+
+def _more(points: int) -> str:
+    return "more" if points > 0 else "fewer"
+
+
+def _signed(points: int) -> str:
+    return f"{abs(points)} {_more(points)}" if points else "0"
+
+
+def planned(*studies: Study) -> str:
+    """What of `studies` is recorded and what the next cell runs, before anything runs."""
+    lacking = sum(len(settings) for study in studies for settings in study.missing().values())
+    episodes = count(sum(study.episodes * len(study.settings) for study in studies), "episode")
+    if not lacking:
+        return f"The study has {episodes}; all are recorded, and the next cell reads them."
+    minutes = count(max(1, round(lacking * SECONDS / 60)), "minute")
+    return (
+        f"The study has {episodes}; {lacking:,} are not recorded. The next cell runs them: about {minutes} on one core."
+    )

@@ -1,0 +1,41 @@
+"""Tables of settings: short names, one header row, one interval."""
+
+import pytest
+
+from kvlab.book import tables
+from kvlab.evidence import summary
+from kvlab.study.records import collect
+from kvlab.study.settings import Setting
+
+NO_REUSE = Setting("none")
+
+
+def compared(make_row, *settings):
+    rows = [make_row(t, s, (a.mode, a.gate, a.seeing)) for a in settings for t in range(3) for s in range(2)]
+    return summary.compare(collect(rows), list(settings), NO_REUSE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept", "gate"),
+    [
+        (NO_REUSE, "nothing", "no reuse"),
+        (Setting("none", seeing="black"), "nothing", "no reuse, cameras black"),
+        (Setting("full", "vision >= 0.97 & state >= 0.9"), "everything", "images ≥ 0.97, robot state ≥ 0.9"),
+        (Setting("vision_only:splice", "pixels >= 0.9"), "images (splice)", "thumbnails ≥ 0.9"),
+        (Setting("layer_wise[2:]:skip", "every(2)"), "half of the layers ([2:] skip)", "every(2)"),
+    ],
+)
+def test_a_setting_has_two_short_names(setting, kept, gate):
+    assert (tables.kept(setting), tables.gate(setting)) == (kept, gate)
+
+
+def test_what_is_kept_is_a_column_only_where_it_differs(make_row):
+    one = tables.by_setting(compared(make_row, NO_REUSE, Setting("full", "every(2)")))
+    assert (one.columns.name, *one.columns) == ("gate", "replans that reuse", "successes", "points")
+    assert [*one.index] == ["no reuse", "every(2)"] and one.points["no reuse"] == ""
+    both = tables.by_setting(
+        table := compared(make_row, NO_REUSE, Setting("full", "every(2)"), Setting("prefix", "every(2)")),
+        mean_ms=table.reuse,
+    )
+    assert both.columns.name == "kept" and both.columns[0] == "gate" and both.columns[-1] == "mean ms"
+    assert both.to_html().split("</thead>")[0].count("<tr") == 1

@@ -1,0 +1,55 @@
+"""Sentences that hold results: their grammar for none, one and many, and no sign without a value."""
+
+import pytest
+
+from kvlab.book import text
+from kvlab.evidence.stats import Interval
+from kvlab.study.protocol import Protocol
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
+
+
+@pytest.mark.parametrize(("many", "said"), [(0, "no episode"), (1, "1 episode"), (1600, "1,600 episodes")])
+def test_a_count_has_its_noun(many, said):
+    assert text.count(many, "episode") == said
+    assert text.count(2, "boundary", "boundaries") == "2 boundaries"
+
+
+@pytest.mark.parametrize(("items", "said"), [([], "none"), ([1], "1"), ([1, 2], "1 and 2"), ("abc", "a, b and c")])
+def test_a_list_is_read_aloud(items, said):
+    assert text.listed(items) == said
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        ((-0.03, -0.08, 0.01), "3 points fewer than no reuse (8 fewer to 1 more)"),
+        ((0.01, -0.08, 0.0), "1 point more than no reuse (8 fewer to 0)"),
+        ((-0.36, -0.46, -0.27), "36 points fewer than no reuse (27 to 46)"),
+        ((0.11, 0.02, 0.2), "11 points more than no reuse (2 to 20)"),
+        ((-0.001, -0.1, 0.1), "as many as no reuse (10 fewer to 10 more)"),
+    ],
+)
+def test_a_difference_names_its_direction(bounds, said):
+    assert text.difference(Interval(*bounds, 0.95, "tango"), "no reuse") == said
+
+
+def test_an_answer_is_a_list_of_one_to_four():
+    assert text.findings(["A.", "B."]).data == "1. A.\n2. B."
+    for claims in ([], ["A."] * 5):
+        with pytest.raises(ValueError, match=f"1 to 4 findings, got {len(claims)}"):
+            text.findings(claims)
+
+
+def test_no_share_is_a_negative_zero():
+    assert text.percent(-0.001) == "0 %" and text.percent(0.214) == "21 %"
+
+
+def test_what_is_planned_is_said_with_its_time(untrained, make_row, tmp_path):
+    study = Study(untrained, (Setting("none"),), 2, Protocol(), folder=tmp_path)
+    assert text.planned(study) == (
+        "The study has 2 episodes; 2 are not recorded. The next cell runs them: about 1 minute on one core."
+    )
+    for task in (0, 1):
+        study.cell(Setting("none"), task).add([make_row(task=task)])
+    assert text.planned(study) == "The study has 2 episodes; all are recorded, and the next cell reads them."
