@@ -95,8 +95,11 @@ def _load_own(folder: Path, config: dict, device: str, dtype: torch.dtype, token
     if missing := {"model", "trained_on"} - config.keys():
         raise ValueError(f"{folder / CONFIG} is not a kvlab config: it lacks {sorted(missing)}")
     facts = config["trained_on"]
-    if not isinstance(facts, dict) or not isinstance(facts.get("suites", []), list):
-        raise ValueError(f"{folder / CONFIG}: trained_on should be an object, and suites in it a list, got {facts!r}")
+    suites = facts.get("suites", []) if isinstance(facts, dict) else None
+    if not isinstance(suites, list) or not all(isinstance(suite, str) for suite in suites):
+        raise ValueError(
+            f"{folder / CONFIG}: trained_on should be an object, suites in it a list of names; got {facts!r}"
+        )
     model = empty(Pi0Config.from_json(config["model"]))
     parts = {k: {k: tuple(v.shape)} for k, v in model.state_dict().items()}
     model.load_state_dict(read_weights([folder / WEIGHTS], parts, {}, device, dtype), assign=True)

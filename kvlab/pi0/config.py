@@ -50,6 +50,12 @@ class Pi0Config:
         odd = [f for f in shared if getattr(self.prefix, f) != getattr(self.expert, f)]
         if odd:
             raise ValueError(f"prefix and expert attend jointly, so their {', '.join(odd)} must be equal")
+        for name, stream in (("vision", self.vision), ("prefix", self.prefix)):
+            whole, part = ("width", "num_heads") if name == "vision" else ("num_heads", "num_kv_heads")
+            if getattr(stream, whole) % getattr(stream, part):
+                raise ValueError(f"{name}.{whole} is not a multiple of {name}.{part}")
+        if not self.cameras or len({*self.cameras}) < len(self.cameras):
+            raise ValueError(f"cameras should be named, each once, got {self.cameras}")
         if self.image_size % self.token_stride:
             raise ValueError(f"image_size {self.image_size} is not a multiple of the token stride {self.token_stride}")
         if self.time_dtype not in ("float32", "float64"):
@@ -74,6 +80,14 @@ class Pi0Config:
         return _build(cls, data, "config")
 
 
+LISTS = {tuple[str, ...]: str, tuple[int, ...]: int}  # types of fields, which JSON holds as lists
+
+
+def _is_list(values: object, of: type) -> bool:
+    """Of texts, or of whole numbers above 0."""
+    return isinstance(values, list | tuple) and all(type(v) is of and (of is str or v > 0) for v in values)
+
+
 def _build(cls: type, data: dict, where: str):
     if not isinstance(data, dict):
         raise ValueError(f"{where} should be an object with the fields of {cls.__name__}, got {type(data).__name__}")
@@ -87,6 +101,8 @@ def _build(cls: type, data: dict, where: str):
             raise ValueError(f"{where}.{name} should be a whole number above 0, got {data[name]!r}")
         if names[name].type is bool and type(data[name]) is not bool:
             raise ValueError(f"{where}.{name} should be true or false, got {data[name]!r}")
+        if (of := LISTS.get(names[name].type)) and not _is_list(data[name], of):
+            raise ValueError(f"{where}.{name} should be a list of {of.__name__}, got {data[name]!r}")
     parts = {"vision": SiglipConfig, "prefix": GemmaConfig, "expert": GemmaConfig}
     return cls(
         **{

@@ -55,8 +55,8 @@ def read_weights(
     """Each wanted tensor by our name, put together along its first axis from the named parts in the files.
 
     `spare` are tensors that the files may hold and nobody reads. Raises ValueError where a file is damaged, and one
-    that names all tensors that are missing, unexpected, twice there, of another shape or no floating-point numbers;
-    MemoryError where they would not fit.
+    that names all tensors that are missing, unexpected, twice there, of another shape, no floating-point numbers or
+    not finite; MemoryError where they would not fit.
     """
     parts = {name: shape for pieces in wanted.values() for name, shape in pieces.items()}
     source, found, other = {}, {}, {}
@@ -75,10 +75,13 @@ def read_weights(
         if told := _problems(found, other, parts, spare):
             raise ValueError(f"{folder} does not fit its config: {told}")
         require_memory(folder, sum(math.prod(shape) for shape in parts.values()), device, dtype)
-        return {
+        tensors = {
             ours: _joined([source[name].get_tensor(name).to(dtype) for name in pieces])
             for ours, pieces in wanted.items()
         }
+    if wrong := [ours for ours, tensor in tensors.items() if not _is_finite(tensor)]:
+        raise ValueError(f"{folder} holds NaN or infinity, as a training that diverged leaves them: {_shorten(wrong)}")
+    return tensors
 
 
 def require_memory(path: Path, numbers: int, device: str, dtype: torch.dtype) -> None:
@@ -116,6 +119,11 @@ def _problems(
         "not of floating-point numbers": [f"{k} ({other[k]})" for k in sorted(parts.keys() & other.keys())],
     }
     return "; ".join(f"{what}: {_shorten(names)}" for what, names in problems.items() if names)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """By the extremes, which NaN takes over: without memory of the tensor's size, and much faster in bfloat16."""
+    return all(extreme.isfinite() for extreme in tensor.aminmax())
 
 
 def _joined(pieces: list[Tensor]) -> Tensor:

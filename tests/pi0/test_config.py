@@ -69,6 +69,32 @@ def test_an_image_that_is_not_whole_tokens(tiny):
         replace(tiny, image_size=20)
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "wrong", "told"),
+    [
+        (None, "cameras", "agentview", "config.cameras should be a list of str, got 'agentview'"),
+        (None, "cameras", ["agentview", 2], "config.cameras should be a list of str, got"),
+        (None, "cameras", ["wrist", "wrist"], "cameras should be named, each once"),
+        (None, "cameras", [], "cameras should be named, each once"),
+        ("vision", "stem", [8, "16"], "config.vision.stem should be a list of int, got"),
+        ("vision", "stem", [8, 0], "config.vision.stem should be a list of int, got"),
+        ("vision", "stem", 8, "config.vision.stem should be a list of int, got 8"),
+        ("vision", "num_heads", 3, "vision.width is not a multiple of vision.num_heads"),
+    ],
+)
+def test_entries_of_the_wrong_type_or_that_do_not_divide(tiny, part, name, wrong, told):
+    written = json.loads(json.dumps(tiny.to_json()))
+    (written[part] if part else written)[name] = wrong
+    with pytest.raises(ValueError, match=told):
+        Pi0Config.from_json(written)
+
+
+def test_queries_that_no_key_is_for(tiny):
+    streams = {name: replace(getattr(tiny, name), num_kv_heads=3) for name in ("prefix", "expert")}
+    with pytest.raises(ValueError, match="prefix.num_heads is not a multiple of prefix.num_kv_heads"):
+        replace(tiny, **streams)
+
+
 def test_fields_of_pi05(tiny):
     """Left out in checkpoints that were written before there was Pi0.5."""
     written = tiny.to_json()

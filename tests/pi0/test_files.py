@@ -273,6 +273,14 @@ def test_weights_that_are_whole_numbers(publish):
         load(folder)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite(publish, value):
+    folder, _ = publish("lerobot", "pi0")
+    edit_weights(folder / "model.safetensors", lambda t: t["model.action_out_proj.bias"].__setitem__(2, value))
+    with pytest.raises(ValueError, match="holds NaN or infinity, as a training that diverged .*: action_out.bias$"):
+        load(folder)
+
+
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"type": "pi0", "type": "pi05"}', "\ufeff{}"])
 def test_json_that_is_none(own, content):
     (own / "config.json").write_text(content, encoding="utf-8")
@@ -280,8 +288,8 @@ def test_json_that_is_none(own, content):
         load(own)
 
 
-@pytest.mark.parametrize("facts", [[], None, {"suites": "libero_spatial"}])
+@pytest.mark.parametrize("facts", [[], None, {"suites": "libero_spatial"}, {"suites": ["libero_spatial", 10]}])
 def test_facts_of_another_type(own, facts):
     edit(own / "config.json", lambda c: c.update(trained_on=facts))
-    with pytest.raises(ValueError, match="trained_on should be an object, and suites in it a list"):
+    with pytest.raises(ValueError, match="trained_on should be an object, suites a list of names in it"):
         load(own)
