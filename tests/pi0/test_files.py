@@ -291,5 +291,5 @@ def test_json_that_is_none(own, content):
 @pytest.mark.parametrize("facts", [[], None, {"suites": "libero_spatial"}, {"suites": ["libero_spatial", 10]}])
 def test_facts_of_another_type(own, facts):
     edit(own / "config.json", lambda c: c.update(trained_on=facts))
-    with pytest.raises(ValueError, match="trained_on should be an object, suites a list of names in it"):
+    with pytest.raises(ValueError, match="trained_on should be an object, suites in it a list of names"):
         load(own)
