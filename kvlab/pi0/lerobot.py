@@ -192,6 +192,7 @@ class Processor:
         "pi0_new_line_processor pi05_prepare_state_tokenizer_processor_step relative_actions_processor "
         "absolute_actions_processor normalizer_processor unnormalizer_processor".split()
     )
+    RENAMED = {"delta_actions_processor": "relative_actions_processor"}  # in 0.5.1
 
     @classmethod
     def read(cls, folder: Path, name: str) -> "Processor":
@@ -200,7 +201,8 @@ class Processor:
                 f"{folder} is a LeRobot checkpoint without {name}, which holds its normalisation; one of before 0.4 is "
                 "brought up to date by LeRobot's processor/migrate_policy_normalization.py"
             )
-        rows = [(step.registry_name or str(step.class_), step) for step in Steps.read(read_json(path), path).steps]
+        found = [(step.registry_name or str(step.class_), step) for step in Steps.read(read_json(path), path).steps]
+        rows = [(cls.RENAMED.get(name, name), step) for name, step in found]
         steps = dict(rows)
         if unknown := sorted(steps.keys() - cls.KNOWN):
             raise ValueError(f"{path} has steps that are not those of Pi0 or Pi0.5: {', '.join(unknown)}")

@@ -279,6 +279,21 @@ def test_processors_that_cannot_be(publish, part, change, told):
         load(folder)
 
 
+def test_release_0_5_1_has_another_name_for_relative_actions(publish):
+    folder, _ = publish("lerobot", "pi0")
+
+    def rename(data):
+        step(data, "relative_actions_processor")["config"]["enabled"] = True
+        step(data, "relative_actions_processor")["registry_name"] = "delta_actions_processor"
+
+    edit(folder / "policy_preprocessor.json", rename)
+    edit(
+        folder / "policy_postprocessor.json",
+        lambda d: step(d, "absolute_actions_processor")["config"].update(enabled=True),
+    )
+    assert load(folder).conventions.relative == (True,) * 3
+
+
 def test_an_excluded_joint_without_a_name_excludes_nothing(publish):
     """As in LeRobot: the empty text is in every name."""
     folder, _ = publish("lerobot", "pi0")
