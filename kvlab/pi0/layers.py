@@ -43,6 +43,8 @@ class AdaptiveRMSNorm(nn.Module):
 class SiglipBlock(nn.Module):
     """Pre-norm transformer block with biases."""
 
+    attend = staticmethod(F.scaled_dot_product_attention)
+
     def __init__(self, c: SiglipConfig):
         super().__init__()
         self.num_heads = c.num_heads
@@ -56,7 +58,7 @@ class SiglipBlock(nn.Module):
     def forward(self, x: Float[Tensor, "n tokens width"]) -> Float[Tensor, "n tokens width"]:
         qkv = self.qkv(self.norm_attn(x)).unflatten(-1, (3, self.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (n, heads, tokens, dim)
-        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        x = x + self.out(self.attend(q, k, v).transpose(1, 2).flatten(2))
         return x + self.down(F.gelu(self.up(self.norm_mlp(x)), approximate="tanh"))
 
 
@@ -90,9 +92,12 @@ Rope = tuple[Float[Tensor, "batch tokens 1 half"], Float[Tensor, "batch tokens 1
 
 
 def rope(positions: Int[Tensor, "batch tokens"], head_dim: int, dtype: torch.dtype) -> Rope:
-    """Cosine and sine of the rotary embedding (2104.09864) at these positions, computed in float32."""
+    """Cosine and sine of the rotary embedding (2104.09864) at these positions, rounded to float32.
+
+    Angles are in float32, their cosines in float64: there libraries that differ in the last bit round alike.
+    """
     exponent = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
-    angle = positions[..., None, None].float() / ROPE_MAX_WAVELENGTH**exponent
+    angle = (positions[..., None, None].float() / ROPE_MAX_WAVELENGTH**exponent).double()
     return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
@@ -107,6 +112,8 @@ class GemmaLayer(nn.Module):
 
     An `adaptive` one (Pi0.5's expert) takes a condition as wide as the stream, by which its norms are modulated.
     """
+
+    attend = staticmethod(F.scaled_dot_product_attention)
 
     def __init__(self, c: GemmaConfig, adaptive: bool = False):
         super().__init__()
@@ -132,7 +139,7 @@ class GemmaLayer(nn.Module):
         keys, values = (k, v) if past is None else (torch.cat([past[0], k], 2), torch.cat([past[1], v], 2))
         # Heads that share keys are folded into rows: one product in place of several thin ones.
         folded = q.reshape(q.shape[0], self.kv_heads, -1, q.shape[-1])
-        attended = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask)
+        attended = self.attend(folded, keys, values, attn_mask=mask)
         x = x + _gated(self.out(attended.reshape(q.shape).transpose(1, 2).flatten(2)), gate_attn)
         h, gate_mlp = _normed(self.norm_mlp, x, condition)
         gate, up = self.gate_up(h).chunk(2, dim=-1)

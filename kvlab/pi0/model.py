@@ -169,11 +169,12 @@ class Pi0(nn.Module):
 def time_embedding(time: Float[Tensor, " batch"], width: int) -> Float[Tensor, "batch width"]:
     """Sine and cosine of the denoising time at `width / 2` periods from 4e-3 to 4 (openpi, `posemb_sincos`).
 
-    Computed in the dtype of `time`, float32 or float64.
+    Angles are in the dtype of `time`, float32 or float64, and so is the answer.
     """
     fraction = torch.linspace(0, 1, width // 2, device=time.device, dtype=time.dtype)
     angle = 2 * math.pi * time[:, None] / (4e-3 * (4.0 / 4e-3) ** fraction)
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+    angle = angle.double()  # as in `rope`
+    return torch.cat([angle.sin(), angle.cos()], dim=-1).to(time.dtype)
 
 
 def _positions(valid: Mapping[str, Bool[Tensor, "batch tokens"]]) -> dict[str, Int[Tensor, "batch tokens"]]:

@@ -5,6 +5,7 @@ curvature   turn of the hand's path at the replan before, in radians (0 straight
 spread      deviation of the last computed chunk over samples of the noise, in normalised units
 """
 
+import math
 from collections import deque
 
 import numpy as np
@@ -46,5 +47,5 @@ class Phase:
         if len(self._hands) < 3:
             return float("nan")
         a, b = np.diff(self._hands, axis=0)
-        lengths = np.linalg.norm(a) * np.linalg.norm(b)
-        return float(np.arccos(np.clip(a @ b / lengths, -1.0, 1.0))) if lengths > 0 else 0.0
+        lengths = math.hypot(*a) * math.hypot(*b)
+        return math.acos(min(max((a * b).sum() / lengths, -1.0), 1.0)) if lengths > 0 else 0.0

@@ -14,7 +14,7 @@ THUMBNAIL = 16  # pixels along one side
 def cosine(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> float:
     """Cosine of the angle between two tensors in float64, in [-1, 1]: exactly 1 for equal ones, 0 where one is zero."""
     a, b = a.flatten().double(), b.flatten().double()
-    aa, bb, ab = torch.stack([a @ a, b @ b, a @ b]).tolist()  # together: on a GPU each number is waited for
+    aa, bb, ab = torch.stack([(x * y).sum() for x, y in ((a, a), (b, b), (a, b))]).tolist()  # a GPU is waited for once
     lengths = math.sqrt(aa * bb)  # one root of the product: without rounding where a equals b
     return min(max(ab / lengths, -1.0), 1.0) if lengths > 0 else 0.0
 

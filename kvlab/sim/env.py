@@ -1,8 +1,8 @@
 """One LIBERO task as an episode machine: reset to an official initial state, step, look only when asked.
 
-Physics, controller and success predicate are LIBERO's own; what robosuite computes at each of the 25 physics steps of
-a control step and nobody reads (observables, two further forward passes) is left out, which changes no bit of the
-trajectory. Nothing is drawn except by `observe`.
+Physics and success predicate are LIBERO's own, the controller is robosuite's to rounding (`kvlab.sim.osc`); what
+robosuite computes at each of the 25 physics steps of a control step and nobody reads (observables, two further forward
+passes) is left out. Nothing is drawn except by `observe`.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
-from scipy.spatial.transform import Rotation
 
+from kvlab.sim.osc import Controller
 from kvlab.sim.render import Renderer, profile
 from kvlab.sim.suites import Task, initial_states, quiet
 
@@ -28,16 +28,6 @@ class Observation:
 
     images: dict[str, UInt8[np.ndarray, "h w 3"]]
     state: Float32[np.ndarray, "8"]
-
-
-class _Unforwarded:
-    """The simulation as a controller sees it, its `forward` doing nothing: `LiberoEnv.step` has done that part."""
-
-    def __init__(self, sim):
-        self.model, self.data = sim.model, sim.data
-
-    def forward(self) -> None:
-        pass
 
 
 class LiberoEnv:
@@ -73,19 +63,16 @@ class LiberoEnv:
         """
         if not 0 <= initial_state < len(self._states):
             raise ValueError(f"Unknown initial state {initial_state}: there are 0 to {len(self._states) - 1}.")
-        env, robot = self.libero, self.libero.robots[0]
+        env = self.libero
         mujoco.mj_resetData(self.model, self.data)
         self.model.site_rgba[:] = self._site_colours
         with _global_seed(np.random.SeedSequence([self.task.index, initial_state, seed]).generate_state(1)[0]):
             self._place_fixtures()
-            env.timestep, env.cur_time, env.done = 0, 0.0, False
-            mujoco.mj_forward(self.model, self.data)
-            robot.reset(deterministic=False)  # a new controller, its rest posture the robot's own; the noise is undone
-        robot.gripper.current_action = np.zeros(robot.gripper.dof)
+        env.timestep, env.cur_time, env.done = 0, 0.0, False
+        self._controller = self._at_rest()
         env.sim.set_state_from_flattened(self._states[initial_state])
         mujoco.mj_forward(self.model, self.data)
         env._post_process()
-        robot.controller.sim = _Unforwarded(env.sim)
         for _ in range(SETTLING_STEPS):
             self.step(NO_OP)
 
@@ -97,7 +84,9 @@ class LiberoEnv:
         env = self.libero
         for substep in range(self._substeps):
             mujoco.mj_step1(self.model, self.data)
-            env._pre_action(action, policy_step=substep == 0)
+            if substep == 0:
+                self._controller.aim(action)
+            self._controller.apply()
             mujoco.mj_step2(self.model, self.data)
         env._post_process()
         return bool(env._check_success())
@@ -105,7 +94,8 @@ class LiberoEnv:
     def state(self) -> Float32[np.ndarray, "8"]:
         """The proprioceptive part of `observe`."""
         robot, data = self.libero.robots[0], self.data
-        turn = Rotation.from_quat(data.body(robot.robot_model.eef_name).xquat, scalar_first=True).as_rotvec()
+        turn = np.empty(3)
+        mujoco.mju_quat2Vel(turn, data.body(robot.robot_model.eef_name).xquat, 1.0)  # rotation vector, up to pi
         fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
         return np.concatenate([data.site_xpos[robot.eef_site_id], turn, fingers]).astype(np.float32)
 
@@ -129,6 +119,14 @@ class LiberoEnv:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+    def _at_rest(self) -> Controller:
+        """A new controller of the arm in robosuite's own posture, which is where it draws the joints to."""
+        robot, qpos = self.libero.robots[0], self.data.qpos
+        qpos[robot._ref_joint_pos_indexes] = robot.init_qpos
+        qpos[robot._ref_gripper_joint_pos_indexes] = robot.gripper.init_qpos
+        mujoco.mj_kinematics(self.model, self.data)
+        return Controller(self.model, self.data, robot)
 
     def _place_fixtures(self) -> None:
         """Draw each fixture's pose from the task's own sampler, which uses numpy's global generator."""
