@@ -9,10 +9,10 @@ import kvlab
 
 PACKAGE = Path(kvlab.__file__).parent
 BELOW = {  # what a room may know, itself apart
-    "pi0": set(),
+    "pi0": {"numerics"},
     "reuse": {"pi0"},
-    "sim": set(),
-    "study": {"reuse", "sim", "pi0", "paths"},
+    "sim": {"numerics"},
+    "study": {"reuse", "sim", "pi0", "numerics", "paths"},
     "evidence": {"study", "reuse", "sim", "pi0", "paths"},
     "bench": {"evidence", "study", "reuse", "sim", "pi0", "paths"},
     "book": {"evidence", "bench", "study", "reuse", "sim", "pi0", "paths"},

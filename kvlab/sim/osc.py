@@ -38,7 +38,7 @@ class Controller:
 
     def aim(self, action: Float[np.ndarray, "7"]) -> None:
         """(translation 3, rotation 3, gripper), each in [-1, 1], from where the hand is now."""
-        action = np.clip(action, -1.0, 1.0)
+        action = np.clip(action, -1.0, 1.0).astype(np.float64)
         hand = self._data.site_xpos[self._site] if self._here is None else self._here
         self._goal = hand + action[:3] * TRANSLATION
         turn, quaternion, by = action[3:6] * ROTATION, np.empty(4), np.empty(9)

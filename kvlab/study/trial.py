@@ -12,8 +12,10 @@ from pathlib import Path
 
 import torch
 
+from kvlab import numerics
 from kvlab.pi0 import Policy, load
 from kvlab.pi0.checkpoint import checkpoint_digest
+from kvlab.pi0.portable import portable
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.suites import task, tasks
@@ -95,7 +97,8 @@ def load_policy(checkpoint: Path, device: str, entries: str = "") -> Policy:
     """
     given = {"entries": json.loads(entries)} if entries else {}
     if device == "cpu":
-        return load(checkpoint, **given)
+        policy = load(checkpoint, **given)
+        return portable(policy) if numerics.is_portable() else policy
     policy = load(checkpoint, "cuda", torch.bfloat16, **given)
     if device == "engine":
         from kvlab.pi0.engine import accelerate  # needs Triton, which a study on a CPU does not
