@@ -1,8 +1,8 @@
 """Portable numerics: the same bits on every x86-64 processor with AVX2 and FMA.
 
 torch, numpy and Mesa choose kernels by the processor they find, and kernels differ in the order of their sums. The
-environment variables here make all choose those of AVX2. They are read when torch and numpy are imported, and so must be
-set before: `kvlab.sim.workers` starts its processes with them. What no variable fixes is computed by other means:
+environment variables here make all choose those of AVX2. They are read when torch and numpy are imported, and so must
+be set before: `kvlab.sim.workers` starts its processes with them. What no variable fixes is computed by other means:
 products (MKL's differ between vendors) in `kvlab.pi0.portable`, the controller's algebra in `kvlab.sim.osc`.
 
 This module imports neither torch nor numpy.

@@ -20,9 +20,9 @@ def portable(policy: Policy) -> Policy:
     """
     weight = policy.model.action_out.weight
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
-        raise ValueError(f"portable numerics are those of float32 on a CPU; this model is {weight.dtype} on {weight.device}")
+        raise ValueError(f"portable numerics are float32 on a CPU; this model is {weight.dtype} on {weight.device}")
     if not numerics.is_portable():
-        raise RuntimeError("this process was not started with portable numerics: run it in a worker (kvlab.sim.workers)")
+        raise RuntimeError("this process was not started with portable numerics; workers of a study are")
     for module in list(policy.model.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Linear):

@@ -28,7 +28,8 @@ class Controller:
         """
         self._model, self._data, self._site = model, data, robot.eef_site_id
         self._angles, self._joints = _run(robot._ref_joint_pos_indexes), _run(robot._ref_joint_vel_indexes)
-        self._motors, self._grip = _run(robot._ref_joint_actuator_indexes), _run(robot._ref_joint_gripper_actuator_indexes)
+        self._motors = _run(robot._ref_joint_actuator_indexes)
+        self._grip = _run(robot._ref_joint_gripper_actuator_indexes)
         self._rest, self._turned = data.qpos[self._angles].copy(), self._hand_turned().copy()
         self._limits, grip = model.actuator_ctrlrange[self._motors], model.actuator_ctrlrange[self._grip]
         self._grip_middle, self._grip_half = 0.5 * (grip[:, 1] + grip[:, 0]), 0.5 * (grip[:, 1] - grip[:, 0])

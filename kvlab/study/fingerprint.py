@@ -19,13 +19,17 @@ import torch.nn.functional as F
 
 from kvlab import numerics
 from kvlab.pi0 import Policy
-from kvlab.pi0.model import time_embedding
+from kvlab.pi0.cache import LANGUAGE
 from kvlab.pi0.layers import rope
+from kvlab.pi0.model import time_embedding
 from kvlab.pi0.portable import Product, attend
+from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.osc import _torques
 from kvlab.sim.render import Renderer
 from kvlab.sim.suites import task
+from kvlab.study.rollout import rollout
+from kvlab.study.trial import load_policy
 
 SCENE = """
 <mujoco>
@@ -124,10 +128,6 @@ def _scene() -> dict[str, str]:
 
 def stages(checkpoint: Path) -> dict[str, str]:
     """`fingerprint`, then an inference and the beginning of an episode, each stage by its hash."""
-    from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
-    from kvlab.study.rollout import rollout
-    from kvlab.study.trial import load_policy
-
     torch.set_num_threads(1)
     policy = load_policy(checkpoint, "cpu")
     found = fingerprint() | _inference(policy)
@@ -140,8 +140,7 @@ def stages(checkpoint: Path) -> dict[str, str]:
         env.step(action)
     found["40 control steps"] = digest(env.data.qpos, env.data.qvel)
     outcome, replans, _ = rollout(env, CachedPolicy(policy, parse_mode("none"), parse_gate("never")), 0, 0)
-    for number, replan in enumerate(replans):
-        found[f"replan {number}"] = digest(replan["first_action"])
+    found |= {f"replan {number}": digest(replan["first_action"]) for number, replan in enumerate(replans)}
     found["episode"] = f"{'success' if outcome['success'] else 'failure'} after {outcome['steps']} control steps"
     return found
 
@@ -149,13 +148,13 @@ def stages(checkpoint: Path) -> dict[str, str]:
 def _inference(policy: Policy) -> dict[str, str]:
     rng, model, config = np.random.default_rng(0), policy.model, policy.config
     frames = {name: rng.integers(0, 256, (128, 128, 3), np.uint8) for name in config.cameras}
+    state = policy.state(rng.standard_normal(policy.state_dim, np.float32))
+    noise = torch.from_numpy(rng.standard_normal((1, config.chunk, config.action_dim), np.float32))
     with torch.inference_mode():
-        tokens, state = policy.tokens("pick up the bowl"), policy.state(rng.standard_normal(policy.state_dim, np.float32))
         seen = dict(zip(config.cameras, model.embed_images(policy.images(frames))[:, None], strict=True))
-        parts = {n: (x, torch.ones(x.shape[:2], dtype=torch.bool)) for n, x in (seen | {"language": model.embed_language(tokens)}).items()}
-        prefix = model.prefill(parts)
+        embeds = seen | {LANGUAGE: model.embed_language(policy.tokens("pick up the bowl"))}
+        prefix = model.prefill({name: (x, torch.ones(x.shape[:2], dtype=torch.bool)) for name, x in embeds.items()})
         cache = model.encode_state(state, prefix)
-        noise = torch.from_numpy(rng.standard_normal((1, config.chunk, config.action_dim), np.float32))
         chunk = model.denoise(cache, noise)
     return {
         "image tokens": digest(*seen.values()),
@@ -165,8 +164,12 @@ def _inference(policy: Policy) -> dict[str, str]:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
     kind = "native" if "--native" in sys.argv else "portable"
     with numerics.environment(kind), ProcessPoolExecutor(1, get_context("spawn")) as pool:
         for name, value in pool.submit(stages, Path(sys.argv[1])).result().items():
             print(f"{name:20}{value}")
+
+
+if __name__ == "__main__":
+    main()
