@@ -1,20 +1,26 @@
-"""What *Baseline sweep* says, out of `summary.compare` of each suite (`compared`: table by suite, no reuse in each)."""
+"""What *Baseline sweep* says, out of each suite's records and `summary.compare` of them (no reuse in each)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import inf
 
 import pandas as pd
 
 from kvlab.book import tables, text
+from kvlab.evidence import cost, margins, summary, survival
+from kvlab.study.records import Records
 from kvlab.study.settings import Setting
+from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
 
 
-def findings(compared: Mapping[str, pd.DataFrame], margin: float, computed_ms: float, reused_ms: float) -> list[str]:
-    """The chapter's answer. `margin` is the loss of success that matters, in (0, 1); times are of one replan."""
-    said = [_safe(suite, table, margin) for suite, table in compared.items()]
+def findings(
+    compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], margin: float, times: Latency
+) -> list[str]:
+    """The chapter's answer, by suite. `margin` is the loss of success that matters, in (0, 1)."""
     first = next(iter(compared))
-    return [*said, _often(first, compared[first]), _time(first, compared[first], margin, computed_ms, reused_ms)]
+    said = [_safe(suite, table, margin) for suite, table in compared.items()]
+    return [*said, _often(first, compared[first]), _time(first, compared[first], records[first], margin, times)]
 
 
 def headline(compared: Mapping[str, pd.DataFrame]) -> str:
@@ -26,10 +32,29 @@ def headline(compared: Mapping[str, pd.DataFrame]) -> str:
     return f"The more replans reuse everything, the fewer episodes succeed{where}"
 
 
+def halves(records: Mapping[str, Records], settings: Sequence[Setting], confidence: float) -> str:
+    """At which share of replans that reuse half of the success is lost, suite by suite."""
+    said = []
+    for suite, rows in records.items():
+        if not summary.successes(rows, NO_REUSE).any():
+            said.append(f"In `{suite}` no episode succeeds without reuse, so there is nothing to lose.")
+            continue
+        half = survival.half(rows, settings, NO_REUSE, confidence)["rate"]
+        if half.estimate == inf:
+            said.append(f"In `{suite}` no threshold loses half of the success without reuse.")
+            continue
+        high = "more than recorded" if half.high == inf else f"{100 * half.high:.0f}"
+        said.append(
+            f"In `{suite}` half of the success without reuse is lost where {text.percent(half.estimate)} of replans "
+            f"reuse ({100 * half.low:.0f} to {high})."
+        )
+    return " ".join(said)
+
+
 def safest(table: pd.DataFrame, margin: float) -> Setting | None:
-    """Of the settings whose loss is below `margin` by its interval, the one that reuses most; None if none is."""
-    inside = table.drop(NO_REUSE)[lambda rows: [interval.low > -margin for interval in rows.difference]]
-    return _most(inside) if len(inside) else None
+    """Of the settings whose loss is inside `margin`, the one that reuses most; None if none is."""
+    inside = [a for a, d in table.drop(NO_REUSE).difference.items() if margins.loss(d, margin) == margins.INSIDE]
+    return _most(table.loc[inside]) if inside else None
 
 
 def _most(table: pd.DataFrame) -> Setting:
@@ -38,17 +63,15 @@ def _most(table: pd.DataFrame) -> Setting:
 
 def _safe(suite: str, table: pd.DataFrame, margin: float) -> str:
     setting = safest(table, margin)
+    lead, which = "reuse is safe when it is rare", "The loosest threshold that is shown to be safe"
     if setting is None:
         setting = table.drop(NO_REUSE).reuse.astype(float).idxmin()
-        lead = f"**`{suite}`: no threshold is shown to be safe.** Even the strictest"
-        reading = f"Whether it loses {100 * margin:.0f} points is not decided."
-    else:
-        lead = f"**`{suite}`: reuse is safe when it is rare.** The loosest threshold that is shown to be safe"
-        reading = f"So the loss, if any, is under {100 * margin:.0f} points."
+        lead, which = "no threshold is shown to be safe", "Even with the strictest"
+    difference = table.difference[setting]
     return (
-        f"{lead} ({tables.gate(setting)}) allows reuse at {text.percent(table.reuse[setting])} of replans. There "
-        f"{table.k[setting]} of {text.count(table.n[setting], 'episode')} succeed, "
-        f"{text.difference(table.difference[setting], 'without reuse')}. {reading}"
+        f"**`{suite}`: {lead}.** {which} ({tables.gate(setting)}) allows reuse at {text.percent(table.reuse[setting])} "
+        f"of replans. There {table.k[setting]} of {text.count(table.n[setting], 'episode')} succeed, "
+        f"{text.difference(difference, 'without reuse')}: {margins.loss_words(difference, margin)}."
     )
 
 
@@ -65,11 +88,20 @@ def _often(suite: str, table: pd.DataFrame) -> str:
     )
 
 
-def _time(suite: str, table: pd.DataFrame, margin: float, computed_ms: float, reused_ms: float) -> str:
+def _time(suite: str, table: pd.DataFrame, records: Records, margin: float, times: Latency) -> str:
     setting = safest(table, margin) or _most(table)
-    mean = computed_ms + table.reuse[setting] * (reused_ms - computed_ms)
+    step = cost.savings(records, [setting], NO_REUSE, times).of_control[setting]
+    ratio = cost.inference_ratio(records, setting, NO_REUSE, times)
+    lead, solved = "What it saves is not known", "No episode is solved both with and without reuse."
+    if ratio:
+        grown, saved = ratio.low > 1, ratio.high < 1
+        lead = "Longer episodes undo the saving" if grown else "It saves little" if saved else "No saving is shown"
+        solved = (
+            f"An episode that both solve takes {ratio.estimate:.2f} times the inference without reuse "
+            f"({ratio.low:.2f} to {ratio.high:.2f})."
+        )
     return (
-        f"**It saves {text.percent(1 - mean / computed_ms)} of the inference time there.** With {tables.gate(setting)} "
-        f"in `{suite}` a mean replan takes {mean:.0f} ms in place of {computed_ms:.0f} ms on a CPU, since the gate has "
-        f"to encode the images and denoising is never cached ([What it saves](latency.ipynb))."
+        f"**{lead}.** With {tables.gate(setting)} in `{suite}` a control step takes {text.percent(step)} of the "
+        f"inference without reuse ({times.name}), since denoising is never cached. {solved} More in "
+        f"[What it saves](latency.ipynb)."
     )
