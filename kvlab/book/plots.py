@@ -152,12 +152,13 @@ def curve(ax: Axes, reuse: Sequence[float], success: Sequence[Interval], labels:
 
 
 def floor_and_ceiling(ax: Axes, no_reuse: float, black: float | None = None) -> None:
-    """Lines at the success, in [0, 1], without reuse (black) and with black cameras (grey), labelled at the right."""
-    for share, words, colour, style in ((no_reuse, "no reuse", _BLACK, "-"), (black, "cameras black", _GREY, ":")):
+    """Labelled lines at the success, in [0, 1], without reuse (black) and with black cameras (grey)."""
+    lines = ((no_reuse, "no reuse", _BLACK, "-", "right"), (black, "cameras black", _GREY, "-", "left"))
+    for share, words, colour, style, side in lines:
         if share is not None:
             ax.axhline(100 * share, color=colour, linestyle=style, linewidth=1)
             at = {"xytext": (0, 3), "xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            ax.annotate(words, (1, 100 * share), ha="right", color=colour, **at)
+            ax.annotate(words, (side == "right", 100 * share), ha=side, color=colour, **at)
 
 
 def success_axes(ax: Axes) -> None:

@@ -7,17 +7,10 @@ from html.parser import HTMLParser
 import nbformat
 import pytest
 
-from kvlab.book.contents import chapters, parts, title
+from converted import ASKED, NEW, OLD
+from kvlab.book.contents import chapters, title
 from kvlab.paths import BOOK
 
-# Chapters that are not written by these rules yet; empty at the end.
-OLD = {
-    "intro", "rollouts", "modality_separation", "synchronized_gating", "adaptive_gating", "libero_10",
-    "latency", "why_it_fails", "gate_drift", "three_or_hundred", "interval_coverage", "archived_report",
-    "live_check", "recordings",
-}  # fmt: skip
-NEW = [source.stem for source in chapters() if source.stem not in OLD]
-ASKED = [path.stem for part in ("Answers", "Why") for path in parts()[part] if path.stem not in OLD]
 HEADINGS = ["Answer", "What supports it", "3 episodes or 100", "What this does not show", "Try this"]
 MARKUP = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})\s*\{|\{[a-z][\w:-]*\}`", re.MULTILINE)
 RESULT = re.compile(r"\d\s?%|\b\d+ of \d+\b|\d (?:ms|points)\b")

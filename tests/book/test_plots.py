@@ -70,6 +70,7 @@ def test_a_figure_is_shown_as_the_same_svg_at_each_run_under_its_name(monkeypatc
         plots.show(draw(), "one", "What was found")
     assert shown[0] == shown[1] and shown[0][1] == {"kvlab_figure": "one"}
     assert not plt.get_fignums()  # else the notebook draws it again, as PNG
+    assert "fill: #ffffff" in shown[0][0]  # a ground of its own, for pages in the dark
 
 
 def test_a_curve_is_joined_in_order_of_reuse_with_a_label_at_each_point():

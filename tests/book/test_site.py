@@ -1,26 +1,11 @@
 """The book that `make report` publishes: built without a warning, complete offline."""
 
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import pytest
-
-from kvlab.paths import BOOK, ROOT
-
-
-@pytest.fixture(scope="module")
-def html(tmp_path_factory) -> Path:
-    """The folder of the book's pages, built from the published notebooks as `make report` builds it."""
-    out = tmp_path_factory.mktemp("site")
-    program = Path(sys.executable).with_name("jupyter-book")
-    command = [program, "build", ROOT, "--path-output", out, "--all", "-W", "-n", "--keep-going", "-q"]
-    built = subprocess.run(command, capture_output=True, text=True)
-    assert built.returncode == 0, built.stdout + built.stderr
-    return out / "_build" / "html"
+from kvlab.paths import BOOK
 
 
 class References(HTMLParser):
