@@ -170,7 +170,8 @@ def run(
 
     A setting is `none` (the control, which never reuses) or `MODE when GATE`, as in `full when vision >= 0.985`. At its
     end, `seeing` shows the policy something else: black, frozen (the first frames), shuffled (another task's), or what
-    was there k replans ago: late(vision, k), late(state, k), late(all, k).
+    was there k replans ago: late(vision, k), late(state, k), late(all, k). After that, steps=K takes K denoising steps
+    in place of the checkpoint's, and execute=N executes N actions of each chunk: none steps=2 execute=10.
 
     MODE: full, prefix, or one of vision_only, state_only, layer_wise, text_fixed with :skip or :splice after it.
 

@@ -103,4 +103,6 @@ def _replan(n: int, age: int):
         24.5,
         1.5,
         tuple(n + i / 10 for i in range(7)),
+        10,
+        5,
     )

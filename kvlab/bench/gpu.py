@@ -56,7 +56,7 @@ def measure(policy: Policy, settings: Sequence[Setting], runs: int, rounds: int)
     config, rng = policy.config, np.random.default_rng(0)
     seen = [_observation(policy, rng) for _ in range(8)]
     turns = {
-        (name, str(setting)): CachedPolicy(one, parse_mode(setting.mode), parse_gate(setting.gate), log_signals=False)
+        (name, str(setting)): setting.on(one, log_signals=False)
         for name, one in (("eager", policy), ("engine", accelerate(policy)))
         for setting in settings
     }

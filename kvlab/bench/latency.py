@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from kvlab.evidence.stats import Interval
 from kvlab.pi0 import Pi0Config, Policy
-from kvlab.reuse import CachedPolicy, Replan, parse_gate, parse_mode
+from kvlab.reuse import CachedPolicy, Replan
 from kvlab.reuse.gates import REFERENCES, SIGNALS
 from kvlab.study.observations import Episode
 from kvlab.study.settings import Setting
@@ -49,10 +49,7 @@ def replay(policy: Policy, episodes: Sequence[Episode], settings: Sequence[Setti
     machine happens to all alike. Left out: a first pass over one episode, which warms up, and the first replan of
     every episode, at which there is nothing to reuse yet. Similarities that no gate reads are not computed.
     """
-    policies = {
-        str(setting): CachedPolicy(policy, parse_mode(setting.mode), parse_gate(setting.gate), log_signals=False)
-        for setting in settings
-    }
+    policies = {str(setting): setting.on(policy, log_signals=False) for setting in settings}
     _pass(policies, episodes[0])
     rows = []
     with tqdm(total=repeats * len(episodes), desc="replaying", unit="episode") as bar:

@@ -15,12 +15,13 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from kvlab.pi0 import load
-from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import CAMERAS, NO_OP, SETTLING_STEPS, LiberoEnv, Observation
 from kvlab.sim.gl import ensure_gl
 from kvlab.sim.suites import Task, initial_states, quiet
 from kvlab.study.observations import scenes
+from kvlab.study.protocol import Protocol
 from kvlab.study.rollout import rollout
+from kvlab.study.settings import Setting
 
 
 class PlainLibero:
@@ -125,7 +126,7 @@ def _ready(loop: str, one: Task, render: str, size: int, checkpoint: Path):
     """A task's environment and the policy, after a first look: drivers compile and meshes are coarsened only once."""
     env, policy = (
         LOOPS[loop](one, render, size),
-        CachedPolicy(load(checkpoint), parse_mode("none"), parse_gate("never")),
+        Setting("none").on(load(checkpoint), Protocol.replan_every),
     )
     env.reset(initial_state=0, seed=0)
     policy.reset(one.language, seed=(0,))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from kvlab.book.plots import look
 from kvlab.paths import BOOK, DATA
 from kvlab.pi0 import load
-from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
+from kvlab.reuse import CachedPolicy, parse_gate
 from kvlab.sim.env import CAMERAS, LiberoEnv
 from kvlab.sim.render import Renderer
 from kvlab.sim.suites import STEP_LIMITS, task
@@ -124,7 +124,7 @@ def replay(film: Film, policy: CachedPolicy) -> list[UInt8[np.ndarray, "h w 3"]]
     row = film.row
     env = Filmed(LiberoEnv(task(row["suite"], row["task"]), PROTOCOL.render, PROTOCOL.size))
     try:
-        seen = (row["initial_state"], row["seed"], PROTOCOL.replan_every, film.setting.seeing)
+        seen = (row["initial_state"], row["seed"], film.setting.seeing)
         outcome, replans, _ = rollout(env, policy, *seen)
         env.draw()
     finally:
@@ -253,7 +253,7 @@ def main() -> None:
     torch.set_num_threads(1)  # as the episodes were run
     policy = load(CHECKPOINT)
     for film in tqdm(films(), desc="films", unit="film"):
-        reusing = CachedPolicy(policy, parse_mode(film.setting.mode), parse_gate(film.setting.gate))
+        reusing = film.setting.on(policy, PROTOCOL.replan_every)
         write(film, list(drawn(film, replay(film, reusing))))
 
 

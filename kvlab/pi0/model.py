@@ -129,9 +129,13 @@ class Pi0(nn.Module):
         cache: KVCache,
         noise: Float[Tensor, "batch chunk action"],
         watch: Callable[[int, Tensor], None] | None = None,
+        steps: int | None = None,
     ) -> Float[Tensor, "batch chunk action"]:
-        """Euler steps from `noise` (t = 1) to actions (t = 0). `watch(step, actions)` sees each step."""
-        past, steps, x = cache.stacked(), self.config.denoising_steps, noise
+        """Euler steps from `noise` (t = 1) to actions (t = 0). `watch(step, actions)` sees each step.
+
+        There are as many as the config says unless `steps` says otherwise.
+        """
+        past, steps, x = cache.stacked(), steps or self.config.denoising_steps, noise
         # All that does not depend on the actions is computed once: small models are bound by the number of operations.
         times = torch.tensor([1 - step / steps for step in range(steps)], device=x.device, dtype=torch.float32)
         clocks = self._clock(times).to(x.dtype)

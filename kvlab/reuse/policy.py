@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kvlab.pi0 import KVCache, Policy
 from kvlab.pi0.cache import LANGUAGE, STATE
+from kvlab.reuse.execution import Execution
 from kvlab.reuse.gates import SIMILARITIES, Gate
 from kvlab.reuse.modes import Mode
 from kvlab.reuse.phase import SAMPLES, Phase
@@ -39,14 +40,19 @@ class Replan:
     ms_total: float
     action_norm: float  # mean length of the chunk's actions
     first_action: tuple[float, ...]
+    denoised: int  # denoising steps taken
+    executed: int  # actions to execute before the next replan
 
 
 class CachedPolicy:
     """A policy that may answer from the cache of an earlier replan.
 
+    `steps` are those of denoising, by default the model's; `execute` says how many actions of a chunk are executed, by
+    default all.
     `log_signals=False` computes only the similarities that the gate reads, as a deployment would; the others are NaN.
     `watch(step, actions)` sees each denoising step of an answer.
-    No state outlives `reset`. Raises ValueError where the model has nothing of what the mode or the gate names.
+    No state outlives `reset`. Raises ValueError where the model has nothing of what the mode or the gate names, or
+    cannot take so many steps or execute so many actions.
     """
 
     def __init__(
@@ -56,14 +62,21 @@ class CachedPolicy:
         gate: Gate,
         log_signals: bool = True,
         watch: Callable[[int, Tensor], None] | None = None,
+        steps: int | None = None,
+        execute: Execution | None = None,
     ):
         mode.require_fits(policy)
+        execute = execute or Execution(policy.config.chunk)
+        execute.require_fits(policy.config.chunk)
+        if steps is not None and steps < 1:
+            raise ValueError(f"a chunk takes at least 1 denoising step, got {steps}")
         if policy.config.pi05 and not policy.prompt_has_state and any(s.startswith("state") for s in gate.reads):
             raise ValueError(
                 f"the gate '{gate}' compares the state, and this Pi0.5 has none, neither as a token nor in its prompt: "
                 "compare vision or pixels"
             )
-        self.policy, self.mode, self.gate, self._watch = policy, mode, gate, watch
+        self.policy, self.mode, self.gate, self.execute, self._watch = policy, mode, gate, execute, watch
+        self._steps = steps or policy.config.denoising_steps
         self._similarities = SIMILARITIES if log_signals else gate.reads
         self._instruction: str | None = None
 
@@ -100,7 +113,7 @@ class CachedPolicy:
         clock.lap("gate")
         cache = self._cache(inputs, reuse)
         clock.lap("prefill")
-        chunk = self.policy.actions(self.policy.model.denoise(cache, self._noise(), self._watch), state)
+        chunk = self.policy.actions(self._denoise(cache, self._noise(), self._watch), state)
         self._phase.plan(chunk)
         if "spread" in self.gate.phases and not reuse:
             self._phase.sample(self._samples(cache))
@@ -135,9 +148,12 @@ class CachedPolicy:
             return prefix.join(kept.take([STATE]), model.order)
         return model.encode_state(inputs.state, prefix)
 
+    def _denoise(self, cache: KVCache, noise: Tensor, watch: Callable[[int, Tensor], None] | None = None) -> Tensor:
+        return self.policy.model.denoise(cache, noise, watch, self._steps)
+
     def _samples(self, cache: KVCache) -> Float[np.ndarray, "samples chunk action"]:
         """Further chunks (normalised) from this cache, for other noise than the one that is answered with."""
-        chunks = self.policy.model.denoise(cache.repeat(SAMPLES), self._noise(SAMPLES, 1))
+        chunks = self._denoise(cache.repeat(SAMPLES), self._noise(SAMPLES, 1))
         return chunks[..., : self.policy.action_dim].float().cpu().numpy()
 
     def _noise(self, chunks: int = 1, *stream: int) -> Tensor:
@@ -164,6 +180,8 @@ class CachedPolicy:
             ms_total=sum(clock.ms.values()),
             action_norm=float(np.linalg.norm(chunk, axis=1).mean()),
             first_action=tuple(float(a) for a in chunk[0]),
+            denoised=self._steps,
+            executed=self.execute.count,
         )
 
 

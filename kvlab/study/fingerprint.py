@@ -23,12 +23,13 @@ from kvlab.pi0.cache import LANGUAGE
 from kvlab.pi0.layers import rope
 from kvlab.pi0.model import time_embedding
 from kvlab.pi0.portable import Product, attend
-from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.osc import _torques
 from kvlab.sim.render import Renderer
 from kvlab.sim.suites import task
+from kvlab.study.protocol import Protocol
 from kvlab.study.rollout import rollout
+from kvlab.study.settings import Setting
 from kvlab.study.trial import load_policy
 
 SCENE = """
@@ -139,7 +140,7 @@ def stages(checkpoint: Path) -> dict[str, str]:
     for action in np.random.default_rng(0).uniform(-1, 1, (40, 7)):
         env.step(action)
     found["40 control steps"] = digest(env.data.qpos, env.data.qvel)
-    outcome, replans, _ = rollout(env, CachedPolicy(policy, parse_mode("none"), parse_gate("never")), 0, 0)
+    outcome, replans, _ = rollout(env, Setting("none").on(policy, Protocol.replan_every), 0, 0)
     found |= {f"replan {number}": digest(replan["first_action"]) for number, replan in enumerate(replans)}
     found["episode"] = f"{'success' if outcome['success'] else 'failure'} after {outcome['steps']} control steps"
     return found

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from kvlab.pi0 import Policy
-from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.suites import Task, task
+from kvlab.study.protocol import Protocol
 from kvlab.study.rollout import rollout
+from kvlab.study.settings import Setting
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def record(policy: Policy, episodes: int) -> list[Episode]:
     chosen, render, size = scenes(policy, episodes)
     recorded = []
     for one in tqdm(chosen, desc="recording", unit="episode"):
-        control = CachedPolicy(policy, parse_mode("none"), parse_gate("never"))
+        control = Setting("none").on(policy, Protocol.replan_every)
         with closing(LiberoEnv(one, render, size)) as env:
             recorded.append(Episode(one.language, rollout(env, control, initial_state=0, seed=0)[2]))
     return recorded

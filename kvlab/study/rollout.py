@@ -17,7 +17,6 @@ def rollout(
     policy: CachedPolicy,
     initial_state: int,
     seed: int,
-    replan_every: int = 5,
     seeing: str = "live",
     other: Sequence[Observation] = (),
     evaluation: str = "kvlab",
@@ -37,12 +36,14 @@ def rollout(
         past.append(observe(env, evaluation))
         seen = shown(seeing, past, other)
         chunk, replan = policy.act(seen.images, seen.state)
-        replans.append({"replan": len(replans), "step": step, **asdict(replan)})
-        for action in chunk[: min(replan_every, limit - step)]:
+        started_at = step
+        for action in chunk[: min(replan.executed, limit - step)]:
             success = env.step(np.clip(action, -1.0, 1.0))
             step += 1
             if success:
                 break
+        executed = {"executed": step - started_at}
+        replans.append({"replan": len(replans), "step": started_at, **asdict(replan), **executed})
     outcome = {
         "success": success,
         "steps": step,

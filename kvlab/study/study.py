@@ -1,7 +1,7 @@
 """Studies: a grid of settings over the same episodes with the same noise, each cell recorded once and kept."""
 
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from kvlab.paths import DATA
 from kvlab.pi0 import Policy
 from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.pi0.files import hub_commit, local_folder
-from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import CAMERAS as LIBERO_CAMERAS
 from kvlab.sim.env import SETTLING_STEPS
 from kvlab.sim.suites import task, tasks
@@ -48,8 +47,6 @@ class Study:
     def __post_init__(self) -> None:
         if not 1 <= self.episodes <= MOST_EPISODES:
             raise ValueError(f"a study has 1 to {MOST_EPISODES} episodes a setting, got {self.episodes}")
-        if not self.settings or len(set(self.settings)) < len(self.settings):
-            raise ValueError(f"a study needs settings, each once; got {[str(a) for a in self.settings]}")
         if self.seed < 0:
             raise ValueError(f"a seed is a whole number from 0 on, got {self.seed}")
         object.__setattr__(self, "checkpoint", local_folder(self.checkpoint))
@@ -58,6 +55,10 @@ class Study:
             told = replace(self.protocol, replan_every=self.policy.conventions.execute)
             object.__setattr__(self, "protocol", told)
         object.__setattr__(self, "digest", checkpoint_digest(self.checkpoint))
+        defaults = self.policy.config.denoising_steps, self.protocol.replan_every
+        object.__setattr__(self, "settings", tuple(setting.without_defaults(*defaults) for setting in self.settings))
+        if not self.settings or len(set(self.settings)) < len(self.settings):
+            raise ValueError(f"a study needs settings, each once; got {[str(a) for a in self.settings]}")
         self._check_policy()
 
     def _check_policy(self) -> None:
@@ -74,13 +75,11 @@ class Study:
                 f"{policy.action_dim} ({SIZES[1]})"
                 + (". Which camera is which, a rename_map says" if policy.trained_on.get("format") == "lerobot" else "")
             )
-        if self.protocol.replan_every > config.chunk:
-            raise ValueError(f"replan_every is {self.protocol.replan_every}, but a chunk has {config.chunk} actions")
         for index in sorted({index for index, _ in self.trials()}):
             # A state in the middle has numbers of three digits alone: with it a prompt is at its longest.
             policy.tokens(task(suite, index).language, policy.stats["state_mean"])
         for setting in self.settings:
-            CachedPolicy(policy, parse_mode(setting.mode), parse_gate(setting.gate))
+            setting.on(policy, self.protocol.replan_every)
 
     def _check_evaluation(self) -> None:
         made_by, evaluation = self.policy.trained_on.get("format"), self.protocol.evaluation
@@ -99,12 +98,16 @@ class Study:
 
     def cell(self, setting: Setting, task_index: int) -> Cell:
         """Where the rows of this setting on this task are."""
+        execute = setting.execute or self.protocol.replan_every
         key = {
             "checkpoint": self.digest,
-            "denoising_steps": self.policy.config.denoising_steps,
-            **asdict(setting),
+            "denoising_steps": setting.denoising_steps or self.policy.config.denoising_steps,
+            "mode": setting.mode,
+            "gate": setting.gate,
+            "seeing": setting.seeing,
             "task": task_index,
             **self.protocol.key(),
+            "replan_every": int(execute) if str(execute).isdigit() else execute,
             "settling_steps": SETTLING_STEPS,
             "simulator": versions(),
         }

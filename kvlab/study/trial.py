@@ -16,7 +16,6 @@ from kvlab import numerics
 from kvlab.pi0 import Policy, load
 from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.pi0.portable import portable
-from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.suites import task, tasks
 from kvlab.study.protocol import Protocol
@@ -34,13 +33,11 @@ def run_trial(
     env, rows = _env(protocol, index), []
     loaded = _policy(checkpoint, protocol.device, protocol.entries, checkpoint_digest(checkpoint))
     for order, setting in settings:
-        policy = CachedPolicy(loaded, parse_mode(setting.mode), parse_gate(setting.gate))
+        policy = setting.on(loaded, protocol.replan_every)
         outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
         try:
             other = _seen_elsewhere(checkpoint, protocol, index, state, seed) if setting.seeing == "shuffled" else ()
-            outcome, replans, _ = rollout(
-                env, policy, state, seed, protocol.replan_every, setting.seeing, other, protocol.evaluation
-            )
+            outcome, replans, _ = rollout(env, policy, state, seed, setting.seeing, other, protocol.evaluation)
         except Exception as problem:  # whatever it is, it is no outcome of the policy
             error = f"{type(problem).__name__}: {problem}"
         who = {"suite": protocol.suite, "task": index, "initial_state": state, "seed": seed, **asdict(setting)}
@@ -66,8 +63,8 @@ def _seen_elsewhere(checkpoint: Path, protocol: Protocol, index: int, state: int
     """What the control sees on the next task from the same initial state."""
     env = _env(protocol, (index + 1) % len(tasks(protocol.suite)))
     loaded = _policy(checkpoint, protocol.device, protocol.entries, checkpoint_digest(checkpoint))
-    control = CachedPolicy(loaded, parse_mode("none"), parse_gate("never"))
-    return rollout(env, control, state, seed, protocol.replan_every, evaluation=protocol.evaluation)[2]
+    control = Setting("none").on(loaded, protocol.replan_every)
+    return rollout(env, control, state, seed, evaluation=protocol.evaluation)[2]
 
 
 @cache

@@ -27,7 +27,7 @@ from small import small_config
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    config = small_config(depth=3, max_tokens=20, state_dim=4, action_dim=3, chunk=4)
+    config = small_config(depth=3, max_tokens=20, state_dim=4, action_dim=3, chunk=6)
     widths = {"state": 4, "action": 3}
     stats = {f"{k}_{what}": np.ones(w, np.float32) for k, w in widths.items() for what in ("mean", "std")}
     torch.manual_seed(0)

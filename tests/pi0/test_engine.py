@@ -101,9 +101,9 @@ def test_an_inference_is_that_of_the_model_at_every_stage(small, engine, moments
 @pytest.mark.parametrize("small", ["pi0"], indirect=True)  # Pi0.5's bias overflows nothing
 def test_the_last_step_reads_no_further_one(engine, moments):
     cache = whole(engine, moments[0])
-    given = engine._denoising._loop
+    given = engine._denoising[CONFIG.denoising_steps]._loop
     behind = torch.cat([given.b_in, torch.full_like(given.b_in[:1], -1e9)])
-    engine._denoising._loop = replace(given, b_in=behind[:-1])
+    engine._denoising[CONFIG.denoising_steps]._loop = replace(given, b_in=behind[:-1])
     engine.denoise(cache, moments[0]["noise"])
 
 
@@ -116,6 +116,18 @@ def test_what_is_fresh_attends_to_what_is_kept(small, engine, moments, fresh):
     assert_same(ours, theirs)
     theirs, ours = small.encode_state(now["state"], theirs), engine.encode_state(now["state"], ours)
     assert error(engine.denoise(ours, now["noise"]), small.denoise(theirs, now["noise"])) < ROUNDING
+
+
+def test_other_numbers_of_denoising_steps(small, engine, moments):
+    ours, theirs = whole(engine, moments[0]), whole(small, moments[0])
+    for steps in (1, 5, 2, 1):
+        seen, noise = [], moments[0]["noise"]
+        answer = engine.denoise(ours, noise, lambda step, x, seen=seen: seen.append(step), steps)
+        assert seen == [*range(1, steps + 1)]
+        assert error(answer, small.denoise(theirs, noise, steps=steps)) < ROUNDING
+    both = torch.cat([m["noise"] for m in moments])
+    answer = engine.denoise(ours.repeat(2), both, steps=5)
+    assert error(answer, small.denoise(theirs.repeat(2), both, steps=5)) < ROUNDING
 
 
 def test_lower_layers_alone(small, engine, moments):

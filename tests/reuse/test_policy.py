@@ -163,9 +163,7 @@ def test_a_new_instruction_is_heard(policy, observations):
 
 def test_noise_depends_on_seed_and_replan_alone(policy, observations, monkeypatch):
     seen, denoise = [], policy.model.denoise
-    monkeypatch.setattr(
-        policy.model, "denoise", lambda cache, noise, watch: seen.append(noise) or denoise(cache, noise)
-    )
+    monkeypatch.setattr(policy.model, "denoise", lambda cache, noise, *_: seen.append(noise) or denoise(cache, noise))
 
     def noises(*arguments, **options):
         seen.clear()

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from kvlab.pi0 import load
-from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
+from kvlab.reuse import CachedPolicy, Execution, parse_gate, parse_mode
 from kvlab.sim.env import Observation
 from kvlab.sim.suites import STEP_LIMITS, task
 from kvlab.study.rollout import rollout
+from kvlab.study.settings import Setting
 
 
 class Scripted:
@@ -33,7 +34,7 @@ class Scripted:
 
 @pytest.fixture
 def policy(untrained) -> CachedPolicy:
-    return CachedPolicy(load(untrained), parse_mode("full"), parse_gate("every(2)"))
+    return CachedPolicy(load(untrained), parse_mode("full"), parse_gate("every(2)"), execute=Execution(5))
 
 
 def test_it_looks_at_replans_only_and_stops_at_success(policy):
@@ -46,12 +47,13 @@ def test_it_looks_at_replans_only_and_stops_at_success(policy):
 
 
 @pytest.mark.parametrize(("every", "last"), [(5, 1), (8, 5), (1, 1)])
-def test_it_ends_at_the_step_limit(policy, monkeypatch, every, last):
+def test_it_ends_at_the_step_limit(untrained, monkeypatch, every, last):
     monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 21)
     env = Scripted(success_at=22)
-    outcome, replans, _ = rollout(env, policy, 0, 0, every)
+    outcome, replans, _ = rollout(env, Setting("none").on(load(untrained), every), 0, 0)
     assert (outcome["success"], outcome["steps"], outcome["replans"]) == (False, 21, -(-21 // every))
     assert len(env.actions) == 21 and 21 - replans[-1]["step"] == last
+    assert [r["executed"] for r in replans] == [every] * (len(replans) - 1) + [last]
 
 
 def test_success_at_the_last_step_counts(policy, monkeypatch):

@@ -39,6 +39,9 @@ NONE, FULL, BLACK = parse_setting("none"), parse_setting("full when vision >= 0.
         "prefix when vision >= 0.985 & age < 10 seeing black",
         "layer_wise[1:]:skip when pixels@previous >= 0.99",
         "text_fixed:splice when never",
+        "none steps=2 execute=10",
+        "prefix when every(2) steps=2 execute=10",
+        "full when vision >= 0.98 seeing late(all, 2) execute=3",
     ],
 )
 def test_an_arm_is_read_as_it_is_printed(text):
@@ -48,6 +51,7 @@ def test_an_arm_is_read_as_it_is_printed(text):
 def test_an_arm_has_one_way_to_be_written():
     assert parse_setting("full  when vision>=0.980") == FULL == Setting("full", "vision >= 0.98")
     assert parse_setting("none when always") == NONE == Setting("none", "every(4)") == Setting("none")
+    assert parse_setting("none steps=02 execute=010") == Setting("none", denoising_steps=2, execute=10)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,9 @@ def test_an_arm_has_one_way_to_be_written():
         ("full when vision > 0.9", "cannot read 'vision > 0.9' in the gate"),
         ("full when always when never", "cannot read 'always when never'"),
         ("full when always seeing stars", "cannot be shown 'stars': there is `live`, `black`"),
+        ("none steps=two", "cannot read steps=two in 'none steps=two': denoising steps are a whole number"),
+        ("none execute=0", "cannot read the number of executed actions '0': it is a whole number above 0"),
+        ("none execute=5 steps=2", "cannot read the number of executed actions '5 steps=2'"),
         ("none seeing late(vision, 0)", "cannot be shown 'late\\(vision, 0\\)'"),
     ],
 )
@@ -95,7 +102,10 @@ def test_a_protocol_that_cannot_be_is_refused(changes, says):
         ({"settings": (FULL, NONE, Setting("full", "vision>=0.980"))}, "a study needs settings, each once"),
         ({"seed": -1}, "a seed is a whole number from 0 on, got -1"),
         ({"protocol": Protocol("libero_goal")}, "was trained on libero_spatial, not on libero_goal"),
-        ({"protocol": Protocol(replan_every=9)}, "replan_every is 9, but a chunk has 8 actions"),
+        ({"protocol": Protocol(replan_every=9)}, "9 actions are to be executed, but a chunk has 8 actions"),
+        ({"settings": (Setting("none", execute=9),)}, "9 actions are to be executed, but a chunk has 8 actions"),
+        ({"settings": (Setting("none", denoising_steps=0),)}, "a chunk takes at least 1 denoising step, got 0"),
+        ({"settings": (NONE, Setting("none", denoising_steps=2, execute=5))}, r"each once; got \['none', 'none'\]"),
         ({"settings": (Setting("layer_wise[2:]:skip"),)}, "names layers that a prefix of 2 layers does not have"),
         ({"checkpoint": Path("nowhere")}, "there is no folder nowhere"),
     ],
@@ -152,6 +162,7 @@ def test_a_cell_is_named_by_all_that_determines_its_rows(untrained, tmp_path, mo
 
     protocols = [{"render": "stock"}, {"size": 64}, {"replan_every": 4}, {"gl": "hardware"}]
     settings = [Setting("prefix", FULL.gate), Setting("full", "vision >= 0.97"), Setting("full", FULL.gate, "black")]
+    settings += [replace(FULL, denoising_steps=3), replace(FULL, execute=3)]
     paths = {
         path(),
         path(index=1),
@@ -175,6 +186,7 @@ def test_a_cell_is_named_by_all_that_determines_its_rows(untrained, tmp_path, mo
     assert len(paths) == 2 + len(settings) + len(protocols) + 7
     same = [path(episodes=100), path(settings=(FULL, NONE)), path(seed=1), path(checkpoint=str(untrained))]
     assert {*same} == {path()}
+    assert path(replace(FULL, execute=4)) == path(protocol=Protocol(replan_every=4))
     (folder,) = {p.parent for p in paths}
     assert folder == tmp_path / "libero_spatial"
 

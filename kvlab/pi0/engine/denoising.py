@@ -15,16 +15,16 @@ from kvlab.pi0.model import Pi0
 
 
 class Denoising:
-    """`Pi0.denoise` after what is kept in `view`.
+    """`Pi0.denoise` in so many steps after what is kept in `view`.
 
     Actions enter the expert by one matrix: in Pi0 the one that embeds them and the one that mixes in the time are
     multiplied beforehand, and what the time adds is a vector of each step. In Pi0.5 the time sets the norms instead.
     """
 
-    def __init__(self, model: Pi0, view: View):
+    def __init__(self, model: Pi0, view: View, steps: int):
         c, weight = model.config, model.action_out.weight
         self._chunk, self._head_dim = c.chunk, c.expert.head_dim
-        times = torch.tensor([1 - step / c.denoising_steps for step in range(c.denoising_steps)], device=weight.device)
+        times = torch.tensor([1 - step / steps for step in range(steps)], device=weight.device)
         clocks, (w_in, b_in), w_time, b_time = model._clock(times).float(), floats(model.action_in), None, None
         if c.pi05:
             condition = F.silu(F.linear(F.silu(F.linear(clocks, *floats(model.time_in))), *floats(model.time_out)))

@@ -58,8 +58,9 @@ class Engine:
         norms = Norms.plain(model.prefix)
         self._many = ManyRows(model.prefix, c.prefix, norms, self._kv.prefix)
         self._few = FewRows(model.prefix, c.prefix, norms, FEW, self._kv.prefix)
-        self._denoising = Denoising(model, self._kv.chunk)
-        self._state = FewRows(model.expert, c.expert, self._denoising.norms, 1, self._kv.state)
+        self._denoising = {c.denoising_steps: Denoising(model, self._kv.chunk, c.denoising_steps)}  # by their number
+        norms = self._denoising[c.denoising_steps].norms
+        self._state = FewRows(model.expert, c.expert, norms, 1, self._kv.state)
         self._prompt: tuple[Tensor, Tensor] | None = None  # the last tokens, and their embeddings
         self._said: tuple[Tensor, KVCache] | None = None  # the last embeddings that were prefilled, and the cache
 
@@ -114,18 +115,22 @@ class Engine:
         cache: KVCache,
         noise: Float[Tensor, "batch chunk action"],
         watch: Callable[[int, Tensor], None] | None = None,
+        steps: int | None = None,
     ) -> Float[Tensor, "batch chunk action"]:
         """As `Pi0.denoise`, one chunk of a batch after another. ValueError where `watch` is to see several."""
         if len(noise) > 1:
             if watch:
                 raise ValueError("the engine shows the steps of one chunk at a time: denoise them one by one")
-            return torch.cat([self.denoise(_one(cache, i), noise[i : i + 1]) for i in range(len(noise))])
+            return torch.cat([self.denoise(_one(cache, i), noise[i : i + 1], steps=steps) for i in range(len(noise))])
         kept = self._kv.load(list(cache.prefix.segments.values()), cache.segments.get(STATE))
-        steps = self._graphs(("denoise", kept), partial(self._denoising.after, kept), noise)
-        steps = steps.to(noise.dtype, copy=True)  # the graph's own are overwritten by the next
-        for step, actions in enumerate(steps if watch else (), start=1):
+        steps = steps or self.config.denoising_steps
+        if steps not in self._denoising:
+            self._denoising[steps] = Denoising(self.model, self._kv.chunk, steps)
+        trail = self._graphs(("denoise", kept, steps), partial(self._denoising[steps].after, kept), noise)
+        trail = trail.to(noise.dtype, copy=True)  # the graph's own is overwritten by the next
+        for step, actions in enumerate(trail if watch else (), start=1):
             watch(step, actions[None])
-        return steps[-1:]
+        return trail[-1:]
 
     def _known(self, fresh: Embeds, kept: KVCache) -> KVCache | None:
         """What a prefill of words alone came to, where it was the last, and the images are the same."""
