@@ -1,6 +1,7 @@
 """A checkpoint comes back as it was saved, and a wrong one is an error that says what is wrong with it."""
 
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
@@ -63,6 +64,17 @@ def test_the_digest_names_recorded_rows_and_never_changes_for_the_same_files(pol
     (folder / "stats.json").unlink()
     with pytest.raises(FileNotFoundError, match="stats.json"):
         checkpoint_digest(folder)
+
+
+def test_the_digest_follows_a_change_of_the_same_size_and_time_and_reads_nothing_twice(folder, monkeypatch):
+    before, path = checkpoint_digest(folder), folder / "model.safetensors"
+    was, weights = path.stat(), path.read_bytes()
+    path.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    changed = checkpoint_digest(folder)
+    assert changed != before and path.stat().st_mtime_ns == was.st_mtime_ns
+    monkeypatch.setattr(hashlib, "sha256", lambda *_: pytest.fail("it was read again"))
+    assert checkpoint_digest(folder) == changed
 
 
 def test_saving_again_replaces(policy, folder):

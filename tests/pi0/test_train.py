@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from kvlab.pi0 import PRESETS, load
 from kvlab.pi0 import train as training
@@ -117,6 +118,23 @@ def test_what_is_left_behind(demos, tmp_path):
     assert curve["step"].tolist() == [6]
     assert curve[["loss", "validation_loss"]].gt(0).all(None)
     assert not list(out.glob("*.part"))
+
+
+def test_gradients_are_clipped_to_length_one(demos, tmp_path, monkeypatch):
+    """Of a loss so steep that they all are longer, in the steps as the optimizer takes them."""
+    lengths, loss = [], training._loss
+
+    def measure(optimizer, *_):
+        parts = [p.grad.norm() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        lengths.append(torch.stack(parts).norm().item())
+
+    monkeypatch.setattr(training, "_loss", lambda *arguments: 1000 * loss(*arguments))
+    hook = register_optimizer_step_pre_hook(measure)
+    try:
+        training.train(demos, tmp_path, **FAST | {"steps": 2})
+    finally:
+        hook.remove()
+    assert lengths == pytest.approx([1, 1], rel=1e-3)
 
 
 def test_validation_demonstrations_are_not_trained_on(demos, tmp_path):

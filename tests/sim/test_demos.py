@@ -2,6 +2,7 @@
 
 import itertools
 
+import mujoco
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -31,6 +32,24 @@ def test_the_expert_solves_a_real_episode(env):
         if expert.done:
             break
     assert expert.done and held
+
+
+@pytest.mark.parametrize("loss", ["slipped", "away"])
+def test_a_lost_bowl_is_taken_again(env, loss):
+    """Fingers that close on nothing though the bowl is near, and a bowl that is far though the fingers are apart."""
+    env.reset(5, 0)
+    expert = BowlExpert(env)
+    while expert.phase != "lift":
+        env.step(expert.act())
+    if loss == "slipped":
+        env.data.qpos[expert.fingers] = 0
+    else:
+        bowl = env.model.body(expert.bowl)
+        env.data.qpos[env.model.jnt_qposadr[bowl.jntadr[0]] + 1] += 0.12
+    mujoco.mj_forward(env.model, env.data)
+    expert.act()
+    assert expert.phase == "reach"
+    assert any(env.step(expert.act()) for _ in range(STEP_LIMITS["libero_spatial"]))
 
 
 def test_servo_limits_sideways_and_vertical_motion_apart():

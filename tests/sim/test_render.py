@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import mujoco
 import numpy as np
 import pytest
 
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.meshes import simplify, weld
+from kvlab.sim.render import Renderer
 from kvlab.sim.suites import task
 
 
@@ -33,6 +35,46 @@ def test_fast_shows_what_stock_shows(views, view):
     assert not np.array_equal(stock, fast)
     assert difference.mean() < 8 and np.quantile(difference, 0.98) < 50
     assert np.corrcoef(blocks[0].ravel(), blocks[1].ravel())[0, 1] > 0.97
+
+
+def drawn(name: str, things: str, samples: int = 4) -> np.ndarray:
+    """What the profile draws, from 3 m above, of a model that itself asks for so many samples a pixel."""
+    model = mujoco.MjModel.from_xml_string(
+        f'<mujoco><visual><quality offsamples="{samples}"/><headlight diffuse="0 0 0" specular="0 0 0"/></visual>'
+        '<asset><material name="lamp" emission="1"/><material name="mirror" reflectance="1"/></asset><default>'
+        f'<geom group="1"/></default><worldbody><camera name="eye" pos="0 0 3"/>{things}</worldbody></mujoco>'
+    )
+    data, renderer = mujoco.MjData(model), Renderer(model, name, 64)
+    mujoco.mj_forward(model, data)
+    (image,) = renderer.draw(data, [0])
+    renderer.close()
+    return image.astype(int)
+
+
+@pytest.mark.parametrize("samples", [0, 4])
+def test_the_profile_and_not_the_model_says_how_often_a_pixel_is_sampled(samples):
+    lamp = '<geom type="box" size=".5 .3 .1" euler="0 0 20" material="lamp"/>'
+    stock, fast = (drawn(name, lamp, samples).min(2) for name in ("stock", "fast"))
+    assert {*np.unique(fast)} == {0, fast[32, 32]}
+    assert 20 < ((stock > 0) & (stock < fast[32, 32])).sum() < 200  # along its edge, and nowhere else
+
+
+@pytest.mark.parametrize(
+    ("things", "column"),
+    [
+        ('<light pos="1 0 2" dir="-1 0 -2"/><geom type="plane" size="2 2 1"/><geom size=".2" pos="0 0 .6"/>', 21),
+        (
+            '<light pos="0 0 3" castshadow="false"/><geom type="plane" size="2 2 1" material="mirror"/>'
+            '<geom type="box" size=".2 .2 .2" pos=".6 0 1.5" material="lamp"/>',
+            42,
+        ),
+    ],
+    ids=["shadow", "reflection"],
+)
+def test_fast_has_neither_shadows_nor_reflections(things, column):
+    """Beside the thing itself, where by the laws of geometry its shadow falls, or its reflection is."""
+    stock, fast = (drawn(name, things)[32, [column, 63 - column]] for name in ("stock", "fast"))
+    assert np.abs(fast[0] - fast[1]).max() < 30 < np.abs(stock[0] - fast[0]).max()
 
 
 def sphere(rings: int) -> tuple[np.ndarray, np.ndarray]:

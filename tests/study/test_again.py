@@ -23,8 +23,8 @@ def episodes(machine: str, outcomes: list, error: str | None = None, suite: str 
 
 
 def test_what_two_machines_recorded_is_counted_by_setting():
-    first = episodes("A", [(True, 80), (True, 90), (False, 220), (True, 70), (None, 0)], "GL: lost")
-    second = episodes("B", [(True, 80), (False, 220), (True, 100), (True, 71), (True, 60)])
+    first = episodes("A", [(True, 80), (True, 90), (False, 220), (True, 70), (None, 0), (True, 50)], "GL: lost")
+    second = episodes("B", [(True, 80), (False, 220), (True, 100), (True, 71), (True, 60), (None, 0)], "GL: lost")
     (counted,) = on_another_machine(first, second).to_dict("records")
     assert counted == {"episodes": 4, "first": 3, "second": 3, "only first": 1, "only second": 1, "same steps": 1}
 

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
+from kvlab.reuse import CachedPolicy
 from kvlab.sim.env import Observation
+from kvlab.sim.suites import STEP_LIMITS, task
+from kvlab.study import trial
+from kvlab.study.protocol import Protocol
 from kvlab.study.seeing import parse_seeing, shown
+from kvlab.study.settings import Setting
 
 
 def moment(n: int) -> Observation:
@@ -43,6 +48,39 @@ def test_shuffled_frames_come_from_elsewhere_and_the_state_does_not():
     other = [moment(n) for n in (20, 21, 22)]
     assert [seen("shuffled", PAST[: n + 1], other)[0] for n in range(4)] == [20, 21, 22, 22]
     assert seen("shuffled", PAST, other)[1] == 6
+
+
+class Scene:
+    """In place of a task's simulator: frames that show the task's number, and an episode that is never solved."""
+
+    drawn_by = "llvmpipe"
+
+    def __init__(self, _protocol, index: int):
+        self.task, self.begun = task("libero_spatial", index), []
+
+    def reset(self, *episode: int) -> None:
+        self.begun.append(episode)
+
+    def observe(self) -> Observation:
+        frame = np.full((32, 32, 3), self.task.index + 1, np.uint8)
+        return Observation({"agentview": frame, "wrist": frame}, np.full(8, self.task.index, np.float32))
+
+    def step(self, _action) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("index", "other"), [(4, 5), (9, 0)])
+def test_elsewhere_is_the_same_episode_of_the_next_task(untrained, monkeypatch, index, other):
+    scenes, seen, act = [Scene(None, index) for index in range(10)], [], CachedPolicy.act
+    monkeypatch.setattr(trial, "_env", lambda _protocol, index: scenes[index])
+    monkeypatch.setattr(CachedPolicy, "act", lambda self, *now: seen.append(now) or act(self, *now))
+    monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 10)
+    ((_, row),) = trial.run_trial(untrained, Protocol(), index, 3, 7, [(0, Setting("none", seeing="shuffled"))])
+    assert row["error"] is None and row["replans"] == 2
+    assert [(images["wrist"].max(), state[0]) for images, state in seen] == [(other + 1, other)] * 2 + [
+        (other + 1, index)
+    ] * 2
+    assert {scene.task.index: scene.begun for scene in scenes if scene.begun} == dict.fromkeys((index, other), [(3, 7)])
 
 
 @pytest.mark.parametrize("text", ["live", "black", "frozen", "shuffled", "late(vision, 3)", "late(all, 10)"])
