@@ -31,10 +31,10 @@ MODES += ["layer_wise[1:]:skip", "text_fixed:splice", "text_fixed:skip"]
 IMAGES, PREFIX = CONFIG.cameras, (*CONFIG.cameras, "language")
 
 
-@pytest.fixture(params=["pi0", "pi05"])
+@pytest.fixture(params=[{"pi05": False}, {"pi05": True}], ids=["pi0", "pi05"])
 def small(request) -> Pi0:
     torch.manual_seed(0)
-    made = Pi0(replace(CONFIG, pi05=request.param == "pi05")).eval().requires_grad_(False)
+    made = Pi0(replace(CONFIG, **request.param)).eval().requires_grad_(False)
     for parameter in made.parameters():  # norms too, since a wrong one would not be seen under zeros
         parameter.normal_(std=0.1 if parameter.ndim < 2 else parameter[0].numel() ** -0.5)
     return made
@@ -46,13 +46,13 @@ def engine(small) -> Engine:
 
 
 @pytest.fixture
-def moments() -> list[dict[str, Tensor]]:
+def moments(small) -> list[dict[str, Tensor]]:
     """Two moments of one prompt."""
     torch.manual_seed(1)
-    tokens = torch.randint(0, CONFIG.vocab_size, (1, 7))
+    tokens, size = torch.randint(0, CONFIG.vocab_size, (1, 7)), small.config.image_size
     return [
         {
-            "images": torch.rand(2, 3, CONFIG.image_size, CONFIG.image_size) * 2 - 1,
+            "images": torch.rand(2, 3, size, size) * 2 - 1,
             "tokens": tokens,
             "state": torch.randn(1, CONFIG.state_dim),
             "noise": torch.randn(1, CONFIG.chunk, CONFIG.action_dim),
@@ -98,7 +98,18 @@ def test_an_inference_is_that_of_the_model_at_every_stage(small, engine, moments
         assert step == same and error(mine, other) < ROUNDING
 
 
-@pytest.mark.parametrize("small", ["pi0"], indirect=True)  # Pi0.5's bias overflows nothing
+@pytest.mark.parametrize("small", [{"image_size": size} for size in (64, 96)], indirect=True, ids=["two", "three"])
+def test_few_rows_attend_to_several_blocks_of_keys(small, engine, moments):
+    """A block has 128 keys; there are 141 and 301. What was seen is kept: words, state and actions are few rows."""
+    then, now = moments
+    kept, words = prefill(small, then).take(IMAGES), small.embed_language(now["tokens"])
+    fresh = {"language": (words, torch.ones(words.shape[:2], dtype=torch.bool))}
+    theirs, ours = (one.encode_state(now["state"], one.prefill(fresh, kept)) for one in (small, engine))
+    assert_same(ours, theirs)
+    assert error(engine.denoise(ours, now["noise"]), small.denoise(theirs, now["noise"])) < ROUNDING
+
+
+@pytest.mark.parametrize("small", [{"pi05": False}], indirect=True)  # Pi0.5's bias overflows nothing
 def test_the_last_step_reads_no_further_one(engine, moments):
     cache = whole(engine, moments[0])
     given = engine._denoising[CONFIG.denoising_steps]._loop
