@@ -17,7 +17,7 @@ def run_again(study: Study, trials: Sequence[tuple[int, int]], workers: int = 2)
 
     `success`, `steps` and `replans` as "recorded / now" where they differ; `decisions`: replans whose decision came out
     as recorded, of all; `action_difference`: the largest difference of any replan's first action, as far as both go;
-    `agrees`: all of the former are equal; `machine`: what differs between the machines, empty if nothing. Raises
+    `agrees`: outcome and decisions are equal, and no error of the simulator's; `machine`: what differs between the machines, empty if nothing. Raises
     ValueError where an episode was not recorded, or where none is named.
     """
     recorded = study.recorded()
@@ -45,7 +45,7 @@ def beside(setting: Setting, then: dict, now: dict) -> dict:
     same = sum(a["reused"] == b["reused"] for a, b in pairs)
     apart = max((np.abs(np.subtract(a["first_action"], b["first_action"])).max() for a, b in pairs), default=np.nan)
     outcome = {c: then[c] if then[c] == now[c] else f"{then[c]} / {now[c]}" for c in ("success", "steps", "replans")}
-    agrees = all(then[c] == now[c] for c in outcome) and same == len(old)
+    agrees = now["error"] is None and all(then[c] == now[c] for c in outcome) and same == len(old)
     facts = zip(then["machine"].split("; "), now["machine"].split("; "), strict=True)
     return {
         "setting": str(setting),
