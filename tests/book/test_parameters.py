@@ -5,9 +5,9 @@ import pytest
 from kvlab.book.parameters import ParameterError, check_parameters
 
 DECLARED = {"episodes": int, "thresholds": list[float], "suite": str, "gates": list[str], "seed": int | None}
-DECLARED["confidence"] = float
+DECLARED |= {"confidence": float, "margin": float, "workers": int}
 DEFAULTS = {"episodes": 3, "thresholds": [0.985], "suite": "libero_spatial", "gates": ["never"], "seed": None}
-DEFAULTS["confidence"] = 0.95
+DEFAULTS |= {"confidence": 0.95, "margin": 0.05, "workers": 2}
 
 
 def namespace(**given) -> dict:
@@ -61,6 +61,9 @@ def test_what_papermill_passes_becomes_the_declared_type(given, becomes):
         ({"confidence": float("nan")}, "parameter 'confidence' must be float, got nan (float)"),
         ({"episodes": 0}, "parameter 'episodes' must be int, got 0 (int): Input should be greater than or equal to 1"),
         ({"episodes": 101}, "parameter 'episodes' must be int, got 101 (int): Input should be less than or equal to"),
+        ({"margin": 1.0}, "parameter 'margin' must be float, got 1.0 (float): Input should be less than 1"),
+        ({"margin": 0.0}, "parameter 'margin' must be float, got 0.0 (float): Input should be greater than 0"),
+        ({"workers": 0}, "parameter 'workers' must be int, got 0 (int): Input should be greater than or equal to 1"),
         ({"episode": 3}, "unknown parameter 'episode'; this notebook has episodes (int), thresholds (list[float])"),
     ],
 )

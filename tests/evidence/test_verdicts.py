@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kvlab.evidence import verdicts
+from kvlab.evidence import control_steps, verdicts
 from kvlab.evidence.stats import Interval, Pairs, paired_difference
 from kvlab.evidence.verdicts import MIXED, REFUTED, SUPPORTED, UNDECIDED, Prediction, verdict
 
@@ -58,6 +58,9 @@ def test_predictions_that_are_judged_together_share_the_error():
     assert verdict(verdicts.fewer({"a": pairs})) == SUPPORTED
     four = verdicts.fewer(dict.fromkeys("abcd", pairs))
     assert four["a"].effect == paired_difference(pairs, 0.9875) and verdict(four) == UNDECIDED
+    values = dict.fromkeys("abcd", pd.Series([1.0, 2.0, 4.0]))
+    assert verdicts.above_one(values)["a"].effect == control_steps.mean_ratio(values["a"], 0.9875)
+    assert verdicts.above_zero(values)["a"].effect == control_steps.mean(values["a"], 0.9875)
 
 
 def test_means_above_zero_or_too_small_to_matter():

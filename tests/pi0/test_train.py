@@ -81,10 +81,17 @@ def test_resuming_does_not_start_again(demos, tmp_path, monkeypatch):
             training.train(demos, tmp_path / "out", **FAST)
 
 
-def test_a_seed_decides(demos, tmp_path):
+def test_a_seed_decides_and_no_two_share_the_noise_of_a_step(demos, tmp_path, monkeypatch):
+    drawn, draw = [], training._Sampler.draw
+    monkeypatch.setattr(
+        training._Sampler,
+        "draw",
+        lambda self, augment: (augment and drawn.append(torch.initial_seed())) or draw(self, augment),
+    )
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         training.train(demos, tmp_path / name, **FAST | {"steps": 2}, seed=seed)
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+    assert drawn[:2] == drawn[2:4] and len({*drawn}) == 4
 
 
 @pytest.mark.parametrize("other", [{"batch": 4}, {"steps": 8}, {"learning_rate": 1e-3}, {"seed": 1}, {"draws": 1}])
@@ -147,12 +154,23 @@ def test_validation_demonstrations_are_not_trained_on(demos, tmp_path):
     assert a["loss"].equals(b["loss"]) and not a["validation_loss"].equals(b["validation_loss"])
 
 
-def test_the_checkpoint_holds_the_averaged_weights(demos, tmp_path):
-    training.train(demos, tmp_path, **FAST)
-    state = torch.load(tmp_path / "training.pt", weights_only=True)
-    saved = load_file(tmp_path / "model.safetensors")["action_out.weight"]
-    assert torch.equal(saved, state["average"]["module.action_out.weight"].bfloat16())
-    assert not torch.equal(saved, state["model"]["action_out.weight"].bfloat16())
+def test_the_checkpoint_holds_the_averaged_weights(demos, tmp_path, monkeypatch):
+    """The first step's weights, and from then on a thousandth of the new ones."""
+    after, save = [], training._save_state
+
+    def watch(*arguments):
+        model, average = arguments[4:6]
+        after.append([m.action_out.weight.detach().clone() for m in (model, average.module)])
+        save(*arguments)
+
+    monkeypatch.setattr(training, "_save_state", watch)
+    training.train(demos, tmp_path, **FAST | {"steps": 3, "save_every": 1})
+    expected = after[0][0]
+    for new, average in after:
+        expected = expected.lerp(new, 0.001)
+        torch.testing.assert_close(average, expected, rtol=0, atol=1e-7)
+    assert torch.equal(load_file(tmp_path / "model.safetensors")["action_out.weight"], expected.bfloat16())
+    assert not torch.equal(new.bfloat16(), expected.bfloat16())
 
 
 def test_a_folder_without_demonstrations(tmp_path):

@@ -1,9 +1,11 @@
 """Episodes of real LIBERO: the same whatever ran before, as LIBERO's own loop, upright at the start."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from kvlab.sim.env import CAMERAS, NO_OP, SETTLING_STEPS, LiberoEnv
+from kvlab.sim.env import CAMERAS, NO_OP, LiberoEnv
 from kvlab.sim.suites import quiet, task
 
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (12, 7))
@@ -52,6 +54,16 @@ def test_the_seed_places_the_fixtures_and_leaves_numpy_alone(env):
     assert all(map(np.array_equal, before, after))  # the key, and how far it is used up
 
 
+def test_task_initial_state_and_seed_each_place_the_fixtures_anew(env, monkeypatch):
+    """Where the number of the task is all that differs, it is still another draw."""
+    placed = []
+    for index, *episode in ((0, 3, 0), (1, 3, 0), (0, 4, 0), (0, 3, 1)):
+        monkeypatch.setattr(env, "task", replace(env.task, index=index))
+        env.reset(*episode)
+        placed.append(env.model.body_pos.tobytes())
+    assert len({*placed}) == 4
+
+
 def test_an_episode_is_liberos_own(env):
     """LIBERO's plain way (reset, official state, ten no-ops, steps), the fixtures put where ours stand.
 
@@ -66,7 +78,7 @@ def test_an_episode_is_liberos_own(env):
     model, data = plain.sim.model, plain.sim.data
     model.body_pos[:], model.body_quat[:] = env.model.body_pos, env.model.body_quat
     plain.set_init_state(env._states[3])
-    for _ in range(SETTLING_STEPS):
+    for _ in range(10):
         plain.step(NO_OP)
     for action, state in zip(ACTIONS, ours, strict=True):
         plain.step(action)
