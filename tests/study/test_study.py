@@ -392,18 +392,23 @@ def test_arms_in_another_order_give_the_same_rows_out_of_the_same_noise(real, tm
     assert there.episodes["steps"].eq(13).all() and not there.episodes["success"].any()
 
 
-def test_a_failure_of_the_simulator_is_recorded_as_such_and_tried_again(real, monkeypatch):
+@pytest.mark.parametrize(("at", "failed"), [(20, 0), (39, 1)])  # each episode has 10 settling steps, and then 13
+def test_a_failure_of_the_simulator_is_recorded_as_such_and_tried_again(real, monkeypatch, at, failed):
+    """Nothing of the episode before it is in the row."""
     study, step, steps = replace(real, settings=real.settings[:2]), trial.LiberoEnv.step, iter(range(1000))
 
     def fails_once(env, action):
-        if next(steps) == 20:  # of the control, after 10 settling steps
+        if next(steps) == at:
             raise FloatingPointError("unstable")
         return step(env, action)
 
     monkeypatch.setattr(trial.LiberoEnv, "step", fails_once)
-    control, full = study.run().episodes.to_dict("records")
-    assert control["error"] == "FloatingPointError: unstable" and pd.isna(control["success"])
-    assert full["success"] is False and (full["steps"], full["replans"]) == (13, 3)
+    found = study.run()
+    rows = found.episodes.to_dict("records")
+    wrong, right = rows[failed], rows[1 - failed]
+    assert wrong["error"] == "FloatingPointError: unstable" and pd.isna(wrong["success"])
+    assert (wrong["steps"], wrong["replans"], wrong["reused"], wrong["wall_s"]) == (0, 0, 0, 0)
+    assert right["success"] is False and (right["steps"], right["replans"]) == (13, 3) and len(found.replans) == 3
     again = study.run()
     assert again.episodes["error"].isna().all() and len(again.replans) == 6
 
