@@ -17,8 +17,8 @@ def run_again(study: Study, trials: Sequence[tuple[int, int]], workers: int = 2)
 
     `success`, `steps` and `replans` as "recorded / now" where they differ; `decisions`: replans whose decision came out
     as recorded, of all; `action_difference`: the largest difference of any replan's first action, as far as both go;
-    `agrees`: outcome and decisions are equal, and no error of the simulator's; `machine`: what differs between the machines, empty if nothing. Raises
-    ValueError where an episode was not recorded, or where none is named.
+    `agrees`: outcome and decisions are equal, and no error of the simulator's; `machine`: what differs between the
+    machines, empty if nothing. Raises ValueError where an episode was not recorded, or where none is named.
     """
     recorded = study.recorded()
     if not trials:
