@@ -81,10 +81,25 @@ def test_augmentation_disturbs_images_and_state_but_not_actions(demos):
     torch.manual_seed(0)
     plain, shaken = (data.sample(demos, steps, PROMPTS, IDENTITY, 2, augment) for augment in (False, True))
     assert torch.equal(plain.actions, shaken.actions) and torch.equal(plain.tokens, shaken.tokens)
-    assert 0.04 < (plain.state - shaken.state).std() < 0.06
+    disturbed = shaken.state - plain.state
+    assert 0.04 < disturbed.std() < 0.06 and not torch.equal(disturbed[0], disturbed[9])
     assert shaken.images.min() >= -1 and shaken.images.max() <= 1
     assert not torch.equal(shaken.images[0, 0], shaken.images[0, 9])  # the same frame, shaken differently
     assert (plain.images - shaken.images).abs().mean((0, 2, 3, 4)).min() > 1e-3
+
+
+def test_each_image_is_shaken_by_its_own_numbers():
+    """Read off ramps along x and y and a plane of zeros: shifts in pixels, contrast and brightness."""
+    ramp = torch.arange(32) / 100
+    image = torch.stack([ramp.expand(32, 32), ramp[:, None].expand(32, 32), torch.zeros(32, 32)])
+    torch.manual_seed(0)
+    shaken = data._shake(image.expand(500, -1, -1, -1))
+    bright = shaken[:, 2, 16, 16]
+    contrast = (shaken[:, 0, 16, 20] - shaken[:, 0, 16, 12]) / 0.08
+    along_x, along_y = ((shaken[:, axis, 16, 16] - bright) / contrast * 100 - 16 for axis in (0, 1))
+    drawn = torch.stack([along_x / 5, along_y / 5, (contrast - 1) / 0.2, bright / 0.1])
+    assert (drawn.max(1).values - 0.97).abs().max() < 0.031 and (drawn.min(1).values + 0.97).abs().max() < 0.031
+    assert (drawn.corrcoef() - torch.eye(4)).abs().max() < 0.15
 
 
 def test_every_word_of_the_instructions_has_a_token():

@@ -11,6 +11,7 @@ import torch
 from kvlab.pi0.policy import resize_with_pad
 from kvlab.reuse import CachedPolicy, Replan, parse_gate, parse_mode
 from kvlab.reuse.gates import SIMILARITIES
+from kvlab.reuse.phase import PHASES, SAMPLES
 
 STAGES = ("ms_gate", "ms_vision", "ms_prefill", "ms_denoise")
 
@@ -248,3 +249,29 @@ def test_the_spread_is_sampled_where_the_gate_asks_and_changes_no_action(policy,
     assert np.array_equal(plain, chunks)
     assert all(np.isnan(r.spread) for r in logged)
     assert np.isnan(records[0].spread) and all(r.spread > 0 for r in records[1:])  # known after the first answer
+
+
+def test_phases_are_those_of_what_was_seen_and_answered_before(policy, observations, monkeypatch):
+    """Of the last two answers, the last three places of the hand, and samples of the last computed cache."""
+    sampled, denoise = [], policy.model.denoise
+
+    def watched(cache, noise, *watch):
+        answer = denoise(cache, noise, *watch)
+        if len(noise) > 1:
+            sampled.append((noise.float().numpy(), answer.numpy()))
+        return answer
+
+    monkeypatch.setattr(policy.model, "denoise", watched)
+    chunks, records = rollout(policy, "full", "age < 2 & vision >= -1 if spread < 9 else -1", observations)
+    assert [r.age for r in records] == [0, 1, 0, 1, 0]
+    for (noise, _), replan in zip(sampled, (0, 2, 4), strict=True):
+        drawn = np.random.default_rng([1, 2, replan, 1]).standard_normal((SAMPLES, 4, 3), dtype=np.float32)
+        assert np.array_equal(noise, drawn)
+    spreads = [math.sqrt(answer.var(axis=0).mean()) for _, answer in sampled]
+    moves = np.diff([o.state[:3].astype(float) for o in observations], axis=0)
+    moves /= np.linalg.norm(moves, axis=1, keepdims=True)
+    for n, record in enumerate(records[1:], start=1):
+        assert record.spread == pytest.approx(spreads[(n - 1) // 2], rel=1e-5)
+        assert record.gripper == pytest.approx(np.ptp(chunks[max(0, n - 2) : n, :, -1]), rel=1e-5)
+        assert n == 1 or record.curvature == pytest.approx(math.acos(moves[n - 2] @ moves[n - 1]), rel=1e-5)
+    assert all(math.isnan(getattr(records[0], phase)) for phase in PHASES) and math.isnan(records[1].curvature)
