@@ -3,12 +3,13 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import TypeVar
@@ -20,6 +21,7 @@ from kvlab.sim.suites import Task
 
 Result = TypeVar("Result")
 BACKENDS = ("processes", "ray")
+_MAIN = threading.Lock()  # held while the program is hidden from the processes that it starts
 RESTARTS = 3  # of a Ray worker that dies; one that dies again is taken to die of its job
 
 
@@ -70,6 +72,7 @@ def by_task(
 ) -> Iterator[Result]:
     """Results of `work(*arguments)` for each (task index, arguments) as they come, under a progress bar.
 
+    `work` is a function of a module, since workers do not import the program that started them.
     `Jobs` says which worker runs what (joblib's processes would share all tasks, and end when an environment makes them
     grow). An exception of `work` is raised here and drops what is left. Raises BrokenProcessPool where a worker dies;
     with Ray, where it has died more than RESTARTS times.
@@ -91,13 +94,32 @@ def _in_processes(work: Callable[..., Result], jobs: Jobs, workers: int) -> Iter
             if (arguments := jobs.take(worker)) is not None:
                 running[pools[worker].submit(work, *arguments)] = worker
 
-        for worker in range(workers):
-            begin(worker)
+        with _without_main():
+            for worker in range(workers):
+                begin(worker)
         while running:
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 result = done.result()
                 begin(running.pop(done))  # before the result is made use of: no worker waits for that
                 yield result
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A process that is started inside does not import the program that starts it, as `spawn` would have it do.
+
+    It needs nothing of that program, which may stand in no file (a notebook, `python -`), or call `Study.run` without
+    asking for its own `__name__`: imported again, it would run its study in each worker.
+    """
+    with _MAIN:
+        program = vars(sys.modules["__main__"])
+        told = {name: program.pop(name) for name in ("__spec__", "__file__") if name in program}
+        program["__spec__"] = None  # which multiprocessing reads whether it is there or not
+        try:
+            yield
+        finally:
+            del program["__spec__"]
+            program.update(told)
 
 
 def end_with_the_first() -> None:

@@ -1,5 +1,6 @@
 """Processes that share episodes: who runs what, and that none outlives the first one."""
 
+import os
 import subprocess
 import sys
 
@@ -8,18 +9,19 @@ import pytest
 from kvlab.sim.workers import Jobs, by_task
 from processes import eventually, runs
 
+WAIT = "open({!r}, 'w').write(str(__import__('os').getpid())), __import__('time').sleep(60)"
 DRIVER = """
-import sys, time
+import sys
 from kvlab.sim.workers import by_task
 
-def work(file):
-    import os
-    open(file, "w").write(str(os.getpid()))
-    time.sleep(60)
-
-if __name__ == "__main__":
-    list(by_task(work, [(0, (sys.argv[1],))], 1, "waiting", "job"))
+print(sorted(by_task(eval, [(k, (one,)) for k, one in enumerate(sys.argv[1:])], 2, "program", "job")))
 """
+WAYS = {  # of running a program that does not ask for its own name
+    "file": lambda path: [path],
+    "standard input": lambda path: ["-"],
+    "runpy": lambda path: ["-c", f"import runpy, sys; runpy.run_path({str(path)!r}, run_name='__main__')"],
+    "module": lambda path: ["-m", path.stem],
+}
 
 
 def taken(jobs: Jobs, workers: list[int]) -> list[str | None]:
@@ -60,10 +62,29 @@ def test_an_error_drops_what_no_worker_has_begun(tmp_path):
     assert 0 < len([*ran.iterdir()]) < 10
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_program_needs_no_guard(tmp_path, way):
+    """Imported again in a worker it would begin its own workers, or wait for the lock that its parent holds."""
+    path = tmp_path / "program.py"
+    path.write_text(DRIVER)
+    command = [sys.executable, *WAYS[way](path), "1 + 1", "2 + 2", "3 + 3"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(tmp_path)])}
+    with path.open() as program:
+        ran = subprocess.run(command, stdin=program, capture_output=True, text=True, timeout=100, env=environment)
+    assert ran.stdout == "[2, 4, 6]\n", ran.stderr
+
+
+def test_the_program_is_afterwards_what_it_was():
+    before = dict(vars(sys.modules["__main__"]))
+    assert [*by_task(eval, [(0, ("'pytest' in __import__('sys').modules",))], 1, "hidden", "job")] == [False]
+    assert vars(sys.modules["__main__"]) == before
+
+
 def test_workers_do_not_outlive_a_killed_driver(tmp_path):
     (tmp_path / "driver.py").write_text(DRIVER)
     said = tmp_path / "pid"
-    driver = subprocess.Popen([sys.executable, tmp_path / "driver.py", said], stderr=subprocess.DEVNULL)
+    command = [sys.executable, tmp_path / "driver.py", WAIT.format(str(said))]
+    driver = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     eventually(lambda: said.exists() and said.read_text())
     driver.kill()
     driver.wait()
