@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import save_file
 
-from kvlab.sim.env import LiberoEnv
+from kvlab.sim.env import LiberoEnv, SimulationError
 from kvlab.sim.expert import check_suite, expert_for
 from kvlab.sim.mishaps import MISHAPS
 from kvlab.sim.scatter import scatter
@@ -112,8 +112,11 @@ def _tried(final: Path) -> bool:
 
 
 def _record_one(out: Path, suite: str, index: int, state: int, seed: int, render: str, size: int) -> bool:
-    one = task(suite, index)
-    demo, final = record(kept_env(one, render, size), state, seed), path(out, suite, index, state, seed)
+    one, final = task(suite, index), path(out, suite, index, state, seed)
+    try:
+        demo = record(kept_env(one, render, size), state, seed)
+    except SimulationError:  # in which it is no demonstration either
+        demo = None
     final.parent.mkdir(parents=True, exist_ok=True)
     if demo is None:
         final.with_suffix(FAILED).touch()

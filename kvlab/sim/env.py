@@ -21,6 +21,10 @@ SETTLING_STEPS = 10
 NO_OP = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])  # stay, gripper open
 
 
+class SimulationError(RuntimeError):
+    """MuJoCo lost the episode: it met a number that is not finite, and began anew, or left out contacts."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """What a policy sees: `images` by camera (agentview, wrist), upright RGB; `state`: end effector position (3, m),
@@ -50,6 +54,7 @@ class LiberoEnv:
         self.libero.visualize({part: False for part in self.libero._visualizations})  # as robosuite's own reset does
         self.model: mujoco.MjModel = self.libero.sim.model._model
         self.data: mujoco.MjData = self.libero.sim.data._data
+        self._warnings = self.data.warning.number  # MuJoCo's own counters, since its last reset of the data by us
         self._site_colours = self.model.site_rgba.copy()
         self._cameras = [self.model.camera(name).id for name in CAMERAS.values()]
         self._substeps = int(self.libero.control_timestep / self.libero.model_timestep)
@@ -80,6 +85,7 @@ class LiberoEnv:
         """One control step (1/20 s) of (translation 3, rotation 3, gripper: 1 closes), each in [-1, 1].
 
         A full translation asks for 5 cm, a full rotation for 0.5 rad. True if the task's predicate holds afterwards.
+        Raises SimulationError where MuJoCo gave a warning: what follows is no episode of this task any more.
         """
         env = self.libero
         for substep in range(self._substeps):
@@ -89,6 +95,10 @@ class LiberoEnv:
             self._controller.apply()
             mujoco.mj_step2(self.model, self.data)
         env._post_process()
+        if any(self._warnings):  # MuJoCo goes on after one: from its initial pose, or without some of the contacts
+            kinds = np.flatnonzero(self._warnings)
+            told = [mujoco.mju_warningText(kind, self.data.warning[kind].lastinfo) for kind in kinds]
+            raise SimulationError(f"MuJoCo warned: {' '.join(told)}")
         return bool(env._check_success())
 
     def state(self) -> Float32[np.ndarray, "8"]:

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import mujoco
 import numpy as np
 import pytest
 
-from kvlab.sim.env import CAMERAS, NO_OP, LiberoEnv
+from kvlab.sim.env import CAMERAS, NO_OP, LiberoEnv, SimulationError
 from kvlab.sim.suites import quiet, task
 
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (12, 7))
@@ -134,3 +135,27 @@ def test_unknown_initial_state_and_profile(env):
         env.reset(50, 0)
     with pytest.raises(ValueError, match="Unknown render profile 'pretty': known profiles are stock, fast"):
         LiberoEnv(env.task, render="pretty")
+
+
+@pytest.mark.parametrize(("part", "name"), [("qpos", "QPOS"), ("qvel", "QVEL"), ("qacc_warmstart", "QACC")])
+def test_an_episode_in_which_mujoco_lost_a_number_is_an_error(env, part, name):
+    """It would go on from the model's initial pose, and its policy be blamed."""
+    env.reset(0, 0)
+    getattr(env.data, part)[-6] = np.nan
+    with pytest.raises(SimulationError, match=f"^MuJoCo warned: .*Nan, Inf or huge value in {name}"):
+        env.step(NO_OP)
+    assert np.array_equal(*(trajectory(env, 3, 0)[0] for _ in range(2)))  # the next episode is none the worse
+
+
+def test_an_action_that_is_not_finite_is_an_error(env):
+    env.reset(0, 0)
+    with pytest.raises(SimulationError, match="Nan, Inf or huge value in CTRL"):
+        env.step(NO_OP * np.nan)
+
+
+@pytest.mark.parametrize("kind", ["CONTACTFULL", "CNSTRFULL"])
+def test_contacts_that_were_left_out_are_an_error(env, kind):
+    env.reset(0, 0)
+    env.data.warning[getattr(mujoco.mjtWarning, f"mjWARN_{kind}")].number += 1
+    with pytest.raises(SimulationError, match="arena memory"):
+        env.step(NO_OP)
