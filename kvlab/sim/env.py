@@ -40,13 +40,17 @@ class LiberoEnv:
     def __init__(self, task: Task, render: str = "fast", size: int = 128):
         """`render` names a profile of `kvlab.sim.render`, `size` is the side of the square images in pixels.
 
-        Raises ValueError for an unknown profile, OSError where no GL driver is installed.
+        Raises ValueError for an unknown profile, OSError where no GL driver is installed or where robosuite can write
+        its compiled functions nowhere.
         """
         profile(render)
         self.task, self.render, self.size = task, render, size
         self._states = initial_states(task)
         with quiet():
-            from libero.libero.envs.env_wrapper import ControlEnv
+            try:
+                from libero.libero.envs.env_wrapper import ControlEnv
+            except RuntimeError as error:  # Numba's, where neither the installation nor a home folder can be written
+                raise OSError(f"{error}: set NUMBA_CACHE_DIR to a folder that can be written") from error
 
             self.libero = ControlEnv(
                 task.bddl, use_camera_obs=False, has_offscreen_renderer=False, hard_reset=False

@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 from jaxtyping import UInt8
 
-from kvlab.sim.gl import GL_HELP, ensure_gl
+from kvlab.sim.gl import ensure_gl, no_driver
 from kvlab.sim.meshes import coarsen_meshes, coarsen_textures
 
 
@@ -56,12 +56,10 @@ class Renderer:
             self._gl = context(size, size)
             self._gl.make_current()
         except (ImportError, RuntimeError, AttributeError) as error:
-            raise OSError(GL_HELP) from error
+            raise no_driver() from error
         from OpenGL import GL  # only now: its platform is chosen by `ensure_gl`
 
         self.driver = GL.glGetString(GL.GL_RENDERER).decode()
-        # Registered after the context's own hook, so run before it: freeing a context of a closed display raises.
-        atexit.register(_close, weakref.ref(self))
         drawn = copy.copy(model)  # the simulated model is left as it is
         drawn.vis.global_.offwidth = drawn.vis.global_.offheight = size
         drawn.vis.quality.offsamples = wanted.samples
@@ -73,7 +71,13 @@ class Renderer:
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = wanted.shadows
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = wanted.reflections
-        self._context = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_150)
+        try:
+            self._context = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_150)
+        except mujoco.FatalError as error:  # a driver that is too old, or is told to be
+            self._gl.free()
+            raise no_driver() from error
+        # Registered after the GL context's own hook, so run before it: freeing a context of a closed display raises.
+        atexit.register(_close, weakref.ref(self))
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._options = mujoco.MjvOption()
         self._options.geomgroup[0] = 0  # robosuite: group 0 collides, group 1 is seen
