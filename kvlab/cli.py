@@ -39,9 +39,9 @@ def doctor(
 ) -> None:
     """Check what kvlab needs of this machine: Python, the pinned packages, OpenGL without a screen."""
     from kvlab.doctor import diagnose
-    from kvlab.paths import ROOT
+    from kvlab.paths import INSTALLATION
 
-    checks = diagnose(ROOT / "constraints.txt", install)
+    checks = diagnose(INSTALLATION / "constraints.txt", install)
     for check in checks:
         typer.echo(f"{'ok' if check.ok else 'MISSING':8}{check.name}: {check.text}")
     if not all(check.ok for check in checks):

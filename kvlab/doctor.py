@@ -15,30 +15,32 @@ from packaging.utils import canonicalize_name
 _OPENCV = ("libgl1", "libglib2.0-0")
 APT_PACKAGES = {"egl": ("libegl1", "libgl1-mesa-dri", *_OPENCV), "osmesa": ("libosmesa6", *_OPENCV)}
 
-# In a process of its own: MUJOCO_GL is read at import, and a broken driver may end the process.
+# What the first episode of a run does until its first frame. In a process of its own: MUJOCO_GL is read at import, and
+# a broken driver may end the process.
 _DRAW = """
-import cv2, mujoco
-model = mujoco.MjModel.from_xml_string(
-    '<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".2"/></worldbody></mujoco>')
-data = mujoco.MjData(model)
-mujoco.mj_forward(model, data)
-with mujoco.Renderer(model, 64, 64) as renderer:
-    renderer.update_scene(data)
-    frame = renderer.render()
-    from OpenGL import GL
-    name = GL.glGetString(GL.GL_RENDERER).decode()
-assert frame.min() < frame.max(), "the frame that was drawn is empty"
-print(name)
+import sys
+try:
+    from kvlab.sim.env import LiberoEnv
+    from kvlab.sim.suites import task
+    env = LiberoEnv(task("libero_spatial", 0))
+    env.reset(0, 0)
+    frame = env.observe().images["agentview"]
+except (OSError, ValueError) as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+if frame.min() == frame.max():
+    sys.exit("OSError: the frame that was drawn is empty")
+print(env.drawn_by)
 """
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the doctor's report; `ok` is False only for what kvlab cannot work with."""
+    """One line of the report; `ok` is False only for what kvlab cannot work with, which `packages` of apt may mend."""
 
     name: str
     ok: bool
     text: str
+    packages: tuple[str, ...] = ()
 
 
 def check_python() -> Check:
@@ -50,6 +52,10 @@ def check_python() -> Check:
 
 def check_packages(constraints: Path) -> Check:
     """What kvlab requires is installed; versions other than the pins in `constraints` are named, but allowed."""
+    if not constraints.exists():
+        return Check(
+            "packages", False, f"{constraints} is not there: install kvlab from its repository with: make setup"
+        )
     pins = {canonicalize_name(pin.name): pin.specifier for pin in map(Requirement, _lines(constraints))}
     installed = {canonicalize_name(found.metadata["Name"]): found.version for found in metadata.distributions()}
     required = [Requirement(text) for text in metadata.requires("kvlab") or []]
@@ -68,14 +74,18 @@ def _lines(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def check_gl(backend: str) -> Check:
-    """Draws one frame off screen with `backend` (egl or osmesa); says which driver drew it."""
-    environment = os.environ | {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
-    drawn = subprocess.run([sys.executable, "-c", _DRAW], capture_output=True, text=True, env=environment)
+def check_gl() -> Check:
+    """Draws the first frame of an episode as a run would, by the variables that are set; says which driver drew it."""
+    backend = os.environ.get("MUJOCO_GL", "egl")
+    drawn = subprocess.run([sys.executable, "-c", _DRAW], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if drawn.returncode == 0:
         return Check("OpenGL", True, f"{backend}, {drawn.stdout.strip()}")
-    reason = (drawn.stderr.strip() or f"ended with {drawn.returncode}").splitlines()[-1]
-    return Check("OpenGL", False, f"no frame could be drawn with MUJOCO_GL={backend} ({reason})")
+    told = drawn.stderr.strip().splitlines() or [f"OSError: it ended with {drawn.returncode}"]
+    kind, _, reason = told[-1].partition(": ")
+    if kind != "OSError":  # a variable or a package of Python's, which apt does not mend
+        return Check("OpenGL", False, reason)
+    text = f"no frame could be drawn with MUJOCO_GL={backend} ({reason.partition(': ')[0]})"
+    return Check("OpenGL", False, text, APT_PACKAGES.get(backend, ()))
 
 
 def apt_get() -> list[str] | None:
@@ -108,12 +118,10 @@ def advice(packages: tuple[str, ...]) -> str:
 
 def diagnose(constraints: Path, install: bool) -> list[Check]:
     """All checks; with `install`, a missing OpenGL driver is installed where that is possible, and checked again."""
-    backend = os.environ.get("MUJOCO_GL", "egl")
-    packages = APT_PACKAGES.get(backend, APT_PACKAGES["egl"])
-    gl = check_gl(backend)
-    if not gl.ok and install and (apt := apt_get()):
-        install_gl(apt, packages)
-        gl = check_gl(backend)
-    if not gl.ok:
-        gl = Check(gl.name, False, f"{gl.text}; {advice(packages)}")
+    gl = check_gl()
+    if gl.packages and install and (apt := apt_get()):
+        install_gl(apt, gl.packages)
+        gl = check_gl()
+    if gl.packages:
+        gl = Check(gl.name, False, f"{gl.text}; {advice(gl.packages)}")
     return [check_python(), check_packages(constraints), gl]

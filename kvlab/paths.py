@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-# The repository: the folder of the editable install, or KVLAB_ROOT for data and chapters kept elsewhere.
-ROOT = Path(os.environ.get("KVLAB_ROOT", Path(__file__).parents[1])).resolve()
+INSTALLATION = Path(__file__).resolve().parents[1]  # the folder of the editable install
+# The repository: that folder, or KVLAB_ROOT for data and chapters kept elsewhere.
+ROOT = Path(os.environ.get("KVLAB_ROOT") or INSTALLATION).expanduser().resolve()
 BOOK = ROOT / "book"
 DATA = ROOT / "data"
 FIGURES = ROOT / "figures"

@@ -9,14 +9,19 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from kvlab import doctor
-from kvlab.paths import ROOT
+from kvlab.paths import INSTALLATION, ROOT
 
 
 @pytest.fixture
 def no_driver(monkeypatch):
     """A machine without OpenGL, where apt would be called in a file of the test's own instead."""
     calls = []
-    monkeypatch.setattr(doctor, "check_gl", lambda backend: doctor.Check("OpenGL", False, f"no frame with {backend}"))
+
+    def nothing_drawn() -> doctor.Check:
+        backend = os.environ["MUJOCO_GL"]
+        return doctor.Check("OpenGL", False, f"no frame with {backend}", doctor.APT_PACKAGES[backend])
+
+    monkeypatch.setattr(doctor, "check_gl", nothing_drawn)
     monkeypatch.setattr(doctor, "install_gl", lambda apt, packages: calls.append((apt, packages)))
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None if name == "sudo" else f"/usr/bin/{name}")
     return calls
@@ -37,7 +42,7 @@ def test_a_driver_that_does_not_draw_is_reported_and_the_command_fails():
     command = [Path(sys.executable).with_name("kvlab"), "doctor"]
     ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MUJOCO_GL": "nonsense"})
     assert ran.returncode == 1
-    assert "MISSING OpenGL: no frame could be drawn with MUJOCO_GL=nonsense" in ran.stdout
+    assert "MISSING OpenGL: MUJOCO_GL='nonsense' cannot draw off screen: set it to egl or osmesa." in ran.stdout
     assert "Traceback" not in ran.stdout + ran.stderr
 
 
@@ -48,6 +53,38 @@ def test_other_versions_than_the_pins_are_named_but_allowed(tmp_path):
     assert check.ok
     assert check.text.startswith("other versions than the records were made with: mujoco ")
     assert check.text.endswith("(==2.3.7)")
+
+
+def test_a_wrong_variable_installs_nothing(no_driver, monkeypatch):
+    monkeypatch.setattr(doctor, "check_gl", lambda: doctor.Check("OpenGL", False, "MUJOCO_EGL_DEVICE_ID='7' is none"))
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 0)
+    assert doctor.diagnose(ROOT / "constraints.txt", install=True)[-1].text == "MUJOCO_EGL_DEVICE_ID='7' is none"
+    assert no_driver == []
+
+
+def test_the_pins_are_the_installations_whatever_the_root_is(tmp_path):
+    command = [Path(sys.executable).with_name("kvlab"), "doctor"]
+    ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"KVLAB_ROOT": str(tmp_path)})
+    assert ran.returncode == 0, ran.stderr
+    assert "as pinned in constraints.txt" in ran.stdout or "other versions than the records" in ran.stdout
+
+
+def test_without_pins_the_installation_is_named(tmp_path):
+    check = doctor.check_packages(tmp_path / "constraints.txt")
+    assert not check.ok and check.text.startswith(f"{tmp_path}/constraints.txt is not there: install kvlab from its")
+
+
+@pytest.mark.parametrize(("root", "is_"), [("", None), ("~/elsewhere", "elsewhere")])
+def test_a_root_may_be_empty_or_in_the_home_folder(tmp_path, root, is_):
+    """Empty it is as if it were not set, and not the folder where one happens to be."""
+    told = subprocess.run(
+        [sys.executable, "-c", "from kvlab.paths import ROOT; print(ROOT)"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"KVLAB_ROOT": root, "HOME": str(tmp_path)},
+    )
+    assert told.stdout.strip() == str(tmp_path / is_ if is_ else INSTALLATION)
 
 
 def test_a_missing_package_is_named(monkeypatch):
