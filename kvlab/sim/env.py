@@ -92,17 +92,19 @@ class LiberoEnv:
         Raises SimulationError where MuJoCo gave a warning: what follows is no episode of this task any more.
         """
         env = self.libero
-        for substep in range(self._substeps):
-            mujoco.mj_step1(self.model, self.data)
-            if substep == 0:
-                self._controller.aim(action)
-            self._controller.apply()
-            mujoco.mj_step2(self.model, self.data)
+        try:
+            for substep in range(self._substeps):
+                mujoco.mj_step1(self.model, self.data)
+                if substep == 0:
+                    self._controller.aim(action)
+                self._controller.apply()
+                mujoco.mj_step2(self.model, self.data)
+        finally:  # MuJoCo goes on from the model's own pose, for which the controller may have no answer
+            if any(self._warnings):
+                kinds = np.flatnonzero(self._warnings)
+                told = [mujoco.mju_warningText(kind, self.data.warning[kind].lastinfo) for kind in kinds]
+                raise SimulationError(f"MuJoCo warned: {' '.join(told)}")
         env._post_process()
-        if any(self._warnings):  # MuJoCo goes on after one: from its initial pose, or without some of the contacts
-            kinds = np.flatnonzero(self._warnings)
-            told = [mujoco.mju_warningText(kind, self.data.warning[kind].lastinfo) for kind in kinds]
-            raise SimulationError(f"MuJoCo warned: {' '.join(told)}")
         return bool(env._check_success())
 
     def state(self) -> Float32[np.ndarray, "8"]:

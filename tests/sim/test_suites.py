@@ -191,7 +191,7 @@ REFUSED = {
         "def home(*_):\n"
         "    raise RuntimeError('Could not determine home directory.')\n"
         "pathlib.Path.home = home\n",
-        "ValueError: LIBERO cannot be imported, set HOME if it lacks a home folder: Could not determine home directory.",
+        "ValueError: LIBERO cannot be imported, set HOME if it lacks a home folder: Could not determine home.*",
     ),
 }
 
