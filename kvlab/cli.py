@@ -168,16 +168,22 @@ def run(
 ) -> None:
     """Run settings on the same episodes with the same noise; what is recorded already is read and not run again.
 
-    A setting is `none` (the control, which never reuses) or `MODE when GATE`, as in `full when vision >= 0.985`. At its
-    end, `seeing` shows the policy something else: black, frozen (the first frames), shuffled (another task's), or what
-    was there k replans ago: late(vision, k), late(state, k), late(all, k). After that, steps=K takes K denoising steps
-    in place of the checkpoint's, and execute=N executes N actions of each chunk: none steps=2 execute=10.
+    A setting is `none` (the control, which never reuses) or `MODE when GATE`, as in `full when vision >= 0.985`, and
+    what differs from the default after that, in this order, as in `none seeing black steps=2 execute=10`.
 
-    MODE: full, prefix, or one of vision_only, state_only, layer_wise, text_fixed with :skip or :splice after it.
+    MODE: full, prefix, one of vision_only, state_only, layer_wise, text_fixed with :skip or :splice after it; or chunk,
+    which goes on in the chunk that is there, without any inference, while enough of it is left.
 
     GATE: always, never, every(4), or comparisons joined by &: vision, pixels or state >= a threshold in [-1, 1]
     (compared with the last computed replan; vision@previous with the one before), age < a number of replans. A
-    threshold may be adaptive: vision >= 0.9 if gripper < 1 and curvature < 0.5 and spread < 0.2 else 0.99.
+    threshold may be adaptive: vision >= 0.9 if gripper < 1 and curvature < 0.5 and spread < 0.2 else 0.99. By itself,
+    gripper < 1 recomputes where the gripper's command changes. distance <= 0.3: how far the state is from that of the
+    last computed replan. settled <= 0.1: how far the end points of the last chunk's next actions moved while it was
+    denoised. verify <= 0.15 (of chunk, prefix, full): how far one look of the expert moves them now.
+
+    AFTER THAT: seeing masked (no image tokens), black, frozen (the first frames), shuffled (another task's), or what
+    was there k replans ago: late(vision, k), late(state, k), late(all, k). steps=K: denoising steps. execute=N: actions
+    executed of each chunk; execute=settled(0.1): those whose end points had settled.
 
     PUBLISHED CHECKPOINTS of Pi0 and Pi0.5, LeRobot's or openpi's converted to PyTorch, need an --evaluation. What
     their config.json leaves out is given by --config: discrete_state_input of an openpi Pi0.5 (false in pi05_libero),

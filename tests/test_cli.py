@@ -147,7 +147,7 @@ def test_run_prints_a_line_for_each_setting(untrained, tmp_path, capsys, monkeyp
 
 
 def test_the_help_of_run_names_every_mode_signal_and_what_may_be_seen():
-    from kvlab.reuse.gates import SIGNALS
+    from kvlab.reuse.gates import DISTANCES, SIGNALS
     from kvlab.reuse.modes import KEPT
     from kvlab.reuse.phase import PHASES
     from kvlab.study.seeing import GRAMMAR
@@ -155,7 +155,7 @@ def test_the_help_of_run_names_every_mode_signal_and_what_may_be_seen():
     words = set(re.findall(r"[a-z_]+", kvlab("run", "--help").stdout))
     shown = set(re.findall(r"[a-z]+", " ".join(re.findall(r"`(.+?)`", GRAMMAR)))) - {"live"}
     assert {"frozen", "late", "state"} <= shown
-    assert {*KEPT, *SIGNALS, *PHASES, *shown, "always", "never", "every", "age", "previous"} <= words
+    assert {*KEPT, *SIGNALS, *DISTANCES, *PHASES, *shown, "always", "never", "every", "age", "previous"} <= words
 
 
 def test_entries_of_a_checkpoint_are_json_or_text():

@@ -130,18 +130,21 @@ class Pi0(nn.Module):
         noise: Float[Tensor, "batch chunk action"],
         watch: Callable[[int, Tensor], None] | None = None,
         steps: int | None = None,
+        start: float = 1.0,
     ) -> Float[Tensor, "batch chunk action"]:
         """Euler steps from `noise` (t = 1) to actions (t = 0). `watch(step, actions)` sees each step.
 
-        There are as many as the config says unless `steps` says otherwise.
+        There are as many as the config says unless `steps` says otherwise. With another `start` than 1, `noise` are
+        actions of that time.
         """
         past, steps, x = cache.stacked(), steps or self.config.denoising_steps, noise
         # All that does not depend on the actions is computed once: small models are bound by the number of operations.
-        times = torch.tensor([1 - step / steps for step in range(steps)], device=x.device, dtype=torch.float32)
+        times = [start * (1 - step / steps) for step in range(steps)]
+        times = torch.tensor(times, device=x.device, dtype=torch.float32)
         clocks = self._clock(times).to(x.dtype)
         places = self._places(past, x.shape[1])
         for step, clock in enumerate(clocks, start=1):
-            x = x - self._velocity(past, x, clock.expand(len(x), -1), *places) / steps
+            x = x - self._velocity(past, x, clock.expand(len(x), -1), *places) / (steps / start)
             if watch:
                 watch(step, x)
         return x

@@ -7,6 +7,11 @@ pixels >= 0.99 & age < 10         downsized frames (no encoder needed), and at m
 every(4)                          compute once in four replans, whatever is seen
 vision >= 0.9 if gripper < 1 and curvature < 0.5 else 0.99
                                   adaptive: loose on the way, strict near a grasp (see `kvlab.reuse.phase`)
+every(2) & gripper < 1            recompute whenever the gripper's command changes within the last two chunks
+distance <= 0.3                   the state is that near to the anchor's (LeRobot's rule: `kvlab.reuse.signals`)
+settled <= 0.1                    the end points of the last chunk had settled (`kvlab.reuse.execution`)
+verify <= 0.15                    the expert, asked once with the kept prefix and the fresh state, agrees with what is
+                                  left of the last chunk (`kvlab.reuse.plan`)
 always, never
 """
 
@@ -19,28 +24,32 @@ from kvlab.reuse.phase import PHASES
 SIGNALS = ("vision", "pixels", "state")
 REFERENCES = ("anchor", "previous")
 SIMILARITIES = tuple(f"{signal}_{reference}" for signal in SIGNALS for reference in REFERENCES)
+DISTANCES = ("distance", "settled", "verify")
 GRAMMAR = (
     "a gate is `always`, `never`, `every(k)`, or comparisons joined by `&`, each `vision`, `pixels` or `state` "
-    "(optionally `@anchor` or `@previous`) >= a threshold in [-1, 1], or `age` < a whole number above 0; a "
+    "(optionally `@anchor` or `@previous`) >= a threshold in [-1, 1], `age` < a whole "
+    "number above 0, `gripper`, `curvature` or `spread` < a limit, `distance`, `settled` or `verify` <= a limit; a "
     "threshold may be `LOOSE if gripper < 1 and curvature < 0.5 and spread < 0.2 else STRICT`, each condition optional"
 )
 
 
 @dataclass(frozen=True)
 class Term:
-    """One comparison: a similarity at or above `bound`, or the cache's age in replans below it.
+    """One comparison: a similarity at or above `bound`, a distance at or below it, an age or a phase below it.
 
     With `calm` conditions `bound` holds where each named phase is below its limit, and `strict` elsewhere.
     """
 
-    signal: str  # "age" or one of SIMILARITIES
+    signal: str  # "age" or one of SIMILARITIES, DISTANCES, PHASES
     bound: float
     calm: tuple[tuple[str, float], ...] = ()
     strict: float | None = None
 
     def holds(self, signals: Mapping[str, float]) -> bool:
         value = signals[self.signal]
-        if self.signal == "age":
+        if self.signal in DISTANCES:
+            return value <= self.bound
+        if self.signal == "age" or self.signal in PHASES:
             return value < self.bound
         calm = all(signals[phase] < limit for phase, limit in self.calm)  # NaN is not: strict where nothing is known
         return value >= (self.bound if calm else self.strict)
@@ -62,13 +71,14 @@ class Gate:
 
     @property
     def reads(self) -> frozenset[str]:
-        """The similarities that the decision needs; those of vision need the image encoder."""
-        return frozenset(term.signal for term in self.terms) - {"age"}
+        """The similarities and distances that the decision needs; similarities of vision need the image encoder."""
+        return frozenset(term.signal for term in self.terms) - {"age", *PHASES}
 
     @property
     def phases(self) -> frozenset[str]:
         """The phases of the task that the decision needs; the spread needs further denoising."""
-        return frozenset(phase for term in self.terms for phase, _ in term.calm)
+        read = {term.signal for term in self.terms} | {phase for term in self.terms for phase, _ in term.calm}
+        return frozenset(read & {*PHASES})
 
 
 def parse_gate(text: str) -> Gate:
@@ -91,6 +101,10 @@ def _parse_term(part: str, whole: str) -> tuple[str, Term]:
     if match := re.fullmatch(r"age ?< ?(\d+)", part):
         limit = _positive(int(match[1]), part)
         return f"age < {limit}", Term("age", limit)
+    if match := re.fullmatch(r"(\w+) ?(<=?) ?(\d+(?:\.\d+)?(?:e-?\d+)?)", part):
+        signal, sign, limit = match.groups()
+        if (signal in DISTANCES and sign == "<=") or (signal in PHASES and sign == "<"):
+            return f"{signal} {sign} {_shown(float(limit))}", Term(signal, float(limit))
     number = r"(-?[\d.]+(?:e-?\d+)?)"
     if match := re.fullmatch(rf"(\w+)(?:@(\w+))? ?>= ?{number}(?: if (.+) else {number})?", part):
         signal, reference, threshold, calm, strict = match.groups()

@@ -7,6 +7,7 @@
     state_only:HOW           the state token
     layer_wise:HOW           the lower half of the prefix's layers; layer_wise[:k] and layer_wise[k:] name others
     text_fixed:HOW           language, always from the episode's first step; cameras where the gate opens
+    chunk                    what is left of the last chunk, as long as it is enough: no inference at all
 
 HOW is `splice`, which computes everything and overwrites slices (no time is saved), or `skip`, which computes only what
 is fresh, attending to what is kept.
@@ -30,8 +31,9 @@ KEPT = {
     "state_only": (STATE,),
     "layer_wise": ("vision", LANGUAGE),
     "text_fixed": ("vision",),
+    "chunk": (),  # nothing of the cache: its actions themselves
 }
-WHOLE = ("none", "full", "prefix")  # nothing is computed and then overwritten, so there is only one way
+WHOLE = ("none", "full", "prefix", "chunk")  # nothing is computed and then overwritten, so there is only one way
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Mode:
         kept = KVCache({})
         if opened:
             names = [n for kind in KEPT[self.name] for n in (config.cameras if kind == "vision" else (kind,))]
-            kept = anchor.take(n for n in names if n != STATE or not config.pi05)
+            kept = anchor.take(n for n in names if n in anchor.names)
         if self.name == "text_fixed" and first is not None:
             kept = kept.join(first.take([LANGUAGE]), order)
         return kept

@@ -1,8 +1,7 @@
 """`CachedPolicy`: Pi0 in closed loop with a mode and a gate, logging every replan."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,11 +10,13 @@ from torch import Tensor
 
 from kvlab.pi0 import KVCache, Policy
 from kvlab.pi0.cache import LANGUAGE, STATE
-from kvlab.reuse.execution import Execution
-from kvlab.reuse.gates import SIMILARITIES, Gate
+from kvlab.reuse.execution import Execution, end_point_spread
+from kvlab.reuse.gates import DISTANCES, SIMILARITIES, Gate
+from kvlab.reuse.inputs import Inputs, Stopwatch
 from kvlab.reuse.modes import Mode
 from kvlab.reuse.phase import SAMPLES, Phase
-from kvlab.reuse.signals import similarities, thumbnails
+from kvlab.reuse.plan import Plan
+from kvlab.reuse.signals import distance, similarities, thumbnails
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Replan:
     gripper: float  # these three: see `kvlab.reuse.phase`
     curvature: float
     spread: float  # NaN unless the gate reads it
+    distance: float  # of the states, this one's and the anchor's (`kvlab.reuse.signals`)
+    settled: float  # of the next actions of the chunk before (`kvlab.reuse.plan`); these two are 0 or more
+    verify: float  # NaN unless the gate reads it
     ms_gate: float
     ms_vision: float
     ms_prefill: float  # prefix and state token
@@ -40,7 +44,7 @@ class Replan:
     ms_total: float
     action_norm: float  # mean length of the chunk's actions
     first_action: tuple[float, ...]
-    denoised: int  # denoising steps taken
+    denoised: int  # denoising steps taken, 0 where a chunk is kept
     executed: int  # actions to execute before the next replan
 
 
@@ -66,19 +70,35 @@ class CachedPolicy:
         execute: Execution | None = None,
     ):
         mode.require_fits(policy)
-        execute = execute or Execution(policy.config.chunk)
-        execute.require_fits(policy.config.chunk)
         if steps is not None and steps < 1:
             raise ValueError(f"a chunk takes at least 1 denoising step, got {steps}")
+        self._steps = steps or policy.config.denoising_steps
+        execute = execute or Execution(policy.config.chunk)
+        execute.require_fits(policy.config.chunk, self._steps)
+        self.policy, self.mode, self.gate, self.execute, self._watch = policy, mode, gate, execute, watch
+        self._require_signals()
+        self._similarities = [s for s in SIMILARITIES if log_signals or s in gate.reads]
+        self._instruction: str | None = None
+
+    def _require_signals(self) -> None:
+        """ValueError where there is nothing to compute a signal from that the gate reads."""
+        policy, gate = self.policy, self.gate
         if policy.config.pi05 and not policy.prompt_has_state and any(s.startswith("state") for s in gate.reads):
             raise ValueError(
                 f"the gate '{gate}' compares the state, and this Pi0.5 has none, neither as a token nor in its prompt: "
                 "compare vision or pixels"
             )
-        self.policy, self.mode, self.gate, self.execute, self._watch = policy, mode, gate, execute, watch
-        self._steps = steps or policy.config.denoising_steps
-        self._similarities = SIMILARITIES if log_signals else gate.reads
-        self._instruction: str | None = None
+        if "verify" in gate.reads and self.mode.name not in ("full", "prefix", "chunk"):
+            raise ValueError(
+                f"the gate '{gate}' asks the expert with the prefix that was kept, and '{self.mode}' keeps no whole "
+                "prefix: use it with chunk, prefix or full"
+            )
+        if "verify" in gate.reads and any(policy.conventions.relative):
+            raise ValueError(
+                f"the gate '{gate}' compares actions of two replans, and this model's are relative to the state of each"
+            )
+        if "settled" in gate.reads and self._steps < 2:
+            raise ValueError(f"the gate '{gate}' compares the end points of denoising steps, and 1 step has only one")
 
     def reset(self, instruction: str, seed: Iterable[int]) -> None:
         """Begin an episode. The n-th replan's noise is a function of `seed` and n alone."""
@@ -87,54 +107,104 @@ class CachedPolicy:
         self._seed, self._replans, self._age = tuple(seed), 0, 0
         self._anchor: KVCache | None = None  # the last cache that was computed as a whole
         self._first: KVCache | None = None  # that of the episode's first replan
+        self._plan: Plan | None = None  # the last computed chunk
         self._phase = Phase()
         self._seen_anchor: dict[str, Tensor] | None = None
         self._seen_previous: dict[str, Tensor] | None = None
 
     @torch.inference_mode()
     def act(
-        self, images: Mapping[str, UInt8[np.ndarray, "h w 3"]], state: Float32[np.ndarray, " state"]
-    ) -> tuple[Float32[np.ndarray, "chunk action"], Replan]:
+        self,
+        images: Mapping[str, UInt8[np.ndarray, "h w 3"]] | None,
+        state: Float32[np.ndarray, " state"],
+        elapsed: int | None = None,
+    ) -> tuple[Float32[np.ndarray, "actions action"], Replan]:
         """One replan: actions in the environment's units, and its record. RuntimeError before the first `reset`.
 
-        Actions that a model predicts relative to the state are relative to this one, whatever is reused.
+        Where no images are given (None), their tokens are left out of attention. `elapsed` says how many control steps
+        were executed since the last replan, by default as many as its record said. Actions that a model predicts
+        relative to the state are relative to this one, whatever is reused; of a kept chunk, what is left is returned.
         """
         if self._instruction is None:
             raise RuntimeError("call reset(instruction, seed) before the first act()")
-        clock = _Clock(self.policy.device)
+        clock = Stopwatch(self.policy.device)
         tokens = self.policy.tokens(self._instruction, state) if self._tokens is None else self._tokens
-        inputs = _Inputs(self.policy, images, state, tokens, clock)
+        inputs = Inputs(self.policy, images, state, tokens, clock)
+        if self._plan is not None:
+            passed = self._plan.position + (self.executes() if elapsed is None else elapsed)
+            self._plan = replace(self._plan, position=min(passed, len(self._plan.actions)))
         now = self._look(inputs)
-        signals = similarities(self._similarities, now, self._seen_anchor, self._seen_previous)
         self._phase.see(state[:3])
-        phases = self._phase.values()
-        reuse = self.mode.name != "none" and self._anchor is not None
-        reuse = reuse and self.gate.opens(signals | phases | {"age": self._age + 1})
+        signals = similarities(self._similarities, now, self._seen_anchor, self._seen_previous) | self._phase.values()
+        signals |= self._distances(inputs)
+        reuse = self._anchor is not None and self.gate.opens(signals | {"age": self._age + 1}) and self._can_reuse()
         clock.lap("gate")
+        if not (keep := reuse and self.mode.name == "chunk"):
+            self._compute(inputs, reuse, state, clock)
+        chunk = self._plan.left()
+        self._phase.plan(chunk)
+        clock.lap("denoise")
+        self._remember(now, reuse)
+        return chunk, self._record(reuse, signals, clock, 0 if keep else self._steps)
+
+    def executes(self, skipped: int = 0) -> int:
+        """How many of the last answer's actions to execute, counted from its action number `skipped`."""
+        return self.execute.length(self._plan.left_spreads()[skipped:])
+
+    def _can_reuse(self) -> bool:
+        if self.mode.name == "chunk":
+            return self.execute.covered(self._plan.left_spreads())
+        return self.mode.name != "none"
+
+    def _compute(self, inputs: Inputs, reuse: bool, state: np.ndarray, clock: Stopwatch) -> None:
+        """A new plan, and where nothing of the old cache is reused, the anchor of later ones."""
         cache = self._cache(inputs, reuse)
         clock.lap("prefill")
-        chunk = self.policy.actions(self._denoise(cache, self._noise(), self._watch), state)
-        self._phase.plan(chunk)
-        if "spread" in self.gate.phases and not reuse:
-            self._phase.sample(self._samples(cache))
-        clock.lap("denoise")
-        self._remember(cache, now, reuse)
-        return chunk, self._record(reuse, signals | phases, clock, chunk)
+        trail = [self._noise()]
 
-    def _look(self, inputs: "_Inputs") -> dict[str, Tensor]:
+        def watch(step: int, actions: Tensor) -> None:
+            trail.append(actions)
+            if self._watch:
+                self._watch(step, actions)
+
+        scaled = self._denoise(cache, trail[0], watch)
+        spreads = end_point_spread(trail, self.policy.action_dim)
+        self._plan = Plan(self.policy.actions(scaled, state), scaled, spreads)
+        if not reuse:
+            self._anchor = cache
+            if "spread" in self.gate.phases:
+                self._phase.sample(self._samples(cache))
+        self._first = self._first or cache
+
+    def _look(self, inputs: Inputs) -> dict[str, Tensor]:
         """What there is to compare at this moment, for the similarities that are asked for."""
         looks = {
             "vision": inputs.image_tokens,
             "pixels": lambda: thumbnails(inputs.images),
             "state": lambda: inputs.state,
         }
-        return {name: looks[name]() for name in {s.split("_")[0] for s in self._similarities}}
+        names = {s.split("_")[0] for s in self._similarities} | {"state"}
+        return {name: looks[name]() for name in names if name == "state" or inputs.images is not None}
 
-    def _cache(self, inputs: "_Inputs", reuse: bool) -> KVCache:
+    def _distances(self, inputs: Inputs) -> dict[str, float]:
+        """All of DISTANCES; to verify costs a call of the expert, so only where the gate reads it."""
+        found = dict.fromkeys(DISTANCES, float("nan"))
+        if self._plan is None:
+            return found
+        found["distance"] = distance(inputs.state, self._seen_anchor["state"])
+        coming = self.execute.length(self._plan.left_spreads())
+        found["settled"] = self._plan.settled(coming)
+        if "verify" in self.gate.reads:
+            cache = self.policy.model.encode_state(inputs.state, self._anchor.prefix)
+            found["verify"] = self._plan.verify(self.policy.model, cache, self._noise(1, 2), coming)
+        return found
+
+    def _cache(self, inputs: Inputs, reuse: bool) -> KVCache:
         """The cache to denoise with: what the mode keeps, and the rest computed from this moment's inputs."""
         model, mode = self.policy.model, self.mode
         kept = mode.kept(model.config, reuse, self._anchor, self._first)
-        prefix_names, kept_prefix = (*model.config.cameras, LANGUAGE), kept.prefix
+        cameras = () if inputs.images is None else model.config.cameras
+        prefix_names, kept_prefix = (*cameras, LANGUAGE), kept.prefix
         layers = mode.layer_range(model.config.prefix.depth)
         if mode.splice:
             prefix = model.prefill(inputs.embeds(prefix_names)).splice(kept_prefix, kept_prefix.names, layers)
@@ -162,16 +232,15 @@ class CachedPolicy:
         noise = rng.standard_normal((chunks, config.chunk, config.action_dim), dtype=np.float32)
         return torch.from_numpy(noise).to(self.policy.device, self.policy.model.action_out.weight.dtype)
 
-    def _remember(self, cache: KVCache, now: dict[str, Tensor], reuse: bool) -> None:
+    def _remember(self, now: dict[str, Tensor], reuse: bool) -> None:
         self._age = self._age + 1 if reuse else 0
         if not reuse:
-            self._anchor, self._seen_anchor = cache, now
-        self._first = self._first or cache
+            self._seen_anchor = now
         self._seen_previous = now
         self._replans += 1
 
-    def _record(self, reuse: bool, signals: dict[str, float], clock: "_Clock", chunk: np.ndarray) -> Replan:
-        unread = dict.fromkeys(SIMILARITIES, float("nan"))
+    def _record(self, reuse: bool, signals: dict[str, float], clock: Stopwatch, denoised: int) -> Replan:
+        unread, chunk = dict.fromkeys(SIMILARITIES, float("nan")), self._plan.left()
         return Replan(
             reused=reuse,
             age=self._age,
@@ -180,53 +249,6 @@ class CachedPolicy:
             ms_total=sum(clock.ms.values()),
             action_norm=float(np.linalg.norm(chunk, axis=1).mean()),
             first_action=tuple(float(a) for a in chunk[0]),
-            denoised=self._steps,
-            executed=self.execute.count,
+            denoised=denoised,
+            executed=self.executes(),
         )
-
-
-class _Inputs:
-    """One observation as model inputs. Image tokens are computed when first asked for, and timed."""
-
-    def __init__(self, policy: Policy, images, state, tokens: Tensor, clock: "_Clock"):
-        self.model, self._prompt, self._clock = policy.model, tokens, clock
-        self.images, self.state = policy.images(images), policy.state(state)
-        self._image_tokens: Tensor | None = None
-
-    def image_tokens(self) -> Tensor:
-        if self._image_tokens is None:
-            self._clock.lap("gate")  # what came before: preparing the inputs
-            self._image_tokens = self.model.embed_images(self.images)
-            self._clock.lap("vision")
-        return self._image_tokens
-
-    def embeds(self, names: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
-        """The prefix segments of these names, without padding, ready for `Pi0.prefill`."""
-        cameras, parts = self.model.config.cameras, {}
-        for name in names:
-            if name == LANGUAGE:
-                x = self.model.embed_language(self._prompt)
-            else:
-                x = self.image_tokens()[cameras.index(name)][None]
-            parts[name] = (x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))
-        return parts
-
-
-class _Clock:
-    """Milliseconds by stage; work queued on a GPU is waited for, so that it counts where it was asked for."""
-
-    def __init__(self, device: torch.device):
-        self._cuda = device.type == "cuda"
-        self.ms = {"gate": 0.0, "vision": 0.0, "prefill": 0.0, "denoise": 0.0}
-        self._then = self._now()
-
-    def _now(self) -> float:
-        if self._cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        """Add the time since the last lap to `stage`."""
-        now = self._now()
-        self.ms[stage] += (now - self._then) * 1e3
-        self._then = now

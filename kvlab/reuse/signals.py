@@ -24,6 +24,16 @@ def thumbnails(images: Float[Tensor, "cameras 3 size size"]) -> Float[Tensor, "c
     return F.adaptive_avg_pool2d(images, THUMBNAIL)
 
 
+def distance(now: Float[Tensor, "1 state"], anchor: Float[Tensor, "1 state"] | None) -> float:
+    """Euclidean distance of two normalised states, NaN without a second one.
+
+    LeRobot's server of actions starts no inference while the robot's state is within 1 (in the units of its joints) of
+    the last one that it computed for and actions are left (`src/lerobot/async_inference/helpers.py`,
+    `observations_similar`).
+    """
+    return float("nan") if anchor is None else math.sqrt((now - anchor).double().square().sum().item())
+
+
 def similarities(
     names: Iterable[str], now: Mapping[str, Tensor], anchor: Mapping[str, Tensor] | None, previous: Mapping | None
 ) -> dict[str, float]:
@@ -33,5 +43,6 @@ def similarities(
     for name in names:
         signal, reference = name.split("_")
         then = moments[reference]
-        values[name] = cosine(now[signal], then[signal]) if then else float("nan")
+        both = then is not None and signal in now and signal in then
+        values[name] = cosine(now[signal], then[signal]) if both else float("nan")
     return values

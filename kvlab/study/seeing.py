@@ -1,6 +1,7 @@
 """What a policy is shown in place of the present moment: whether it looks at all, and late inputs without any cache.
 
 live              what is there
+masked            no frames: the image tokens are left out of attention
 black             black frames
 frozen            the frames of the episode's first replan
 shuffled          the frames that the control saw at the same replan of the next task, from the same initial state
@@ -15,12 +16,16 @@ import numpy as np
 
 from kvlab.sim.env import Observation
 
-GRAMMAR = "`live`, `black`, `frozen`, `shuffled`, or `late(vision, k)`, `late(state, k)`, `late(all, k)` with k above 0"
+PLAIN = ("live", "masked", "black", "frozen", "shuffled")
+GRAMMAR = (
+    "`live`, `masked`, `black`, `frozen`, `shuffled`, or `late(vision, k)`, `late(state, k)`, `late(all, k)` with k "
+    "above 0"
+)
 
 
 def parse_seeing(text: str) -> str:
     """What is shown, in canonical spacing. Raises ValueError that names what there is."""
-    if text in ("live", "black", "frozen", "shuffled"):
+    if text in PLAIN:
         return text
     if (late := _late(text)) is None:
         raise ValueError(f"a policy cannot be shown {text!r}: there is {GRAMMAR}")
@@ -38,6 +43,8 @@ def shown(seeing: str, past: Sequence[Observation], other: Sequence[Observation]
     Once `other` has ended, its last frames stay.
     """
     now = past[-1]
+    if seeing == "masked":
+        return replace(now, images=None)
     if seeing == "black":
         return replace(now, images={name: np.zeros_like(frame) for name, frame in now.images.items()})
     if seeing == "frozen":

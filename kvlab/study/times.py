@@ -39,6 +39,8 @@ class Latency:
             raise ValueError(f"`{setting}` denoises further chunks to measure their spread, of which there is no time")
         looks = any(signal.startswith("vision") for signal in gate.reads)
         gate_ms, none = self._gate(gate), self.stages.loc["none"]
+        if "verify" in gate.reads:  # the state token and one look of the expert
+            gate_ms += self._mode(parse_mode("prefix"))["prefill"] + none["denoise"] / MEASURED_STEPS
         if mode.name == "chunk" and allowed:
             return (gate_ms if gate.reads else 0.0) + (none["vision"] if looks else 0.0)
         denoise = none["denoise"] * steps / MEASURED_STEPS

@@ -112,9 +112,9 @@ def test_few_rows_attend_to_several_blocks_of_keys(small, engine, moments):
 @pytest.mark.parametrize("small", [{"pi05": False}], indirect=True)  # Pi0.5's bias overflows nothing
 def test_the_last_step_reads_no_further_one(engine, moments):
     cache = whole(engine, moments[0])
-    given = engine._denoising[CONFIG.denoising_steps]._loop
+    given = engine._denoising[CONFIG.denoising_steps, 1.0]._loop
     behind = torch.cat([given.b_in, torch.full_like(given.b_in[:1], -1e9)])
-    engine._denoising[CONFIG.denoising_steps]._loop = replace(given, b_in=behind[:-1])
+    engine._denoising[CONFIG.denoising_steps, 1.0]._loop = replace(given, b_in=behind[:-1])
     engine.denoise(cache, moments[0]["noise"])
 
 
@@ -136,6 +136,8 @@ def test_other_numbers_of_denoising_steps(small, engine, moments):
         answer = engine.denoise(ours, noise, lambda step, x, seen=seen: seen.append(step), steps)
         assert seen == [*range(1, steps + 1)]
         assert error(answer, small.denoise(theirs, noise, steps=steps)) < ROUNDING
+    answer = engine.denoise(ours, noise, steps=1, start=0.1)
+    assert error(answer - noise, small.denoise(theirs, noise, steps=1, start=0.1) - noise) < 10 * ROUNDING
     both = torch.cat([m["noise"] for m in moments])
     answer = engine.denoise(ours.repeat(2), both, steps=5)
     assert error(answer, small.denoise(theirs.repeat(2), both, steps=5)) < ROUNDING

@@ -59,6 +59,7 @@ def test_opens_where_every_comparison_holds(gate, signals):
     [
         *("always", "never", "every(4)", "vision >= 0.985", "vision@previous >= 0.985", "state >= -1", "pixels >= 1"),
         *("vision >= 0.98 & state >= 0.98", "pixels >= 0.99 & age < 10", "age < 1", "vision >= 0.98765432109876"),
+        *("distance <= 0.3", "settled <= 1e-05", "verify <= 0.15 & gripper < 1", "every(2) & curvature < 0.5"),
     ],
 )
 def test_printed_as_written(text):
@@ -86,6 +87,7 @@ def test_two_ways_to_write_a_gate_print_the_same(text, printed):
         *("vision >= inf", "vision >= -inf", "vision >= 0.9 &", "& vision >= 0.9", "vision >= 0.9 && age < 3"),
         *("vision >= 0.9 age < 3", "vision >= 0.9, age < 3", "vision >= 0.9 # strict", "vision >= 0.9)", "x >= 0.9"),
         *("vision@later >= 0.9", "vision@ >= 0.9", "Vision >= 0.9", "age@anchor < 3", "age >= 3", "age <= 3"),
+        *("gripper <= 1", "settled < 0.1", "verify >= 0.1", "distance@previous <= 1", "distance <= -1", "age <= 0.5"),
         *("age < 3.5", "age < -1", "every", "every()", "every(-1)", "every(2.5)", "every(2) 3", "always & age < 3"),
         *("never & vision >= 0.9", "ALWAYS", "always always", "vision >= 0.9; import os"),
     ],
@@ -123,6 +125,18 @@ def test_what_was_never_compared_opens_no_threshold():
     unknown = dict.fromkeys(SIMILARITIES, math.nan) | {"age": 1}
     for name in ("vision", "pixels", "state@previous"):
         assert not parse_gate(f"{name} >= -1").opens(unknown)
+
+
+@pytest.mark.parametrize(
+    ("text", "signal", "at_the_limit"),
+    [("distance <= 0.3", "distance", True), ("settled <= 0.3", "settled", True), ("verify <= 0.3", "verify", True)]
+    + [(f"{phase} < 0.3", phase, False) for phase in ("gripper", "curvature", "spread")],
+)
+def test_limits_from_above(text, signal, at_the_limit):
+    gate = parse_gate(text)
+    assert gate.opens({signal: 0.29}) and gate.opens({signal: 0.3}) is at_the_limit
+    assert not gate.opens({signal: 0.31}) and not gate.opens({signal: math.nan})
+    assert gate.phases == (set() if at_the_limit else {signal}) and gate.reads == ({signal} if at_the_limit else set())
 
 
 def test_reads():

@@ -90,6 +90,13 @@ def test_a_blind_policy_is_shown_black_frames(policy):
     assert [images["wrist"].max() for images in shown] == [0, 5, 0, 0]
 
 
+def test_a_masked_policy_is_shown_no_frames(policy):
+    shown, act = [], policy.act
+    policy.act = lambda images, state: shown.append(images) or act(images, state)
+    rollout(Scripted(success_at=7), policy, 0, 0, seeing="masked")
+    assert shown == [None, None]
+
+
 def test_a_failure_passes_through(policy):
     env = Scripted(success_at=99)
     env.step = lambda action: 1 / 0

@@ -44,6 +44,11 @@ def test_what_is_shown(text, expected):
     assert seen(text) == expected
 
 
+def test_masked_there_are_no_frames_and_the_state_is_live():
+    now = shown("masked", PAST)
+    assert now.images is None and now.state[0] == 6 and PAST[-1].images is not None
+
+
 def test_shuffled_frames_come_from_elsewhere_and_the_state_does_not():
     other = [moment(n) for n in (20, 21, 22)]
     assert [seen("shuffled", PAST[: n + 1], other)[0] for n in range(4)] == [20, 21, 22, 22]
@@ -83,7 +88,7 @@ def test_elsewhere_is_the_same_episode_of_the_next_task(untrained, monkeypatch, 
     assert {scene.task.index: scene.begun for scene in scenes if scene.begun} == dict.fromkeys((index, other), [(3, 7)])
 
 
-@pytest.mark.parametrize("text", ["live", "black", "frozen", "shuffled", "late(vision, 3)", "late(all, 10)"])
+@pytest.mark.parametrize("text", ["live", "masked", "black", "frozen", "shuffled", "late(vision, 3)", "late(all, 10)"])
 def test_the_text_form_is_kept(text):
     assert parse_seeing(text) == text
 
@@ -94,5 +99,5 @@ def test_spaces_do_not_matter():
 
 @pytest.mark.parametrize("text", ["", "stars", "late(vision)", "late(vision, 0)", "late(hands, 1)", "late(all, -1)"])
 def test_what_cannot_be_shown_is_said(text):
-    with pytest.raises(ValueError, match="cannot be shown .*: there is `live`, `black`"):
+    with pytest.raises(ValueError, match="cannot be shown .*: there is `live`, `masked`, `black`"):
         parse_seeing(text)

@@ -15,16 +15,16 @@ from kvlab.pi0.model import Pi0
 
 
 class Denoising:
-    """`Pi0.denoise` in so many steps after what is kept in `view`.
+    """`Pi0.denoise` in so many steps from time `start` on after what is kept in `view`.
 
     Actions enter the expert by one matrix: in Pi0 the one that embeds them and the one that mixes in the time are
     multiplied beforehand, and what the time adds is a vector of each step. In Pi0.5 the time sets the norms instead.
     """
 
-    def __init__(self, model: Pi0, view: View, steps: int):
+    def __init__(self, model: Pi0, view: View, steps: int, start: float = 1.0):
         c, weight = model.config, model.action_out.weight
         self._chunk, self._head_dim = c.chunk, c.expert.head_dim
-        times = torch.tensor([1 - step / steps for step in range(steps)], device=weight.device)
+        times = torch.tensor([start * (1 - step / steps) for step in range(steps)], device=weight.device)
         clocks, (w_in, b_in), w_time, b_time = model._clock(times).float(), floats(model.action_in), None, None
         if c.pi05:
             condition = F.silu(F.linear(F.silu(F.linear(clocks, *floats(model.time_in))), *floats(model.time_out)))
@@ -38,7 +38,7 @@ class Denoising:
             w_in, w_time, b_time = of_actions @ w_in, model.time_out.weight, model.time_out.bias.detach().float()
         trail = torch.empty(len(clocks) + 1, c.chunk, c.action_dim, device=weight.device)
         b_out = model.action_out.bias.detach().float()
-        self._loop = Loop(trail, w_in.to(weight.dtype), b_in.contiguous(), weight, b_out, w_time, b_time)
+        self._loop = Loop(trail, w_in.to(weight.dtype), b_in.contiguous(), weight, b_out, w_time, b_time, start / steps)
         mixed = torch.float32 if c.pi05 else weight.dtype
         self._mixed = torch.empty(c.chunk, c.expert.width, device=weight.device, dtype=mixed)
         self._rows = FewRows(model.expert, c.expert, self.norms, c.chunk, view)

@@ -58,8 +58,8 @@ class Engine:
         norms = Norms.plain(model.prefix)
         self._many = ManyRows(model.prefix, c.prefix, norms, self._kv.prefix)
         self._few = FewRows(model.prefix, c.prefix, norms, FEW, self._kv.prefix)
-        self._denoising = {c.denoising_steps: Denoising(model, self._kv.chunk, c.denoising_steps)}  # by their number
-        norms = self._denoising[c.denoising_steps].norms
+        self._denoising = {(c.denoising_steps, 1.0): Denoising(model, self._kv.chunk, c.denoising_steps)}
+        norms = self._denoising[c.denoising_steps, 1.0].norms
         self._state = FewRows(model.expert, c.expert, norms, 1, self._kv.state)
         self._prompt: tuple[Tensor, Tensor] | None = None  # the last tokens, and their embeddings
         self._said: tuple[Tensor, KVCache] | None = None  # the last embeddings that were prefilled, and the cache
@@ -116,17 +116,20 @@ class Engine:
         noise: Float[Tensor, "batch chunk action"],
         watch: Callable[[int, Tensor], None] | None = None,
         steps: int | None = None,
+        start: float = 1.0,
     ) -> Float[Tensor, "batch chunk action"]:
         """As `Pi0.denoise`, one chunk of a batch after another. ValueError where `watch` is to see several."""
         if len(noise) > 1:
             if watch:
                 raise ValueError("the engine shows the steps of one chunk at a time: denoise them one by one")
-            return torch.cat([self.denoise(_one(cache, i), noise[i : i + 1], steps=steps) for i in range(len(noise))])
+            return torch.cat(
+                [self.denoise(_one(cache, i), noise[i : i + 1], None, steps, start) for i in range(len(noise))]
+            )
         kept = self._kv.load(list(cache.prefix.segments.values()), cache.segments.get(STATE))
-        steps = steps or self.config.denoising_steps
-        if steps not in self._denoising:
-            self._denoising[steps] = Denoising(self.model, self._kv.chunk, steps)
-        trail = self._graphs(("denoise", kept, steps), partial(self._denoising[steps].after, kept), noise)
+        way = steps or self.config.denoising_steps, start
+        if way not in self._denoising:
+            self._denoising[way] = Denoising(self.model, self._kv.chunk, *way)
+        trail = self._graphs(("denoise", kept, *way), partial(self._denoising[way].after, kept), noise)
         trail = trail.to(noise.dtype, copy=True)  # the graph's own is overwritten by the next
         for step, actions in enumerate(trail if watch else (), start=1):
             watch(step, actions[None])

@@ -31,6 +31,7 @@ class Loop:
     b_out: Float[Tensor, " action"]
     w_time: Float[Tensor, "width width"] | None  # of a further product that mixes in the time (Pi0)
     b_time: Float[Tensor, " width"] | None
+    step: float  # of time, from one to the next
 
 
 class FewRows:
@@ -86,7 +87,7 @@ class FewRows:
             x, *given, *timed, self._weights[0][0], self._offsets, norms.scale, shift, gate, norms.between, *by,
             self._residual, self._normed, self._queries, keys, values, keys.stride(0), self._sums, self._tops,
             self._shares, self._attended, self._inner, self._parts, self._met, rows, kept,
-            LOG2E / math.sqrt(c.head_dim), 1 / max(steps, 1),
+            LOG2E / math.sqrt(c.head_dim), loop.step if loop else 1.0,
             STEPS=steps, A=actions, BA=max(16, power(actions)), TIMED=timed[0] is not None,
             ADAPTIVE=norms.shift is not None, DEPTH=len(self._weights[:depth]), READ=loop is not None, W=c.width,
             BLOCK=power(c.width), HEADS=c.num_heads, D=c.head_dim, MLP=c.mlp_dim, **self._cut,
