@@ -9,12 +9,13 @@ This module imports neither torch nor numpy.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 NUMERICS = ("portable", "native")  # of a study: the former with these variables, the latter as everything comes
-INSTRUCTIONS = ("avx2", "fma")  # as /proc/cpuinfo names them
+INSTRUCTIONS = ("AVX2", "FMA")
 KERNELS = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -30,29 +31,33 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THR
 def variables(numerics: str) -> dict[str, str]:
     """The environment variables with which a process of these numerics (one of NUMERICS) is to start.
 
-    ValueError for other numerics, OSError where this machine's processor lacks an instruction set that they need.
+    What of them is set otherwise in this process is named in a warning. OSError where the processor of this machine
+    lacks an instruction set that they need.
     """
-    if numerics not in NUMERICS:
-        raise ValueError(f"numerics must be one of {', '.join(NUMERICS)}, got {numerics!r}")
+    check(numerics)
     if numerics == "native":
         return {}
     check_processor()
+    here = {name: os.environ.get(name, value) for name, value in KERNELS.items()}
+    if contrary := [f"{name}={value}" for name, value in here.items() if value != KERNELS[name]]:
+        warnings.warn(f"portable numerics set aside, in their processes, {', '.join(contrary)}", stacklevel=2)
     return KERNELS | THREADS
+
+
+def check(numerics: str) -> None:
+    """ValueError where `numerics` is none of NUMERICS."""
+    if numerics not in NUMERICS:
+        raise ValueError(f"numerics must be one of {', '.join(NUMERICS)}, got {numerics!r}")
 
 
 def check_processor(flags: Path = Path("/proc/cpuinfo")) -> None:
     """OSError that names the instruction sets which portable numerics need and this machine's processor lacks."""
     there = set(flags.read_text().split())
-    if missing := [name for name in INSTRUCTIONS if name not in there]:
+    if missing := [name for name in INSTRUCTIONS if name.lower() not in there]:
         raise OSError(
-            f"portable numerics need a processor with {' and '.join(INSTRUCTIONS).upper()}, and this one lacks "
-            f"{' and '.join(missing).upper()}: take numerics 'native', whose rows other machines do not reproduce"
+            f"portable numerics need a processor with {' and '.join(INSTRUCTIONS)}, and this one lacks "
+            f"{' and '.join(missing)}: take numerics 'native', whose rows other machines do not reproduce"
         )
-
-
-def contrary() -> list[str]:
-    """The variables of this process's environment, as NAME=value, that are set to other kernels than the portable."""
-    return [f"{name}={os.environ[name]}" for name, value in KERNELS.items() if os.environ.get(name, value) != value]
 
 
 def is_portable() -> bool:

@@ -126,6 +126,7 @@ def test_run_prints_a_line_for_each_setting(untrained, tmp_path, capsys, monkeyp
 
     settings, outcomes = ("full when vision >= 0.985", "none"), iter([True, True, False, True, None, True])
     monkeypatch.setattr(study, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    monkeypatch.setattr(trial, "portable", lambda policy: policy)  # which this process is not
     monkeypatch.setattr(trial, "_env", lambda protocol, index: index)
     monkeypatch.setattr(trial, "_machine", lambda env: "a; b; c")
 

@@ -4,7 +4,6 @@ import pytest
 
 from kvlab.paths import DATA
 from kvlab.sim.suites import STEP_LIMITS
-from kvlab.study import study as lab
 from kvlab.study.protocol import Protocol
 from kvlab.study.records import EPISODES, REPLANS
 from kvlab.study.settings import Setting
@@ -13,9 +12,8 @@ from kvlab.study.study import Study
 
 @pytest.fixture
 def study(gl, tmp_path, monkeypatch) -> Study:
-    """One episode, task 2 from initial state 0, in this process."""
+    """One episode, task 2 from initial state 0."""
     monkeypatch.setattr(Study, "trials", lambda self: [(2, 0)])
-    monkeypatch.setattr(lab, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
     return Study(DATA / "checkpoints" / "mini_spatial", (Setting("none"),), 1, Protocol(gl=gl), folder=tmp_path)
 
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from kvlab.numerics import environment, variables
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.suites import Task
 
@@ -69,22 +70,24 @@ def by_task(
     title: str,
     unit: str,
     backend: str = "processes",
+    numerics: str = "portable",
 ) -> Iterator[Result]:
     """Results of `work(*arguments)` for each (task index, arguments) as they come, under a progress bar.
 
     `work` is a function of a module, since workers do not import the program that started them.
     `Jobs` says which worker runs what (joblib's processes would share all tasks, and end when an environment makes them
     grow). An exception of `work` is raised here and drops what is left. Raises BrokenProcessPool where a worker dies;
-    with Ray, where it has died more than RESTARTS times.
+    with Ray, where it has died more than RESTARTS times. Workers start with the `numerics`, one of
+    `kvlab.numerics.NUMERICS`; what of this process's environment is set against them is named in a warning.
     """
     check_backend(backend)
     run = {"processes": _in_processes, "ray": _on_ray}[backend]
     workers = min(workers, len(jobs))
-    with closing(run(work, Jobs(jobs, workers), workers)) as results:
+    with closing(run(work, Jobs(jobs, workers), workers, numerics)) as results:
         yield from tqdm(results, total=len(jobs), desc=title, unit=unit)
 
 
-def _in_processes(work: Callable[..., Result], jobs: Jobs, workers: int) -> Iterator[Result]:
+def _in_processes(work: Callable[..., Result], jobs: Jobs, workers: int, numerics: str) -> Iterator[Result]:
     spawn = multiprocessing.get_context("spawn")  # a GL context does not survive a fork
     running: dict[Future, int] = {}
     with ExitStack() as stack:
@@ -94,7 +97,7 @@ def _in_processes(work: Callable[..., Result], jobs: Jobs, workers: int) -> Iter
             if (arguments := jobs.take(worker)) is not None:
                 running[pools[worker].submit(work, *arguments)] = worker
 
-        with _without_main():
+        with environment(numerics), _without_main():  # a pool starts its process with its first job
             for worker in range(workers):
                 begin(worker)
         while running:
@@ -132,7 +135,7 @@ def end_with_the_first() -> None:
     threading.Thread(target=lambda: (first.join(), os._exit(1)), daemon=True).start()
 
 
-def _on_ray(work: Callable[..., Result], jobs: Jobs, workers: int) -> Iterator[Result]:
+def _on_ray(work: Callable[..., Result], jobs: Jobs, workers: int, numerics: str) -> Iterator[Result]:
     """In the cluster that RAY_ADDRESS names or `ray start` began on this machine, or else in one begun here and now.
 
     An actor that dies is started again by Ray itself, on another node where its own is gone, and given what it had not
@@ -145,12 +148,13 @@ def _on_ray(work: Callable[..., Result], jobs: Jobs, workers: int) -> Iterator[R
         def run(self, work, arguments):
             return work(*arguments)
 
+    drawing = {name: os.environ[name] for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
     actor = ray.remote(Worker).options(
         num_cpus=1,
         max_restarts=RESTARTS,
         max_task_retries=RESTARTS,
         scheduling_strategy="SPREAD",
-        runtime_env={"env_vars": {name: os.environ[name] for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}},
+        runtime_env={"env_vars": drawing | variables(numerics)},
     )
     running = {}
     with ExitStack() as stack:

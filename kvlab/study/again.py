@@ -32,7 +32,7 @@ def run_again(study: Study, trials: Sequence[tuple[int, int]], workers: int = 2)
         (t, (study.checkpoint, study.protocol, t, s, study.seed, tuple(enumerate(study.settings)))) for t, s in trials
     ]
     rows = []
-    for trial in by_task(run_trial, jobs, workers, "run again", "episode"):
+    for trial in by_task(run_trial, jobs, workers, "run again", "episode", numerics=study.protocol.numerics):
         for setting, now in trial:
             rows.append(beside(setting, recorded[setting][now["task"], now["initial_state"]], now))
     return pd.DataFrame(rows).sort_values(["task", "initial_state", "setting"], ignore_index=True)

@@ -22,7 +22,7 @@ from kvlab.pi0 import Policy
 from kvlab.pi0.cache import LANGUAGE
 from kvlab.pi0.layers import rope
 from kvlab.pi0.model import time_embedding
-from kvlab.pi0.portable import Product, attend
+from kvlab.pi0.portable import Product, attend, portable
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.osc import _torques
 from kvlab.sim.render import Renderer
@@ -41,6 +41,15 @@ SCENE = """
   <geom type="ellipsoid" size=".2 .3 .1" euler="20 30 40" material="m" group="1"/></body></worldbody>
 </mujoco>
 """
+
+PORTABLE = {  # with portable numerics, on every processor; seen on AMD and Intel ones with and without AVX-512
+    "libm": "542e38b515ba",
+    "numpy": "5f56a8d4984e",
+    "torch": "b666e2514a3f",
+    "products": "85463b2528c7",
+    "controller": "c60bd3e44fe5",
+    "physics": "6c16be77cd74",
+}
 
 
 def digest(*arrays) -> str:
@@ -131,6 +140,7 @@ def stages(checkpoint: Path) -> dict[str, str]:
     """`fingerprint`, then an inference and the beginning of an episode, each stage by its hash."""
     torch.set_num_threads(1)
     policy = load_policy(checkpoint, "cpu")
+    policy = portable(policy) if numerics.is_portable() else policy
     found = fingerprint() | _inference(policy)
     env = LiberoEnv(task(policy.trained_on["suites"][0], 0))
     env.reset(0, 0)

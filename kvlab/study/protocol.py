@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from kvlab import numerics
 from kvlab.sim.published import EVALUATIONS, RENDER, SIZE, step_limit
 from kvlab.sim.render import profile
 from kvlab.sim.suites import tasks
@@ -17,6 +18,7 @@ class Protocol:
     """How every episode of a study is run. `gl` says who draws, since drivers differ in a few pixels.
 
     `evaluation` (of `kvlab.sim.published`) says what is observed and how long an episode may be; see `published`.
+    `numerics` (of `kvlab.numerics`) says whether other machines come to the same bits.
     `entries` are those of a published `config.json` that are given from outside (`kvlab.pi0.load`), kept as JSON.
     """
 
@@ -27,6 +29,7 @@ class Protocol:
     gl: str = "software"
     evaluation: str = "kvlab"
     device: str = "cpu"  # of the policy, one of DEVICES
+    numerics: str = "portable"
     entries: str | Mapping[str, object] = ""
 
     @classmethod
@@ -37,6 +40,7 @@ class Protocol:
     def __post_init__(self) -> None:
         tasks(self.suite)
         profile(self.render)
+        numerics.check(self.numerics)
         if not isinstance(self.entries, str):
             text = json.dumps(dict(self.entries), sort_keys=True) if self.entries else ""
             object.__setattr__(self, "entries", text)
@@ -56,6 +60,6 @@ class Protocol:
 
     def key(self) -> dict[str, object]:
         """What of it determines rows. Fields that came later are left out at their defaults: older rows lack them."""
-        later = {"evaluation": "kvlab", "device": "cpu", "entries": ""}
+        later = {"evaluation": "kvlab", "device": "cpu", "numerics": "portable", "entries": ""}
         limit = {"step_limit": step_limit(self.suite, self.evaluation)}
         return {k: v for k, v in asdict(self).items() if later.get(k) != v} | limit

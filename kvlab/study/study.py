@@ -168,7 +168,8 @@ class Study:
         ]
         work = run_trial if backend == "processes" else partial(run_elsewhere, self.digest, versions())
         # Closed at once where a row cannot be written: what is left of the jobs is then dropped, not run.
-        with closing(by_task(work, jobs, workers, f"{len(self.settings)} settings", "trial", backend)) as results:
+        title, numerics = f"{len(self.settings)} settings", self.protocol.numerics
+        with closing(by_task(work, jobs, workers, title, "trial", backend, numerics)) as results:
             for rows in results:
                 self._add(rows)
 

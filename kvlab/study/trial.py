@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from kvlab import numerics
 from kvlab.pi0 import Policy, load
 from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.pi0.portable import portable
@@ -31,7 +30,7 @@ def run_trial(
     """Every setting on one episode, in this process. A failure of the simulator is recorded as such."""
     torch.set_num_threads(1)
     env, rows = _env(protocol, index), []
-    loaded = _policy(checkpoint, protocol.device, protocol.entries, checkpoint_digest(checkpoint))
+    loaded = _policy(checkpoint, protocol, checkpoint_digest(checkpoint))
     for order, setting in settings:
         policy = setting.on(loaded, protocol.replan_every)
         outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
@@ -62,7 +61,7 @@ def versions() -> dict[str, str]:
 def _seen_elsewhere(checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int) -> list[Observation]:
     """What the control sees on the next task from the same initial state."""
     env = _env(protocol, (index + 1) % len(tasks(protocol.suite)))
-    loaded = _policy(checkpoint, protocol.device, protocol.entries, checkpoint_digest(checkpoint))
+    loaded = _policy(checkpoint, protocol, checkpoint_digest(checkpoint))
     control = Setting("none").on(loaded, protocol.replan_every)
     return rollout(env, control, state, seed, evaluation=protocol.evaluation)[2]
 
@@ -81,9 +80,11 @@ def gl_kind(driver: str) -> str:
 
 
 @cache
-def _policy(checkpoint: Path, device: str, entries: str, digest: str) -> Policy:
+def _policy(checkpoint: Path, protocol: Protocol, digest: str) -> Policy:
     """This process's policy; `digest` is there to load again what was replaced."""
-    return load_policy(checkpoint, device, entries)
+    policy = load_policy(checkpoint, protocol.device, protocol.entries)
+    on_cpu = protocol.numerics == "portable" and protocol.device == "cpu"
+    return portable(policy) if on_cpu else policy
 
 
 def load_policy(checkpoint: Path, device: str, entries: str = "") -> Policy:
@@ -94,8 +95,7 @@ def load_policy(checkpoint: Path, device: str, entries: str = "") -> Policy:
     """
     given = {"entries": json.loads(entries)} if entries else {}
     if device == "cpu":
-        policy = load(checkpoint, **given)
-        return portable(policy) if numerics.is_portable() else policy
+        return load(checkpoint, **given)
     policy = load(checkpoint, "cuda", torch.bfloat16, **given)
     if device == "engine":
         from kvlab.pi0.engine import accelerate  # needs Triton, which a study on a CPU does not

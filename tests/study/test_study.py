@@ -355,7 +355,7 @@ def test_rows_of_a_replaced_checkpoint_are_not_recorded(bench, untrained, tmp_pa
 
 @pytest.fixture
 def real(untrained, tmp_path, gl, monkeypatch) -> Study:
-    """One episode of three replans, the last of three steps, run in this process."""
+    """One episode of three replans, the last of three steps, run in this process, as everything comes."""
     monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 13)
     monkeypatch.setattr(lab, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
     settings = (
@@ -363,7 +363,7 @@ def real(untrained, tmp_path, gl, monkeypatch) -> Study:
         parse_setting("full when every(3)"),
         parse_setting("vision_only:skip when state >= -1 seeing black"),
     )
-    return Study(untrained, settings, 1, Protocol(gl=gl), folder=tmp_path / "runs")
+    return Study(untrained, settings, 1, Protocol(gl=gl, numerics="native"), folder=tmp_path / "runs")
 
 
 def test_arms_in_another_order_give_the_same_rows_out_of_the_same_noise(real, tmp_path, monkeypatch):

@@ -199,8 +199,8 @@ def test_entries_that_are_not_given_are_in_no_key():
 
 def test_a_policy_in_a_worker_has_the_entries_too(publish):
     folder = publish(pi05=True, discrete_state_input="left out")
-    protocol = Protocol.published("openpi", entries={"discrete_state_input": False})
-    assert not trial._policy(folder, "cpu", protocol.entries, "").prompt_has_state
+    protocol = Protocol.published("openpi", entries={"discrete_state_input": False}, numerics="native")
+    assert not trial._policy(folder, protocol, "").prompt_has_state
 
 
 def test_as_many_actions_are_executed_as_the_checkpoint_says(publish, monkeypatch):
@@ -249,7 +249,8 @@ def test_an_episode_sees_published_frames_until_the_published_limit(publish, tmp
     seen, act = [], CachedPolicy.act
     monkeypatch.setattr(CachedPolicy, "act", lambda self, *o: seen.append(o) or act(self, *o))
     settings = (NONE, parse_setting("vision_only:skip when always"), parse_setting("none seeing shuffled"))
-    study = Study(publish(pi05), settings, 1, Protocol.published("lerobot", gl=gl), folder=tmp_path / "runs")
+    protocol = Protocol.published("lerobot", gl=gl, numerics="native")  # those of this process
+    study = Study(publish(pi05), settings, 1, protocol, folder=tmp_path / "runs")
     records = study.run()
     assert records.episodes["error"].isna().all() and records.episodes["steps"].eq(8).all()
     assert records.episodes["reused"].tolist() == [0, 1, 0]

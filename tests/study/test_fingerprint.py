@@ -1,0 +1,33 @@
+"""What every machine computes with portable numerics: hashes that are the same on each, down to a whole episode."""
+
+import pytest
+
+from kvlab.paths import DATA
+from kvlab.sim.workers import by_task
+from kvlab.study.fingerprint import PORTABLE, stages
+
+CHECKPOINT = DATA / "checkpoints" / "mini_spatial"
+SPATIAL = {  # of its first episode
+    "image tokens": "852c6706c550",
+    "prefix": "0abd922f2ab6",
+    "state token": "517abe81d15b",
+    "chunk": "09d09cac271f",
+    "reset": "00920c133f6e",
+    "40 control steps": "39ea8d427b4f",
+    "replan 0": "8470107b5dff",
+    "replan 13": "650e60decec5",
+    "episode": "success after 69 control steps",
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return [*by_task(stages, [(0, (CHECKPOINT,)), (1, (CHECKPOINT,))], 2, "hashing", "process")]
+
+
+def test_every_process_computes_alike(found):
+    assert found[0] == found[1]
+
+
+def test_an_episode_has_the_bits_that_it_has_everywhere(found):
+    assert {name: found[0][name] for name in PORTABLE | SPATIAL} == PORTABLE | SPATIAL
