@@ -158,6 +158,13 @@ def run(
             "start` began here, else of one begun for this run."
         ),
     ] = "processes",
+    real_time: Annotated[
+        str | None,
+        typer.Option(
+            help="The world does not wait: 200ms, what a full inference takes; then, if wanted, whose stages it has "
+            "(cpu or h100), and hold, if the robot stands still meanwhile."
+        ),
+    ] = None,
     evaluation: Annotated[
         str, typer.Option(help="Whose frames, states, step limits and executed actions: kvlab, openpi or lerobot.")
     ] = "kvlab",
@@ -198,11 +205,11 @@ def run(
 
     settings = tuple(parse_setting(text) for text in setting)
     protocol = Protocol if evaluation == "kvlab" else partial(Protocol.published, evaluation)
-    protocol = protocol(suite=suite, gl=gl, device=device, entries=_entries(config))
+    protocol = protocol(suite=suite, gl=gl, device=device, entries=_entries(config), real_time=real_time)
     study = Study(checkpoint, settings, episodes, protocol, seed, folder)
     with _resumable():
         records = study.run(workers, backend)
-        for one in settings:
+        for one in study.settings:
             typer.echo(f"{one}: {_outcome(of_setting(records.episodes, one))}")
 
 

@@ -8,6 +8,8 @@ from kvlab import numerics
 from kvlab.sim.published import EVALUATIONS, RENDER, SIZE, step_limit
 from kvlab.sim.render import profile
 from kvlab.sim.suites import tasks
+from kvlab.study.clock import NO_DELAYS, Clock, Delays, parse_clock
+from kvlab.study.settings import Setting
 
 GL_KINDS = ("software", "hardware")
 DEVICES = ("cpu", "cuda", "engine")  # of a policy: float32 on the CPU, bfloat16 on a GPU, and there by the engine
@@ -20,6 +22,7 @@ class Protocol:
     `evaluation` (of `kvlab.sim.published`) says what is observed and how long an episode may be; see `published`.
     `numerics` (of `kvlab.numerics`) says whether other machines come to the same bits.
     `entries` are those of a published `config.json` that are given from outside (`kvlab.pi0.load`), kept as JSON.
+    With `real_time` the world does not wait for an inference (`kvlab.study.clock`); its text form will do.
     """
 
     suite: str = "libero_spatial"
@@ -31,6 +34,7 @@ class Protocol:
     device: str = "cpu"  # of the policy, one of DEVICES
     numerics: str = "portable"
     entries: str | Mapping[str, object] = ""
+    real_time: Clock | str | None = None
 
     @classmethod
     def published(cls, evaluation: str, replan_every: int | None = None, **others) -> "Protocol":
@@ -41,6 +45,8 @@ class Protocol:
         tasks(self.suite)
         profile(self.render)
         numerics.check(self.numerics)
+        if isinstance(self.real_time, str):
+            object.__setattr__(self, "real_time", parse_clock(self.real_time))
         if not isinstance(self.entries, str):
             text = json.dumps(dict(self.entries), sort_keys=True) if self.entries else ""
             object.__setattr__(self, "entries", text)
@@ -58,8 +64,17 @@ class Protocol:
                 f"{self.size}: write Protocol.published({self.evaluation!r})"
             )
 
-    def key(self) -> dict[str, object]:
-        """What of it determines rows. Fields that came later are left out at their defaults: older rows lack them."""
+    def delays(self, setting: Setting) -> Delays:
+        """How many control steps the world goes on during a replan of this setting."""
+        return self.real_time.delays(setting) if self.real_time else NO_DELAYS
+
+    def key(self, setting: Setting) -> dict[str, object]:
+        """What of it determines rows of a setting.
+
+        Fields that came later are left out at their defaults: older rows lack them. Of real time only the delays count,
+        and none where they are 0: such a world is one that waits.
+        """
         later = {"evaluation": "kvlab", "device": "cpu", "numerics": "portable", "entries": ""}
         limit = {"step_limit": step_limit(self.suite, self.evaluation)}
-        return {k: v for k, v in asdict(self).items() if later.get(k) != v} | limit
+        fields = {k: v for k, v in asdict(self).items() if k != "real_time" and later.get(k) != v}
+        return fields | limit | ({"delays": asdict(delays)} if (delays := self.delays(setting)) else {})

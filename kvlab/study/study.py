@@ -80,6 +80,8 @@ class Study:
             policy.tokens(task(suite, index).language, policy.stats["state_mean"])
         for setting in self.settings:
             setting.on(policy, self.protocol.replan_every)
+            if self.protocol.real_time:
+                self.protocol.real_time.require_fits(setting, config.chunk)
 
     def _check_evaluation(self) -> None:
         made_by, evaluation = self.policy.trained_on.get("format"), self.protocol.evaluation
@@ -106,7 +108,7 @@ class Study:
             "gate": setting.gate,
             "seeing": setting.seeing,
             "task": task_index,
-            **self.protocol.key(),
+            **self.protocol.key(setting),
             "replan_every": int(execute) if str(execute).isdigit() else execute,
             "settling_steps": SETTLING_STEPS,
             "simulator": versions(),

@@ -36,7 +36,9 @@ def run_trial(
         outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
         try:
             other = _seen_elsewhere(checkpoint, protocol, index, state, seed) if setting.seeing == "shuffled" else ()
-            outcome, replans, _ = rollout(env, policy, state, seed, setting.seeing, other, protocol.evaluation)
+            outcome, replans, _ = rollout(
+                env, policy, state, seed, setting.seeing, other, protocol.evaluation, protocol.delays(setting)
+            )
         except Exception as problem:  # whatever it is, it is no outcome of the policy
             error = f"{type(problem).__name__}: {problem}"
         who = {"suite": protocol.suite, "task": index, "initial_state": state, "seed": seed, **asdict(setting)}

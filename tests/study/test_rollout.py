@@ -5,10 +5,13 @@ import pytest
 
 from kvlab.pi0 import load
 from kvlab.reuse import CachedPolicy, Execution, parse_gate, parse_mode
-from kvlab.sim.env import Observation
+from kvlab.sim.env import NO_OP, Observation
 from kvlab.sim.suites import STEP_LIMITS, task
+from kvlab.study.clock import Delays
 from kvlab.study.rollout import rollout
-from kvlab.study.settings import Setting
+from kvlab.study.settings import Setting, parse_setting
+
+STILL = list(NO_OP)
 
 
 class Scripted:
@@ -64,7 +67,7 @@ def test_success_at_the_last_step_counts(policy, monkeypatch):
 
 def test_actions_are_the_beginnings_of_chunks_within_their_range(policy):
     chunks, act = [], policy.act
-    policy.act = lambda images, state: chunks.append(act(images, state)) or (chunks[-1][0] * 9, chunks[-1][1])
+    policy.act = lambda *now: chunks.append(act(*now)) or (chunks[-1][0] * 9, chunks[-1][1])
     env = Scripted(success_at=7)
     rollout(env, policy, 0, 0)
     wanted = np.concatenate([chunks[0][0][:5], chunks[1][0][:2]]) * 9
@@ -84,7 +87,7 @@ def test_noise_depends_on_the_episode_and_not_on_the_setting(policy):
 
 def test_a_blind_policy_is_shown_black_frames(policy):
     shown, act = [], policy.act
-    policy.act = lambda images, state: shown.append(images) or act(images, state)
+    policy.act = lambda images, *now: shown.append(images) or act(images, *now)
     rollout(Scripted(success_at=7), policy, 0, 0)
     rollout(Scripted(success_at=7), policy, 0, 0, seeing="black")
     assert [images["wrist"].max() for images in shown] == [0, 5, 0, 0]
@@ -92,7 +95,7 @@ def test_a_blind_policy_is_shown_black_frames(policy):
 
 def test_a_masked_policy_is_shown_no_frames(policy):
     shown, act = [], policy.act
-    policy.act = lambda images, state: shown.append(images) or act(images, state)
+    policy.act = lambda images, *now: shown.append(images) or act(images, *now)
     rollout(Scripted(success_at=7), policy, 0, 0, seeing="masked")
     assert shown == [None, None]
 
@@ -102,3 +105,61 @@ def test_a_failure_passes_through(policy):
     env.step = lambda action: 1 / 0
     with pytest.raises(ZeroDivisionError):
         rollout(env, policy, 0, 0)
+
+
+# The world goes on during an inference
+
+
+def episode(untrained, setting: str, delays: Delays) -> tuple[list, list[dict], list[np.ndarray]]:
+    """What was executed, the replans, and the chunks that were answered, one of eight actions after another."""
+    policy = parse_setting(setting).on(load(untrained), 5)
+    chunks, act = [], policy.act
+    policy.act = lambda *now: chunks.append(answer := act(*now)) or answer
+    env = Scripted(success_at=20)
+    _, replans, _ = rollout(env, policy, 0, 0, delays=delays)
+    return [*map(list, env.actions)], replans, [chunk.clip(-1, 1) for chunk, _ in chunks]
+
+
+def still(after: np.ndarray) -> list[float]:
+    return [*NO_OP[:-1], after[-1]]
+
+
+def test_the_robot_goes_on_in_its_chunk_and_then_in_the_new_one_from_where_it_is(untrained):
+    done, replans, (a, b, c) = episode(untrained, "none", Delays(2, 2))
+    wanted = [STILL, STILL, *a[:5], *a[5:7], *b[2:7], b[7], still(b[7]), *c[1:5]]  # of b one was left: c begins at 1
+    np.testing.assert_array_equal(done, wanted)
+    assert [r["step"] for r in replans] == [0, 7, 14] and [r["delay"] for r in replans] == [2, 2, 2]
+    assert [r["executed"] for r in replans] == [5, 5, 4]
+
+
+def test_what_is_left_of_a_chunk_is_executed_where_the_delay_leaves_less(untrained):
+    done, replans, (a, b, c) = episode(untrained, "none", Delays(4, 4))
+    wanted = [*[STILL] * 4, *a[:5], *a[5:8], still(a[7]), *b[3:8], still(b[7]), still(b[7])]
+    np.testing.assert_array_equal(done, wanted)
+    assert [r["executed"] for r in replans] == [5, 5, 0] and [r["step"] for r in replans] == [0, 9, 18]
+
+
+def test_a_robot_that_holds_begins_each_chunk_at_its_first_action(untrained):
+    done, replans, (a, b, c) = episode(untrained, "none", Delays(2, 2, holds=True))
+    np.testing.assert_array_equal(done, [STILL, STILL, *a[:5], *[still(a[4])] * 2, *b[:5], *[still(b[4])] * 2, *c[:4]])
+    assert [r["step"] for r in replans] == [0, 7, 14]
+
+
+def test_a_kept_chunk_goes_on_through_its_own_delay(untrained):
+    done, replans, (a, left, b, *_) = episode(untrained, "chunk when every(2) execute=3", Delays(2, 1))
+    np.testing.assert_array_equal(left, a[3:])
+    np.testing.assert_array_equal(done[:13], [STILL, STILL, *a[:3], a[3], *a[4:7], a[7], still(a[7]), *b[1:3]])
+    assert [r["delay"] for r in replans[:3]] == [2, 1, 2] and [r["reused"] for r in replans[:3]] == [False, True, False]
+
+
+def test_the_world_may_end_while_the_robot_waits(untrained, monkeypatch):
+    monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 8)
+    done, replans, (a, _) = episode(untrained, "none", Delays(2, 2))
+    np.testing.assert_array_equal(done, [STILL, STILL, *a[:5], a[5]])
+    assert [r["executed"] for r in replans] == [5, 0]
+
+
+def test_without_delays_the_world_waits(untrained):
+    done, replans, chunks = episode(untrained, "none", Delays())
+    np.testing.assert_array_equal(done, np.concatenate([chunk[:5] for chunk in chunks]))
+    assert {r["delay"] for r in replans} == {0}

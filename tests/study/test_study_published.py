@@ -91,7 +91,7 @@ def test_a_protocol_that_cannot_be_is_refused(changes, says):
 
 
 def test_the_key_of_kvlabs_own_protocol_is_as_in_rows_recorded_before():
-    assert Protocol().key() == {
+    assert Protocol().key(NONE) == {
         "suite": "libero_spatial",
         "render": "fast",
         "size": 128,
@@ -102,11 +102,11 @@ def test_the_key_of_kvlabs_own_protocol_is_as_in_rows_recorded_before():
 
 
 def test_published_protocols_name_frames_and_step_limit():
-    keys = [Protocol.published(name, device="cuda").key() for name in ("openpi", "lerobot")]
+    keys = [Protocol.published(name, device="cuda").key(NONE) for name in ("openpi", "lerobot")]
     for key, name, limit in zip(keys, ("openpi", "lerobot"), (220, 280), strict=True):
         assert (key["render"], key["size"], key["evaluation"], key["step_limit"]) == ("stock", 256, name, limit)
         assert key["device"] == "cuda"
-    assert "device" not in Protocol.published("openpi").key()
+    assert "device" not in Protocol.published("openpi").key(NONE)
 
 
 # What a study of one is, and what it refuses
@@ -193,8 +193,8 @@ def test_what_a_checkpoint_leaves_out_is_given_to_its_study_and_is_part_of_its_k
 
 
 def test_entries_that_are_not_given_are_in_no_key():
-    assert "entries" not in Protocol.published("openpi", entries={}).key()
-    assert Protocol(entries={"b": 1, "a": [None]}).key()["entries"] == '{"a": [null], "b": 1}'
+    assert "entries" not in Protocol.published("openpi", entries={}).key(NONE)
+    assert Protocol(entries={"b": 1, "a": [None]}).key(NONE)["entries"] == '{"a": [null], "b": 1}'
 
 
 def test_a_policy_in_a_worker_has_the_entries_too(publish):
@@ -257,9 +257,9 @@ def test_an_episode_sees_published_frames_until_the_published_limit(publish, tmp
     env = trial._env(study.protocol, 0)
     env.reset(0, 0)
     expected = observe_published(env)
-    images, state = seen[0]
+    images, state, _ = seen[0]
     np.testing.assert_array_equal(state, expected.state)
     for name in ("agentview", "wrist"):
         np.testing.assert_array_equal(images[name], expected.images[name])
         assert not np.array_equal(images[name], env.observe().images[name])
-    assert all(image.shape == (256, 256, 3) for images, _ in seen for image in images.values())
+    assert all(image.shape == (256, 256, 3) for images, *_ in seen for image in images.values())

@@ -25,7 +25,7 @@ def study(untrained, tmp_path, gl, monkeypatch) -> Study:
     """Two settings on one episode of three replans, run in this process."""
     monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 13)
     monkeypatch.setattr(lab, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
-    return Study(untrained, (NONE, FULL), 1, Protocol(gl=gl), folder=tmp_path / "runs")
+    return Study(untrained, (NONE, FULL), 1, Protocol(gl=gl, numerics="native"), folder=tmp_path / "runs")
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_actions_that_cannot_be_executed_are_an_error_of_that_replan_and_never_r
 ):
     act, executed, step = CachedPolicy.act, [], trial.LiberoEnv.step
 
-    def spoilt(policy, images, state):
-        chunk, replan = act(policy, images, state)
+    def spoilt(policy, *now):
+        chunk, replan = act(policy, *now)
         if policy.mode.name == "none" and policy._replans == 2:
             chunk = spoil(chunk)
             replan = replace(replan, action_norm=float(np.abs(chunk).mean()))
