@@ -30,11 +30,18 @@ def kept(setting: Setting) -> str:
 def gate(setting: Setting) -> str:
     """A setting's gate as tables and figures name it: `images ≥ 0.98`; what is seen where nothing is kept."""
     if setting.mode == "none":
-        return "no reuse" if setting.seeing == "live" else f"no reuse, cameras {setting.seeing}"
+        return "no reuse" + ("" if setting.seeing == "live" else f", {_seen(setting.seeing)}")
     text = setting.gate
     for old, new in _WORDS:
         text = text.replace(old, new)
     return text
+
+
+def _seen(seeing: str) -> str:
+    """What the policy is shown: `images late by 2`, in replans, or `cameras black`."""
+    if not (late := re.fullmatch(r"late\((\w+), (\d+)\)", seeing)):
+        return f"cameras {seeing}"
+    return f"{ {'vision': 'images', 'state': 'robot state', 'all': 'both'}[late[1]] } late by {late[2]}"
 
 
 def by_setting(compared: pd.DataFrame, **columns: pd.Series) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 python -m kvlab.evidence.mechanism     measures on episodes of the control and writes data/mechanism/
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -137,41 +137,14 @@ def _largest_gain(answer, x: Tensor) -> float:
 def by_episode(rows: pd.DataFrame) -> pd.DataFrame:
     """`divergence` by episode, since moments of one episode are not independent: its rows, a hundredth of them.
 
-    One row per mode, age, phase (`any`: both together), group and episode: `moments`, how many there are;
-    `exponential`, in how many of them an exponential fits better than a line (see `shape`); and for each denoising step
-    s `step_s`, the geometric mean of their distances, under which a line through nought and an exponential remain what
-    they are.
+    One row per mode, age, phase (`any`: both together), group and episode: `moments`, how many there are; and for each
+    denoising step s `step_s`, the geometric mean of their distances, under which a line through 0 remains one.
     """
     moments = rows.pivot(index=[*CURVE, "episode", "replan"], columns="step", values="distance").add_prefix("step_")
     steps = list(moments.columns)
-    moments = moments.assign(moments=1, exponential=shape(moments)["straighter"].gt(1).astype(int)).reset_index()
+    moments = moments.assign(moments=1).reset_index()
     groups = pd.concat([moments, moments.assign(phase="any")]).groupby([*CURVE, "episode"])
-    return groups[["moments", "exponential"]].sum().join(groups[steps].agg(gmean)).reset_index()
-
-
-def shape(curves: pd.DataFrame) -> pd.DataFrame:
-    """How the distances of each row of `by_episode` grow with the denoising step: its columns but the steps', and
-
-    `misfit_line` and `misfit_exponential`: root mean square relative error of a + b step and of a exp(b step), each
-    fitted so that it is least; `straighter`, the first over the second: above 1 where an exponential fits better;
-    `factor`, the mean growth per step over the second half of the steps; `excess`, the growth over that half in units
-    of what equal contributions of every step would give, above 1 where later steps add more than earlier ones.
-    Where each step points straight at its chunk (an ideal flow), distances grow by equal contributions.
-
-    ValueError: a distance that is not above 0.
-    """
-    steps = curves.filter(like="step_")
-    if not (steps > 0).all(axis=None):
-        raise ValueError("distances must be above 0 for their growth to be a ratio; some are 0 or missing")
-    last, half = steps.shape[1], steps.shape[1] // 2
-    grown = steps[f"step_{last}"] / steps[f"step_{half}"]
-    found = curves.drop(columns=steps.columns).assign(
-        misfit_line=[_misfit(_line, row) for row in steps.to_numpy()],
-        misfit_exponential=[_misfit(_exponential, row) for row in steps.to_numpy()],
-        factor=grown ** (1 / (last - half)),
-        excess=grown / (last / half),
-    )
-    return found.assign(straighter=found["misfit_line"] / found["misfit_exponential"])
+    return groups[["moments"]].sum().join(groups[steps].agg(gmean)).reset_index()
 
 
 def forced_growth(curves: pd.DataFrame) -> pd.DataFrame:
@@ -200,22 +173,6 @@ def _forced(distances: Float[np.ndarray, " steps"]) -> tuple[float, float]:
 
     found, _ = curve_fit(curve, at, distances, p0=(distances[0], 0.01), sigma=distances, maxfev=10_000)
     return float(found[1]), float(np.sqrt(np.mean((curve(at, *found) / distances - 1) ** 2)))
-
-
-def _line(step: np.ndarray, start: float, slope: float) -> np.ndarray:
-    return start + slope * step
-
-
-def _exponential(step: np.ndarray, start: float, rate: float) -> np.ndarray:
-    return start * np.exp(rate * step)
-
-
-def _misfit(model: Callable, distances: Float[np.ndarray, " steps"]) -> float:
-    """Root mean square relative error of the model that fits best by it."""
-    at = np.arange(1, len(distances) + 1)
-    slope = (distances[-1] - distances[0]) if model is _line else np.log(distances[-1] / distances[0])
-    found, _ = curve_fit(model, at, distances, p0=(distances[0], slope / (len(at) - 1)), sigma=distances)
-    return float(np.sqrt(np.mean((model(at, *found) / distances - 1) ** 2)))
 
 
 def jump(moved: pd.Series) -> pd.Series:

@@ -85,22 +85,8 @@ def test_distances_by_episode_are_geometric_means():
         for s, d in zip(STEPS, distances, strict=True)
     ]
     found = mechanism.by_episode(pd.DataFrame(rows)).set_index(["phase", "episode"])
-    assert list(found.loc["any", "moments"]) == [2, 2] and list(found.loc["any", "exponential"]) == [1, 1]
-    assert list(found.loc["way", "exponential"]) == [0, 0] and list(found.loc["way", "moments"]) == [1, 1]
+    assert list(found.loc["any", "moments"]) == [2, 2] and list(found.loc["way", "moments"]) == [1, 1]
     assert found.loc[("any", 0), "step_10"] == pytest.approx(np.sqrt(0.2 * 0.01 * np.exp(3)) * WOBBLE[-1])
-
-
-def test_the_shape_tells_a_line_from_an_exponential():
-    curves = {"ideal flow": 0.02 * STEPS, "exponential": 0.01 * np.exp(0.3 * STEPS), "dying out": np.sqrt(STEPS)}
-    table = pd.DataFrame.from_dict({n: c * WOBBLE for n, c in curves.items()}, orient="index")
-    found = mechanism.shape(table.set_axis([f"step_{s}" for s in STEPS], axis=1))
-    assert found["excess"]["ideal flow"] == pytest.approx(1, abs=0.01)
-    assert found["factor"]["exponential"] == pytest.approx(np.exp(0.3), rel=0.01)
-    assert found["excess"]["exponential"] == pytest.approx(np.exp(1.5) / 2, rel=0.01)
-    assert found["straighter"]["exponential"] > 10 and found["straighter"]["ideal flow"] < 0.1
-    assert found["excess"]["dying out"] < 1 and found["straighter"]["dying out"] < 1
-    with pytest.raises(ValueError, match="above 0"):
-        mechanism.shape(pd.DataFrame({"step_1": [0.0], "step_2": [1.0]}))
 
 
 @pytest.mark.parametrize("rate", [-0.3, 0.0, 0.006, 0.3])

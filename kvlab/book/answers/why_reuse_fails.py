@@ -1,0 +1,219 @@
+"""What *Why reuse fails* says: explanations as predictions that could fail, and what became of them."""
+
+from collections.abc import Mapping, Sequence
+from math import exp, log
+
+import pandas as pd
+
+from kvlab.book import text
+from kvlab.evidence import mechanism, verdicts, wording
+from kvlab.evidence.rows import pairs, successes
+from kvlab.evidence.stats import Interval, pair
+from kvlab.evidence.verdicts import Prediction
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+
+NO_REUSE = Setting("none")
+PARTS = {"vision": "images", "state": "robot state", "all": "both"}
+BLIND = ("black", "frozen", "shuffled")
+Predictions = Mapping[str, Prediction]
+
+
+def late(part: str, lag: int) -> Setting:
+    """No reuse, shown inputs of `lag` replans ago."""
+    return Setting("none", seeing=f"late({part}, {lag})")
+
+
+def periodic(period: int) -> Setting:
+    """Everything computed at every `period`-th replan and kept until then."""
+    return Setting("full", f"every({period})")
+
+
+def explanations(
+    records: Records,
+    again: Records,
+    periods: Sequence[int],
+    lags: Sequence[int],
+    curves: pd.DataFrame,
+    gains: pd.DataFrame,
+    margin: float,
+    confidence: float = 0.95,
+) -> dict[str, Predictions]:
+    """What each explanation predicts, with what was measured. `again`: no reuse with another seed; `curves` and `gains`
+    as in data/mechanism. The predictions of one explanation share the error.
+    """
+
+    def against(one: Setting, other: Setting):
+        return pairs(records, one, other)
+
+    young, old = periodic(min(periods)), periodic(max(periods))
+    twin = pair(*(successes(rows, NO_REUSE).droplevel("seed") for rows in (again, records)))
+    near = curves[(curves[["age", "phase", "group"]] == [1, "any", "all"]).all(axis=1)]
+    rates, ratios = mechanism.forced_growth(near).set_index("episode").groupby("mode")["rate"], mechanism.ratios(gains)
+    return {
+        "staleness": verdicts.fewer(
+            {
+                f"renewed every {max(periods)} replans: fewer successes than without reuse": against(old, NO_REUSE),
+                f"every {max(periods)}: fewer than every {min(periods)}": against(old, young),
+            },
+            margin,
+            confidence,
+        ),
+        "inconsistency": verdicts.fewer(
+            {
+                f"{PARTS[part]} alone late by {text.count(lag, 'replan')}: fewer than both late": against(
+                    late(part, lag), late("all", lag)
+                )
+                for lag in lags
+                for part in ("vision", "state")
+            },
+            confidence=confidence,
+        ),
+        "amplification": verdicts.above_zero(
+            {f"`{mode}`: L above 0": rates.get_group(mode) for mode in ("full", "prefix")},
+            log(2) / near.filter(like="step_").shape[1],  # an early difference would at least have to double by the end
+            confidence,
+        ),
+        "sensitivity": verdicts.above_one(
+            {
+                "response per relative change: images over robot state": ratios["gain"],
+                "response to the change since the last replan: images over robot state": ratios["steady"].dropna(),
+                "response to that change of the images over what the derivative says": ratios["bend"],
+            },
+            confidence,
+        ),
+        "cameras": verdicts.fewer(
+            {
+                f"{seen} images: fewer successes than with live ones": against(Setting("none", seeing=seen), NO_REUSE)
+                for seen in BLIND
+            },
+            margin,
+            confidence,
+        ),
+        "seed": verdicts.fewer({"another seed: fewer successes without reuse": twin}, margin, confidence),
+    }
+
+
+def rate(interval: Interval) -> str:
+    """A rate per denoising step with its interval: `0.006 (-0.003 to 0.015)`."""
+    return f"{interval.estimate:z.3f} ({interval.low:z.3f} to {interval.high:z.3f})"
+
+
+SHOWN = {"amplification": rate, "sensitivity": verdicts.ratio}  # all others: points
+
+
+def table(explained: Mapping[str, Predictions]) -> pd.DataFrame:
+    """One row per prediction, under its explanation and the verdict on it."""
+    shown = {
+        f"{name}: {verdicts.verdict(predictions)}": verdicts.table(predictions, SHOWN.get(name, wording.percent))
+        for name, predictions in explained.items()
+    }
+    return pd.concat(shown).rename_axis(index=[None, None], columns="explanation and prediction")
+
+
+def square(records: Records, lag: int) -> pd.DataFrame:
+    """Successes with the images (columns) and the robot state (rows) on time or late by `lag` replans."""
+    seen = [[NO_REUSE, late("vision", lag)], [late("state", lag), late("all", lag)]]
+    counts = [[int(successes(records, setting).sum()) for setting in row] for row in seen]
+    return pd.DataFrame(counts, index=["state on time", "state late"], columns=["images on time", "images late"])
+
+
+def headline(counts: pd.DataFrame) -> str:
+    """The title of the figure of `square`."""
+    (on_time, images), (state, both) = counts.to_numpy()
+    if max(images, state, both) >= on_time:
+        return "Not every late input costs episodes"
+    most = ", both together most" if both < min(images, state) else ""
+    return f"Late inputs alone cost episodes, without any cache{most}"
+
+
+def findings(
+    counts: pd.DataFrame,
+    explained: Mapping[str, Predictions],
+    aged: Mapping[int, int],
+    lag: int,
+    replan_every: int,
+    episodes: int,
+) -> list[str]:
+    """The chapter's answer. `counts`: `square` at `lag` replans of `replan_every` control steps; `aged`: successes by
+    period.
+    """
+    return [
+        _inconsistency(counts, explained["inconsistency"], lag * replan_every, episodes),
+        _staleness(explained["staleness"], aged, episodes),
+        _amplification(explained["amplification"]),
+        _sensitivity(explained["sensitivity"]),
+    ]
+
+
+def controls(explained: Mapping[str, Predictions]) -> str:
+    """What the two controls say."""
+    cameras, seed = (verdicts.verdict(explained[name]) for name in ("cameras", "seed"))
+    return f"That the policy needs its cameras: **{cameras}**. That another seed alone makes such losses: **{seed}**."
+
+
+def _inconsistency(counts: pd.DataFrame, predictions: Predictions, steps: int, episodes: int) -> str:
+    (on_time, images), (state, both) = counts.to_numpy()
+    failed, held = (sum(getattr(p, kind) for p in predictions.values()) for kind in ("fails", "holds"))
+    says, first = next(iter(predictions.items()))
+    return (
+        f"**An old image beside a new robot state is worse than both old: {verdicts.verdict(predictions)}.** "
+        f"No cache is needed to test this. With images late by {steps} control steps {images} of "
+        f"{text.count(episodes, 'episode')} succeed, with a late robot state {state}, with both late {both}; on time, "
+        f"{on_time}. Late images alone have {text.difference(first.effect, 'both late together')}. Of the "
+        f"explanation's {text.count(len(predictions), 'prediction')} {_so_many(held, 'hold')} and "
+        f"{_so_many(failed, 'fail')}."
+    )
+
+
+def _staleness(predictions: Predictions, aged: Mapping[int, int], episodes: int) -> str:
+    young, old = min(aged), max(aged)
+    *_, last = predictions.values()
+    return (
+        f"**What is reused is too old: {verdicts.verdict(predictions)}, if age and share are taken together.** "
+        f"Renewed every {young} replans, the cache solves {aged[young]} of {text.count(episodes, 'episode')}; renewed "
+        f"every {old}, {aged[old]}. That is {text.difference(last.effect, f'every {young}')}. A longer period makes "
+        f"the cache older and reuse more frequent at once: which of the two does it is not separated."
+    )
+
+
+def amplification_title(explained: Mapping[str, Predictions]) -> str:
+    """The title of the figure of distances by denoising step."""
+    grows = {verdicts.SUPPORTED: "more than", verdicts.REFUTED: "about as much as"}
+    found = grows.get(verdicts.verdict(explained["amplification"]))
+    return f"Each denoising step adds {found} the first" if found else "Whether later steps add more is not decided"
+
+
+def halves(near: pd.DataFrame, confidence: float = 0.95) -> str:
+    """The same without a fit, of distances as in data/mechanism: what the later half of the steps adds."""
+    steps = near.filter(like="step_").set_axis(near["mode"])
+    first = steps.iloc[:, steps.shape[1] // 2 - 1]
+    added = (steps.iloc[:, -1] - first) / first
+    said = [
+        f"with `{mode}` {verdicts.ratio(verdicts.mean_ratio(added[mode], confidence))}" for mode in ("full", "prefix")
+    ]
+    return f"Without any fit: the second half of the steps adds {text.listed(said)} times what the first half adds."
+
+
+def _amplification(predictions: Predictions) -> str:
+    mode, first = next(iter(predictions.items()))
+    steps = round(log(2) / first.margin)
+    return (
+        f"**Denoising amplifies small differences exponentially: {verdicts.verdict(predictions)}.** With "
+        f"{mode.split(':')[0]}, what one denoising step adds to the difference grows by a rate of "
+        f"{rate(first.effect)} in each later one. Over {steps} steps that is a factor of "
+        f"{exp(steps * first.effect.estimate):.2f}; doubling would take a rate of {first.margin:.2f}."
+    )
+
+
+def _sensitivity(predictions: Predictions) -> str:
+    gain, change, _ = predictions.values()
+    return (
+        f"**The policy is more sensitive to images than to its state: {verdicts.verdict(predictions)}.** The same "
+        f"relative change moves its actions {verdicts.ratio(gain.effect)} times as far when it is one of the images. "
+        f"What changed since the last replan moves them {verdicts.ratio(change.effect)} times as far in the images."
+    )
+
+
+def _so_many(many: int, verb: str) -> str:
+    return f"{many or 'none'} {verb}{'s' * (many < 2)}"

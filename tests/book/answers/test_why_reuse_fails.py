@@ -1,0 +1,145 @@
+"""What *Why reuse fails* says of made rows: other rows, other verdicts and sentences."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kvlab.book import tables
+from kvlab.book.answers import why_reuse_fails as answers
+from kvlab.study.settings import Setting
+from made import made
+
+PERIODS, LAGS = [2, 4], [1]
+STEPS = np.arange(1, 11)
+
+
+def outcomes(k: int) -> list:
+    """`k` of 100 episodes succeed."""
+    return [(n < k, 15, [False] * 3) for n in range(100)]
+
+
+def explained(vision=50, state=30, both=10, young=60, old=0, black=10, again=100, rate=0.0, gain=2.0, change=2.0):
+    solved = {answers.NO_REUSE: 100, answers.late("vision", 1): vision, answers.late("state", 1): state}
+    solved |= {answers.late("all", 1): both, answers.periodic(2): young, answers.periodic(4): old}
+    solved |= {Setting("none", seeing=seen): black for seen in answers.BLIND}
+    records = made({setting: outcomes(k) for setting, k in solved.items()})
+    twin = made({answers.NO_REUSE: outcomes(again)})
+    return records, answers.explanations(records, twin, PERIODS, LAGS, curves(rate), gains(gain, change), margin=0.1)
+
+
+def curves(rate: float) -> pd.DataFrame:
+    """Distances of ten episodes that grow by `rate` and a little differently in each."""
+    rows = []
+    for mode in ("full", "prefix"):
+        for episode in range(10):
+            own = rate + 0.001 * (episode - 4.5)
+            distances = {f"step_{s}": 0.01 * np.expm1(own * s) / own for s in STEPS}
+            rows.append({"mode": mode, "age": 1, "phase": "any", "group": "all", "episode": episode} | distances)
+    return pd.DataFrame(rows)
+
+
+def gains(gain: float, change: float) -> pd.DataFrame:
+    rows = []
+    for episode in range(10):
+        wobble = 1 + 0.01 * (-1) ** episode
+        for name, factor in (("vision", 1.0), ("state", 0.0)):
+            relative, real = (ratio**factor * wobble**factor for ratio in (gain, change))
+            rows.append({"episode": episode, "replan": 1, "input": name, "relative": relative, "real": real})
+    return pd.DataFrame(rows).assign(moved=0.5, linear=1.0)
+
+
+def said(**changed) -> list[str]:
+    records, found = explained(**changed)
+    aged = {2: changed.get("young", 60), 4: changed.get("old", 0)}
+    return answers.findings(answers.square(records, 1), found, aged, 1, 5, 100)
+
+
+def test_late_inputs_that_do_better_apart_are_told_with_their_effect():
+    first = said()[0]
+    assert first.startswith("**An old image beside a new robot state is worse than both old: refuted.**")
+    assert "With images late by 5 control steps 50 of 100 episodes succeed, with a late robot state 30" in first
+    assert "Late images alone have 40 points more than both late together" in first
+    assert first.endswith("Of the explanation's 2 predictions none holds and 2 fail.")
+
+
+@pytest.mark.parametrize(
+    ("vision", "state", "verdict", "counted"),
+    [
+        (5, 5, "supported", "2 hold and none fails"),
+        (5, 60, "mixed", "1 holds and 1 fails"),
+        (30, 30, "undecided", "none holds and none fails"),
+    ],
+)
+def test_the_verdict_on_inconsistency_follows_the_rows(vision, state, verdict, counted):
+    first = said(vision=vision, state=state, both=30)[0]
+    assert f"{verdict}.**" in first and counted in first
+
+
+def test_staleness_says_that_age_and_share_come_together():
+    claim = said()[1]
+    assert claim.startswith("**What is reused is too old: supported, if age and share are taken together.**")
+    assert "Renewed every 2 replans, the cache solves 60 of 100 episodes; renewed every 4, 0." in claim
+    assert "60 points fewer than every 2" in claim and "not separated" in claim
+    assert said(young=100, old=100)[1].startswith("**What is reused is too old: refuted")
+
+
+@pytest.mark.parametrize(
+    ("rate", "verdict", "title"),
+    [
+        (0.006, "supported", "more than"),
+        (0.3, "supported", "more than"),
+        (0.0001, "refuted", "about as much as"),
+    ],
+)
+def test_amplification_is_told_by_its_rate(rate, verdict, title):
+    _, found = explained(rate=rate)
+    claim = said(rate=rate)[2]
+    assert f"exponentially: {verdict}.**" in claim and "doubling would take a rate of 0.07" in claim
+    assert answers.amplification_title(found) == f"Each denoising step adds {title} the first"
+    if rate == 0.3:
+        assert "a rate of 0.300" in claim and "a factor of 20.09" in claim
+
+
+def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
+    said = answers.halves(curves(0.3))
+    assert said.startswith("Without any fit: the second half of the steps adds with `full` 4.48 (4.")
+    assert answers.halves(curves(0.0001)).count(" 1.00 (") == 2
+
+
+def test_sensitivity_is_told_by_both_of_its_ratios():
+    assert said()[3].startswith("**The policy is more sensitive to images than to its state: supported.**")
+    neither = said(gain=0.5, change=0.5)[3]
+    assert neither.startswith("**The policy is more sensitive to images than to its state: refuted.**")
+    assert "0.50 (0.50 to 0.50) times as far when it is one of the images" in neither
+    assert "to its state: mixed.**" in said(gain=2.0, change=0.5)[3]
+
+
+def test_controls_have_verdicts_of_their_own():
+    assert answers.controls(explained()[1]) == (
+        "That the policy needs its cameras: **supported**. That another seed alone makes such losses: **refuted**."
+    )
+    assert answers.controls(explained(black=100, again=50)[1]) == (
+        "That the policy needs its cameras: **refuted**. That another seed alone makes such losses: **supported**."
+    )
+
+
+def test_the_table_has_every_prediction_under_its_verdict():
+    table = answers.table(explained()[1])
+    assert table.to_html().split("</thead>")[0].count("<tr") == 1
+    assert [*table.columns] == ["effect", "prediction"] and len(table) == 2 + 2 + 2 + 3 + 3 + 1
+    assert table.loc["inconsistency: refuted"].effect.iloc[0].startswith("40 (")
+    assert table.loc["seed: refuted"].prediction.iloc[0] == "fails"
+
+
+def test_the_title_is_that_of_the_square():
+    counts = answers.square(explained()[0], 1)
+    assert counts.to_numpy().tolist() == [[100, 50], [30, 10]]
+    assert answers.headline(counts) == "Late inputs alone cost episodes, without any cache, both together most"
+    counts.iloc[1, 1] = 60
+    assert answers.headline(counts) == "Late inputs alone cost episodes, without any cache"
+    counts.iloc[1, 1] = 100
+    assert answers.headline(counts) == "Not every late input costs episodes"
+
+
+def test_late_settings_have_short_names():
+    assert tables.gate(answers.late("state", 2)) == "no reuse, robot state late by 2"
