@@ -189,10 +189,11 @@ def halves(near: pd.DataFrame, confidence: float = 0.95) -> str:
     steps = near.filter(like="step_").set_axis(near["mode"])
     first = steps.iloc[:, steps.shape[1] // 2 - 1]
     added = (steps.iloc[:, -1] - first) / first
-    said = [
-        f"with `{mode}` {verdicts.ratio(verdicts.mean_ratio(added[mode], confidence))}" for mode in ("full", "prefix")
-    ]
-    return f"Without any fit: the second half of the steps adds {text.listed(said)} times what the first half adds."
+    full, prefix = (verdicts.ratio(verdicts.mean_ratio(added[mode], confidence)) for mode in ("full", "prefix"))
+    return (
+        f"Without any fit: with `full` the second half of the steps adds {full} times what the first half adds. With "
+        f"`prefix` it adds {prefix} times as much."
+    )
 
 
 def _amplification(predictions: Predictions) -> str:

@@ -102,8 +102,8 @@ def test_amplification_is_told_by_its_rate(rate, verdict, title):
 
 def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
     said = answers.halves(curves(0.3))
-    assert said.startswith("Without any fit: the second half of the steps adds with `full` 4.48 (4.")
-    assert answers.halves(curves(0.0001)).count(" 1.00 (") == 2
+    assert said.startswith("Without any fit: with `full` the second half of the steps adds 4.48 (4.")
+    assert answers.halves(curves(0.0001)).count("adds 1.00 (") == 2
 
 
 def test_sensitivity_is_told_by_both_of_its_ratios():
