@@ -12,9 +12,11 @@ import mujoco
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from kvlab.sim.osc import Controller
 from kvlab.sim.render import Renderer, profile
-from kvlab.sim.suites import Task, initial_states, quiet
+from kvlab.sim.suites import Task, compiling, initial_states, quiet
+
+with compiling():
+    from kvlab.sim.osc import Controller
 
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}  # our image keys: LIBERO's cameras
 SETTLING_STEPS = 10
@@ -46,11 +48,8 @@ class LiberoEnv:
         profile(render)
         self.task, self.render, self.size = task, render, size
         self._states = initial_states(task)
-        with quiet():
-            try:
-                from libero.libero.envs.env_wrapper import ControlEnv
-            except RuntimeError as error:  # Numba's, where neither the installation nor a home folder can be written
-                raise OSError(f"{error}: set NUMBA_CACHE_DIR to a folder that can be written") from error
+        with quiet(), compiling():
+            from libero.libero.envs.env_wrapper import ControlEnv
 
             self.libero = ControlEnv(
                 task.bddl, use_camera_obs=False, has_offscreen_renderer=False, hard_reset=False

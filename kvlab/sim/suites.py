@@ -52,6 +52,18 @@ def quiet():
         logging.FileHandler = to_file
 
 
+@contextlib.contextmanager
+def compiling():
+    """OSError that names the cure where Numba, as it meets a function to compile, finds no place to keep it.
+
+    So where neither the installation nor a home folder can be written.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(f"{error}: set NUMBA_CACHE_DIR to a folder that can be written") from error
+
+
 @cache
 def _benchmark(suite: str):
     if suite not in STEP_LIMITS:
