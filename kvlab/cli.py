@@ -143,8 +143,12 @@ def run(
     checkpoint: Checkpoint,
     setting: Annotated[list[str], typer.Option(help="What is compared, written as above; repeatable.")],
     episodes: Annotated[
-        int, typer.Option(help="Of each setting, 1 to 100: number k is task k mod 10, state k div 10.")
-    ] = 3,
+        int,
+        typer.Option(
+            help="Of each setting. Number k is task k mod 10 and, of the initial states that the policy has not seen, "
+            "number k div 10: up to 100 for kvlab's checkpoints, 500 for published ones."
+        ),
+    ] = 100,
     suite: Annotated[str, typer.Option(help="LIBERO suite.")] = "libero_spatial",
     seed: Annotated[int, typer.Option(help="Of the episodes; 0 is what the book records.")] = 0,
     gl: Annotated[str, typer.Option(help="What draws: software (Mesa) or hardware (a GPU).")] = "software",
@@ -172,6 +176,7 @@ def run(
     device: Annotated[
         str, typer.Option(help="Of the policy: cpu (float32), cuda (bfloat16, eager) or engine (cuda, by graphs).")
     ] = "cpu",
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and how long it would take.")] = False,
 ) -> None:
     """Run settings on the same episodes with the same noise; what is recorded already is read and not run again.
 
@@ -207,6 +212,10 @@ def run(
     protocol = Protocol if evaluation == "kvlab" else partial(Protocol.published, evaluation)
     protocol = protocol(suite=suite, gl=gl, device=device, entries=_entries(config), real_time=real_time)
     study = Study(checkpoint, settings, episodes, protocol, seed, folder)
+    if plan:
+        typer.echo(study.plan().to_string())
+        typer.echo(study.estimate(workers))
+        return
     with _resumable():
         records = study.run(workers, backend)
         for one in study.settings:

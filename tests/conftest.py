@@ -64,48 +64,52 @@ def gl() -> str:
 
 @pytest.fixture
 def make_row() -> Callable[..., dict]:
-    """`make_row(task, state, setting)`: an episode of three replans, the second reused unless the setting is the
-    control.
-    """
+    """`make_row(task, state, reuses)`: an episode of three replans, the second reused if `reuses`."""
     return _row
 
 
-def _row(
-    task: int = 0, state: int = 0, setting: tuple[str, str, str] = ("none", "never", "live"), seed: int = 0
-) -> dict:
-    ages = [0, 0 if setting[0] == "none" else 1, 0]
+@pytest.fixture
+def make_records() -> Callable:
+    """`make_records((setting, row), ...)`: validated records of these rows."""
+    from pyarrow import concat_tables
+
+    from kvlab.study.recordings import Recording, stored
+    from kvlab.study.records import collect
+
+    def made(*rows):
+        recordings = (Recording(Path(), {"suite": "libero_spatial", "setting": asdict(one)}) for one, _ in rows)
+        tables = [one.named(stored([row])) for one, (_, row) in zip(recordings, rows, strict=True)]
+        return collect(concat_tables(tables))
+
+    return made
+
+
+def _row(task: int = 0, state: int = 0, reuses: bool = False, seed: int = 0) -> dict:
+    ages = [0, int(reuses), 0]
     replans = [{"replan": n, "step": 5 * n, **asdict(_replan(n, age))} for n, age in enumerate(ages)]
     return {
-        **{"suite": "libero_spatial", "task": task, "initial_state": state, "seed": seed},
-        **dict(zip(("mode", "gate", "seeing"), setting, strict=True)),
+        **{"task": task, "initial_state": state, "seed": seed},
         **{"success": (task + state) % 3 > 0, "steps": 13, "replans": len(ages), "reused": sum(ages), "error": None},
-        **{"wall_s": 1.25, "order": 0, "recorded": "2024-01-01T00:00:00+00:00", "machine": "a; b; c"},
-        "replan_rows": replans,
+        **{"wall_s": 1.25, "order": 0, "recorded": "2024-01-01T00:00:00+00:00"},
+        **{"processor": "a", "instructions": "AVX2", "torch": "2", "drawn_by": "b", "computed_by": "cpu"},
+        **{"numerics": "portable", "replan_rows": replans},
     }
 
 
 def _replan(n: int, age: int):
     from kvlab.reuse import Replan
 
-    cosine = 1 - n / 100 if n else float("nan")
-    similarities = (cosine,) * 6
-    return Replan(
-        age > 0,
-        age,
-        *similarities,
-        0.0,
-        0.1,
-        float("nan"),
-        0.3,
-        0.2,
-        float("nan"),
-        0.5,
-        4.0,
-        8.0,
-        12.0,
-        24.5,
-        1.5,
-        tuple(n + i / 10 for i in range(7)),
-        10,
-        5,
-    )
+    anchor = 1 - n / 100 if n else float("nan")
+    similar = {"anchor": anchor, "previous": 1 - n / 200 if n > 1 else anchor}
+    similar = {f"{signal}_{to}": cosine for signal in ("vision", "pixels", "state") for to, cosine in similar.items()}
+    phases = {
+        "gripper": 0.0,
+        "curvature": 0.1,
+        "spread": float("nan"),
+        "distance": 0.3,
+        "settled": 0.2,
+        "verify": float("nan"),
+    }
+    times = {f"ms_{stage}": 4.0 for stage in ("gate", "vision", "prefill", "denoise", "total")}
+    acted = {"first_action": tuple(n + i / 10 for i in range(7)), "bits": 2**32 - 1 - n, "denoised": 10, "executed": 5}
+    return Replan(reused=age > 0, age=age, **similar, **phases, **times, **acted)

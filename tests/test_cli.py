@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -64,7 +65,7 @@ RUN = {"--setting": "none", "--episodes": "3", "--suite": "libero_spatial", "--g
         ({"--setting": "full"}, "the setting 'full' has no gate: write for example `full when vision >= 0.98`"),
         ({"--setting": "full when seen"}, "cannot read 'seen' in the gate 'seen': a gate is"),
         ({"--setting": "full when vision >= 2"}, "the threshold 2 in 'vision >= 2' is outside [-1, 1]"),
-        ({"--episodes": "0"}, "a study has 1 to 100 episodes a setting, got 0"),
+        ({"--episodes": "0"}, "untrained has 1 to 100 episodes a setting, got 0: each task"),
         ({"--gl": "mesa"}, "gl must be one of software, hardware, got 'mesa'"),
         ({"--seed": "-1"}, "a seed is a whole number from 0 on, got -1"),
         ({"--checkpoint": "nowhere"}, "there is no folder nowhere"),
@@ -117,7 +118,7 @@ def test_what_cannot_draw_is_one_sentence(untrained, tmp_path, variable, value, 
     assert ran.returncode == 1 and "Traceback" not in ran.stderr
     *progress, sentence = ran.stderr.splitlines()
     assert sentence.startswith(f"kvlab: {says}")
-    assert all("trial" in line for line in progress if line)
+    assert all("episode" in line for line in progress if line)
 
 
 def test_run_prints_a_line_for_each_setting(untrained, tmp_path, capsys, monkeypatch):
@@ -125,10 +126,9 @@ def test_run_prints_a_line_for_each_setting(untrained, tmp_path, capsys, monkeyp
     from kvlab.study import study, trial
 
     settings, outcomes = ("full when vision >= 0.985", "none"), iter([True, True, False, True, None, True])
-    monkeypatch.setattr(study, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    monkeypatch.setattr(study, "by_task", lambda work, jobs, *_: (work(*one) for _, many in jobs for one in many))
     monkeypatch.setattr(trial, "portable", lambda policy: policy)  # which this process is not
-    monkeypatch.setattr(trial, "_env", lambda protocol, index: index)
-    monkeypatch.setattr(trial, "_machine", lambda env: "a; b; c")
+    monkeypatch.setattr(trial, "_env", lambda protocol, index: Mock(drawn_by="llvmpipe"))
 
     def rollout(env, policy, *_):
         success = next(outcomes)
@@ -145,6 +145,17 @@ def test_run_prints_a_line_for_each_setting(untrained, tmp_path, capsys, monkeyp
         "1 errors; FloatingPointError: unstable",
         "none: success 3/3 (95 % Wilson interval 44 to 100 %), reuse rate 0.000 of 0 replans, 0 errors",
     ]
+
+
+def test_a_plan_is_printed_and_nothing_is_run(untrained, tmp_path, capsys, monkeypatch):
+    from kvlab.study import study
+
+    monkeypatch.setattr(study, "by_task", lambda *_: pytest.fail("it ran"))
+    options = ["--checkpoint", untrained, "--folder", tmp_path, "--setting", "none", "--plan", "--workers", "32"]
+    lines = said(capsys, monkeypatch, "run", *options).splitlines()
+    assert lines[-2].split() == ["none", "0", "100"]
+    assert lines[-1].startswith("100 of 100 episodes would be run: about 1 min with 32 workers (of 8.0 s each")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_help_of_run_names_every_mode_signal_and_what_may_be_seen():
@@ -192,7 +203,7 @@ def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrai
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a program in the background ignores Ctrl-C
     )
-    while running.poll() is None and not list(tmp_path.glob("*/*.parquet")):
+    while running.poll() is None and not list(tmp_path.rglob("*.parquet")):
         time.sleep(0.2)
     os.killpg(running.pid, signal.SIGINT)
     _, stderr = running.communicate()
@@ -205,10 +216,9 @@ def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrai
     from kvlab.study.settings import parse_setting
     from kvlab.study.study import Study
 
-    ((episode, *others),) = (
-        Study(untrained, (parse_setting("none"),), 3, Protocol(gl=gl), folder=tmp_path).recorded().values()
-    )
-    assert episode == (0, 0) and len(others) < 2  # one more where the signal took its time
+    study = Study(untrained, (parse_setting("none"),), 100, Protocol(gl=gl), folder=tmp_path)
+    found = study.rows(study.settings[0]).to_pylist()
+    assert found[0]["task"] == 0 and 1 <= len(found) <= 2  # one more where the signal took its time
 
 
 @pytest.mark.parametrize(

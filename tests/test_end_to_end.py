@@ -1,5 +1,6 @@
 """The whole path with nothing mocked: LIBERO, the trained policy, the study, the records."""
 
+import pandas as pd
 import pytest
 
 from kvlab.paths import DATA
@@ -21,7 +22,7 @@ def test_the_trained_policy_solves_a_real_episode_and_it_is_recorded(study):
     records = study.run()
     (episode,) = EPISODES.validate(records.episodes).to_dict("records")
     replans = REPLANS.validate(records.replans)
-    assert episode["error"] is None and episode["success"]
+    assert pd.isna(episode["error"]) and episode["success"]
     assert 40 < episode["steps"] < STEP_LIMITS["libero_spatial"]
     assert episode["replans"] == len(replans) == -(-episode["steps"] // 5)
     assert replans["step"].tolist() == list(range(0, episode["steps"], 5))
@@ -29,5 +30,5 @@ def test_the_trained_policy_solves_a_real_episode_and_it_is_recorded(study):
     similar = replans[["vision_anchor", "pixels_anchor", "state_anchor"]]
     assert similar[:1].isna().all(axis=None) and similar[1:].notna().all(axis=None)
     assert similar["vision_anchor"].equals(replans["vision_previous"])  # without reuse every replan is an anchor
-    assert (replans[["ms_vision", "ms_prefill", "ms_denoise"]] > 0).all(axis=None)
+    assert replans["bits"].notna().all() and replans["bits"].is_unique
     assert study.read().episodes.equals(records.episodes)

@@ -11,7 +11,7 @@ CAPABILITY = "__import__('torch').backends.cpu.get_cpu_capability()"
 
 
 def in_a_worker(expression: str, kind: str = "portable"):
-    (found,) = by_task(eval, [(0, (expression,))], 1, "asking", "job", numerics=kind)
+    (found,) = by_task(eval, [(0, [(expression,)])], 1, "asking", "job", numerics=kind)
     return found
 
 

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from kvlab.book.plots import look
+from kvlab.evidence.rows import of_setting
 from kvlab.paths import BOOK, DATA
 from kvlab.pi0 import load
 from kvlab.reuse import CachedPolicy, parse_gate
@@ -27,6 +28,7 @@ from kvlab.sim.env import CAMERAS, LiberoEnv
 from kvlab.sim.render import Renderer
 from kvlab.sim.suites import STEP_LIMITS, task
 from kvlab.study.protocol import Protocol
+from kvlab.study.records import EPISODE, ORIGIN
 from kvlab.study.rollout import rollout
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
@@ -83,13 +85,18 @@ def films(folder: Path = DATA / "runs", shown: Sequence[tuple[Setting, bool]] = 
     """
     settings = tuple(dict.fromkeys([Setting("none"), *(setting for setting, _ in shown)]))
     recorded = Study(CHECKPOINT, settings, 100, PROTOCOL, folder=folder).recorded()
-    (machine, *_) = (row["machine"] for row in recorded[Setting("none")].values())
+    machine = of_setting(recorded.episodes, Setting("none"))[ORIGIN].iloc[0]
     chosen = []
     for setting, success in shown:
-        rows = [r for r in recorded[setting].values() if r["machine"] == machine and r["success"] is success]
-        if not rows:
-            raise ValueError(f"no episode of `{setting}` {'succeeded' if success else 'failed'} on {machine}")
-        chosen.append(Film(setting, rows[0]))
+        rows = of_setting(recorded.episodes, setting)
+        rows = rows[(rows[ORIGIN] == machine).all(axis=1) & (rows["success"] == success)]
+        if rows.empty:
+            ended = "succeeded" if success else "failed"
+            raise ValueError(f"no episode of `{setting}` {ended} on {', '.join(machine)}")
+        row = rows.iloc[0]
+        replans = of_setting(recorded.replans, setting)
+        replans = replans[(replans[EPISODE] == row[EPISODE]).all(axis=1)]
+        chosen.append(Film(setting, row.to_dict() | {"replan_rows": replans.to_dict("records")}))
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -42,8 +43,8 @@ class Replan:
     ms_prefill: float  # prefix and state token
     ms_denoise: float
     ms_total: float
-    action_norm: float  # mean length of the chunk's actions
     first_action: tuple[float, ...]
+    bits: int  # CRC-32 of the chunk's float32 numbers: equal for equal chunks
     denoised: int  # denoising steps taken, 0 where a chunk is kept
     executed: int  # actions to execute before the next replan
 
@@ -247,8 +248,8 @@ class CachedPolicy:
             **(unread | signals),
             **{f"ms_{stage}": clock.ms[stage] for stage in ("gate", "vision", "prefill", "denoise")},
             ms_total=sum(clock.ms.values()),
-            action_norm=float(np.linalg.norm(chunk, axis=1).mean()),
             first_action=tuple(float(a) for a in chunk[0]),
+            bits=crc32(np.ascontiguousarray(chunk, np.float32)),
             denoised=denoised,
             executed=self.executes(),
         )

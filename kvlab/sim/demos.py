@@ -57,7 +57,7 @@ def generate(
     check_suite(suite)
     wanted = {task(suite, index).index for index in only} if only else {one.index for one in tasks(suite)}
     missing = [e for e in episodes(suite, per_task) if e[0] in wanted and not _tried(path(out, suite, *e))]
-    jobs = [(index, (out, suite, index, state, seed, render, size)) for index, state, seed in missing]
+    jobs = [(index, [(out, suite, index, state, seed, render, size)]) for index, state, seed in missing]
     written = sum(by_task(_record_one, jobs, workers, f"{suite} demonstrations", "demo"))
     return written, len(missing) - written
 

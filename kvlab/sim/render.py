@@ -6,6 +6,7 @@ reflections: on a software driver the cost of a frame is its number of triangles
 
 import atexit
 import copy
+import re
 import weakref
 from dataclasses import dataclass
 
@@ -59,7 +60,9 @@ class Renderer:
             raise no_driver() from error
         from OpenGL import GL  # only now: its platform is chosen by `ensure_gl`
 
-        self.driver = GL.glGetString(GL.GL_RENDERER).decode()
+        renderer, version = (GL.glGetString(name).decode() for name in (GL.GL_RENDERER, GL.GL_VERSION))
+        release = re.search(r"(Mesa|NVIDIA) \S+", version)  # pixels may differ from one to the next
+        self.driver = f"{renderer}, {release[0]}" if release else renderer
         drawn = copy.copy(model)  # the simulated model is left as it is
         drawn.vis.global_.offwidth = drawn.vis.global_.offheight = size
         drawn.vis.quality.offsamples = wanted.samples

@@ -18,7 +18,7 @@ def trials(suite: str, states: int = 50, seed: int = 0, workers: int = 1) -> pd.
     check_suite(suite)
     if not 1 <= states <= 50:
         raise ValueError(f"{states} initial states asked for: a task has 1 to 50.")
-    jobs = [(one.index, (suite, one.index, state, seed)) for state in range(states) for one in tasks(suite)]
+    jobs = [(one.index, [(suite, one.index, state, seed)]) for state in range(states) for one in tasks(suite)]
     rows = by_task(_trial, jobs, workers, f"{suite} expert", "episode")
     return pd.DataFrame(rows).sort_values(["task", "initial_state"], ignore_index=True)
 

@@ -41,50 +41,64 @@ def check_backend(name: str) -> None:
 
 
 class Jobs:
-    """Jobs as (task index, arguments), given out one at a time so that a worker builds few environments and none idles.
+    """Jobs as (task index, arguments of one after another), given out singly so that a worker builds few environments
+    and none idles.
 
     Task number k is worker k's, modulo `workers`. Whoever has nothing left shares the task that has most jobs left for
-    each of its workers.
+    each of its workers. What stands in one job is run in its order by the worker that begins it; only when nothing else
+    is left, others take from its end.
     """
 
-    def __init__(self, jobs: list[tuple[int, tuple]], workers: int) -> None:
-        self.left: dict[int, deque[tuple[int, tuple]]] = {}
+    def __init__(self, jobs: list[tuple[int, list[tuple]]], workers: int) -> None:
+        self.left: dict[int, deque[tuple[int, list[tuple]]]] = {}
         for number, (index, arguments) in enumerate(jobs):
             self.left.setdefault(index, deque()).append((number, arguments))
         self.tasks = [{*list(self.left)[worker::workers]} for worker in range(workers)]
+        self.hands: list[deque[tuple]] = [deque() for _ in range(workers)]
 
     def take(self, worker: int) -> tuple | None:
-        """The arguments of this worker's next job, its earliest in the order given, or None when all are given out."""
+        """The arguments of what this worker runs next, or None when all are given out."""
+        if not self.hands[worker]:
+            self.hands[worker] = deque(self._begin(worker))
+        if self.hands[worker]:
+            return self.hands[worker].popleft()
+        fullest = max(self.hands, key=len)
+        return fullest.pop() if fullest else None
+
+    def _begin(self, worker: int) -> list[tuple]:
+        """The earliest job, in the order given, of this worker's tasks."""
         open_tasks = [index for index, jobs in self.left.items() if jobs]
         mine = self.tasks[worker]
         if open_tasks and mine.isdisjoint(open_tasks):
             mine.add(max(open_tasks, key=lambda index: len(self.left[index]) / sum(index in one for one in self.tasks)))
         ready = [self.left[index] for index in open_tasks if index in mine]
-        return min(ready, key=lambda jobs: jobs[0][0]).popleft()[1] if ready else None
+        return min(ready, key=lambda jobs: jobs[0][0]).popleft()[1] if ready else []
 
 
 def by_task(
     work: Callable[..., Result],
-    jobs: list[tuple[int, tuple]],
+    jobs: list[tuple[int, list[tuple]]],
     workers: int,
     title: str,
     unit: str,
     backend: str = "processes",
     numerics: str = "portable",
 ) -> Iterator[Result]:
-    """Results of `work(*arguments)` for each (task index, arguments) as they come, under a progress bar.
+    """Results of `work(*arguments)` for all arguments of all jobs, as they come, under a progress bar.
 
     `work` is a function of a module, since workers do not import the program that started them.
-    `Jobs` says which worker runs what (joblib's processes would share all tasks, and end when an environment makes them
-    grow). An exception of `work` is raised here and drops what is left. Raises BrokenProcessPool where a worker dies;
-    with Ray, where it has died more than RESTARTS times. Workers start with the `numerics`, one of
-    `kvlab.numerics.NUMERICS`; what of this process's environment is set against them is named in a warning.
+    `Jobs` says what a job is and which worker runs what (joblib's processes would share all tasks, and end when an
+    environment makes them grow). An exception of `work` drops what nobody has begun, and is raised here after what the
+    others had in hand. Raises BrokenProcessPool where a worker dies; with Ray, where it has died more than RESTARTS
+    times. Workers start with the `numerics`, one of `kvlab.numerics.NUMERICS`; what of this process's environment is
+    set against them is named in a warning.
     """
     check_backend(backend)
     run = {"processes": _in_processes, "ray": _on_ray}[backend]
-    workers = min(workers, len(jobs))
+    many = sum(len(arguments) for _, arguments in jobs)
+    workers = min(workers, many)
     with closing(run(work, Jobs(jobs, workers), workers, numerics)) as results:
-        yield from tqdm(results, total=len(jobs), desc=title, unit=unit)
+        yield from tqdm(results, total=many, desc=title, unit=unit)
 
 
 def _in_processes(work: Callable[..., Result], jobs: Jobs, workers: int, numerics: str) -> Iterator[Result]:
@@ -100,11 +114,16 @@ def _in_processes(work: Callable[..., Result], jobs: Jobs, workers: int, numeric
         with environment(numerics), _without_main():  # a pool starts its process with its first job
             for worker in range(workers):
                 begin(worker)
+        failed = None
         while running:
             for done in wait(running, return_when=FIRST_COMPLETED).done:
-                result = done.result()
-                begin(running.pop(done))  # before the result is made use of: no worker waits for that
-                yield result
+                worker, failed = running.pop(done), failed or done.exception()
+                if not failed:
+                    begin(worker)  # before the result is made use of: no worker waits for that
+                if not done.exception():
+                    yield done.result()
+        if failed:  # only now: what the others had in hand is handed on
+            raise failed
 
 
 @contextmanager

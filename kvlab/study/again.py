@@ -1,74 +1,95 @@
-"""Recorded episodes run again, now or on another machine, and laid beside what was recorded."""
+"""Recorded episodes run again, now or on another machine, and compared bit by bit with what was recorded."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from kvlab.sim.workers import by_task
-from kvlab.study.records import EPISODE, SETTING
-from kvlab.study.settings import Setting
+from kvlab.study.recordings import stored
+from kvlab.study.records import EPISODE, ORIGIN, SETTING, Records, collect
 from kvlab.study.study import Study
-from kvlab.study.trial import run_trial
+from kvlab.study.trial import run_episode
 
 
 def run_again(study: Study, trials: Sequence[tuple[int, int]], workers: int = 2) -> pd.DataFrame:
     """Run every setting of the study on these (task, initial state) again, without writing; one row per episode.
 
-    `success`, `steps` and `replans` as "recorded / now" where they differ; `decisions`: replans whose decision came out
-    as recorded, of all; `action_difference`: the largest difference of any replan's first action, as far as both go;
-    `agrees`: outcome and decisions are equal, and no error of the simulator's; `machine`: what differs between the
-    machines, empty if nothing. Raises ValueError where an episode was not recorded, or where none is named.
+    See `compare`. Raises ValueError where an episode was not recorded, or where none is named.
     """
-    recorded = study.recorded()
     if not trials:
         raise ValueError("no episode is named that could be run again")
+    recorded = {setting: study.rows(setting) for setting in study.settings}
     for setting, found in recorded.items():  # said before any is run
-        if lacking := [trial for trial in trials if trial not in found]:
+        there = {*zip(found["task"].to_pylist(), found["initial_state"].to_pylist(), strict=True)}
+        if lacking := [trial for trial in trials if trial not in there]:
             raise ValueError(
                 f"task {lacking[0][0]}, initial state {lacking[0][1]} of `{setting}` is not recorded; run the study"
             )
+    checkpoint = Path(study.checkpoint).resolve()
     jobs = [
-        (t, (study.checkpoint, study.protocol, t, s, study.seed, tuple(enumerate(study.settings)))) for t, s in trials
+        (t, [(checkpoint, study.protocol, t, s, study.seed, order, one) for order, one in enumerate(study.settings)])
+        for t, s in trials
     ]
-    rows = []
-    for trial in by_task(run_trial, jobs, workers, "run again", "episode", numerics=study.protocol.numerics):
-        for setting, now in trial:
-            rows.append(beside(setting, recorded[setting][now["task"], now["initial_state"]], now))
-    return pd.DataFrame(rows).sort_values(["task", "initial_state", "setting"], ignore_index=True)
+    rows = list(by_task(run_episode, jobs, workers, "run again", "episode", numerics=study.protocol.numerics))
+    tables = []
+    for order, (setting, then) in enumerate(recorded.items()):
+        now = study.recording(setting).named(stored([row for row in rows if row["order"] == order]))
+        tables.append(compare(collect(then), collect(now)).assign(setting=str(setting)))
+    return pd.concat(tables).sort_values(["task", "initial_state", "setting"], ignore_index=True)
 
 
-def beside(setting: Setting, then: dict, now: dict) -> dict:
-    """One row of `run_again`: a recorded episode and the same one now, both as rows of a cell."""
-    old, new = then["replan_rows"], now["replan_rows"]
-    pairs = list(zip(old, new, strict=False))
-    same = sum(a["reused"] == b["reused"] for a, b in pairs)
-    apart = max((np.abs(np.subtract(a["first_action"], b["first_action"])).max() for a, b in pairs), default=np.nan)
-    outcome = {c: then[c] if then[c] == now[c] else f"{then[c]} / {now[c]}" for c in ("success", "steps", "replans")}
-    agrees = now["error"] is None and all(then[c] == now[c] for c in outcome) and same == len(old)
-    facts = zip(then["machine"].split("; "), now["machine"].split("; "), strict=True)
+def compare(recorded: Records, now: Records) -> pd.DataFrame:
+    """Each episode of `now`, all of one setting, beside the recorded one.
+
+    `success`, `steps` and `replans` as "recorded / now" where they differ; `first_difference`: the first replan whose
+    chunk has other bits, missing if none has; `action_difference`: the largest difference of any replan's first action,
+    as far as both go; `agrees`: outcome and all bits are equal; `machine`: what differs between the machines.
+    """
+    (then, old), (new_episodes, new) = ((r.episodes.set_index(EPISODE), r.replans) for r in (recorded, now))
+    return pd.DataFrame(
+        _beside(then.loc[episode], _of(old, episode), row, _of(new, episode)) | dict(zip(EPISODE, episode, strict=True))
+        for episode, row in new_episodes.iterrows()
+    )
+
+
+def _of(replans: pd.DataFrame, episode: tuple) -> pd.DataFrame:
+    return replans[(replans[EPISODE] == list(episode)).all(axis=1)].set_index("replan")
+
+
+def _beside(then: pd.Series, old: pd.DataFrame, now: pd.Series, new: pd.DataFrame) -> dict[str, object]:
+    pairs = {name: (then[name], now[name]) for name in ("success", "steps", "replans")}
+    outcome = {name: a if _same(a, b) else f"{a} / {b}" for name, (a, b) in pairs.items()}
+    both = old.join(new, lsuffix="_then", rsuffix="_now", how="inner")
+    apart = [np.abs(a - b).max() for a, b in zip(both.first_action_then, both.first_action_now, strict=True)]
+    told = both.bits_then.notna()  # rows of before chunks were told by their bits are compared by what they have
+    differs = both.bits_then.ne(both.bits_now).where(told, np.array(apart) > 0) | (both.reused_then != both.reused_now)
+    first = differs.index[differs.astype(bool)].min()
     return {
-        "setting": str(setting),
-        "task": now["task"],
-        "initial_state": now["initial_state"],
         **outcome,
-        "decisions": f"{same} of {len(old)}",
-        "action_difference": apart,
-        "agrees": agrees,
-        "machine": ", ".join(f"{a} / {b}" for a, b in facts if a != b),
-        "error": now["error"] or "",
+        "first_difference": first if differs.any() else pd.NA,
+        "action_difference": max(apart, default=np.nan),
+        "agrees": all(_same(*pair) for pair in pairs.values()) and not differs.any() and pd.isna(now["error"]),
+        "machine": ", ".join(f"{name} {then[name]} / {now[name]}" for name in ORIGIN if then[name] != now[name]),
+        "error": "" if pd.isna(now["error"]) else now["error"],
     }
 
 
-def on_another_machine(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Episodes of `records.all_episodes` that two machines recorded, counted by suite and setting.
+def _same(one: object, other: object) -> bool:
+    return pd.isna(one) and pd.isna(other) or bool(pd.notna(one) and pd.notna(other) and one == other)
 
-    A machine is a processor with what draws and what computes on it, as its rows name it. `episodes`, and how many of
-    them the `first` and the `second` solved; `only first` and `only second`, those that the other one did not; `same
-    steps`, those that took as many control steps on both. Without a row where there are none.
+
+def on_another_machine(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Episodes of `recordings.all_episodes` that two machines recorded, counted by suite and setting.
+
+    A machine is all that its rows say of where they are from. `episodes`, and how many of them the `first` and the
+    `second` solved; `only first` and `only second`, those that the other one did not; `same steps`, those that took as
+    many control steps on both. Without a row where there are none.
     """
     both = first.merge(second, on=[*EPISODE, *SETTING], suffixes=("", "_second"))
-    both = both[(both.machine != both.machine_second) & both.error.isna() & both.error_second.isna()]
+    elsewhere = np.any([both[name] != both[f"{name}_second"] for name in ORIGIN], axis=0)
+    both = both[elsewhere & both.error.isna() & both.error_second.isna()]
     one, other = both.success.astype(bool), both.success_second.astype(bool)
     counted = {
         "episodes": True,
@@ -79,4 +100,4 @@ def on_another_machine(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFram
         "same steps": both.steps == both.steps_second,
     }
     by = ["suite", *SETTING]
-    return both[by].assign(**counted).groupby(by, sort=False).sum()
+    return both[by].assign(**counted).groupby(by, sort=False, dropna=False).sum()

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-import re
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -12,18 +12,18 @@ import pandas as pd
 import torch
 
 from kvlab.pi0.checkpoint import checkpoint_digest
+from kvlab.study.origin import origin
 
 
 def machine(checkpoint: Path) -> dict[str, object]:
-    """What a time depends on besides the code: processor, threads, versions, weights, and how busy the machine is."""
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    """What a time depends on besides the code: the machine, threads, versions, weights, and how busy the machine is."""
     return {
-        "cpu": cpu[1] if cpu else platform.processor(),
+        **asdict(origin()),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "load_average": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("torch", "mujoco", "robosuite")},
+        **{name: metadata.version(name) for name in ("mujoco", "robosuite")},
         "checkpoint": checkpoint_digest(checkpoint),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

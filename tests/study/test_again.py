@@ -1,17 +1,74 @@
-"""Recorded episodes run again, and episodes that two machines recorded."""
+"""Recorded episodes run again: equal to the bit, or where they part and what differs between the machines."""
 
-import copy
-
-import numpy as np
 import pandas as pd
 import pytest
 
 from kvlab.study import again
-from kvlab.study.again import beside, on_another_machine, run_again
+from kvlab.study.again import compare, on_another_machine, run_again
+from kvlab.study.protocol import Protocol
+from kvlab.study.records import ORIGIN
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 
-NONE, FULL = Setting("none"), Setting("full", "vision >= 0.98")
+NONE, FULL = Setting("none"), Setting("full", "every(3)")
+
+
+@pytest.fixture
+def beside(make_row, make_records):
+    """`beside(now, replans)`: a recorded episode and the same one now with these changes, the replans' by number."""
+
+    def compared(now: dict | None = None, replans: dict | None = None) -> dict:
+        row = make_row(reuses=True) | (now or {})
+        for number, changes in (replans or {}).items():
+            row["replan_rows"][number] |= changes
+        (found,) = compare(make_records((FULL, make_row(reuses=True))), make_records((FULL, row))).to_dict("records")
+        return found
+
+    return compared
+
+
+def test_the_same_again_agrees(beside):
+    found = beside()
+    assert found["agrees"] and pd.isna(found["first_difference"]) and found["action_difference"] == 0
+    assert found["machine"] == "" and found["steps"] == 13 and found["error"] == ""
+
+
+def test_the_first_replan_that_differs_is_named_and_what_differs_between_the_machines(beside):
+    other = {"first_action": (1.25, *(1 + i / 10 for i in range(1, 7))), "bits": 7}
+    found = beside({"steps": 12, "torch": "3", "instructions": "AVX512"}, {1: other, 2: {"bits": 8}})
+    assert not found["agrees"] and found["steps"] == "13 / 12" and found["first_difference"] == 1
+    assert found["action_difference"] == pytest.approx(0.25)
+    assert found["machine"] == "instructions AVX2 / AVX512, torch 2 / 3"
+
+
+def test_bits_are_compared_and_not_only_first_actions(beside):
+    found = beside(replans={2: {"bits": 1}})
+    assert not found["agrees"] and found["first_difference"] == 2 and found["action_difference"] == 0
+
+
+def test_rows_of_before_bits_were_kept_are_compared_by_their_first_actions(beside, make_row, make_records):
+    old, new, other = make_row(), make_row(), make_row()
+    for replan in old["replan_rows"]:
+        replan["bits"] = None
+    other["replan_rows"][2]["first_action"] = (0.0,) * 7
+    (same,), (apart,) = (
+        compare(make_records((FULL, old)), make_records((FULL, row))).to_dict("records") for row in (new, other)
+    )
+    assert same["agrees"] and not apart["agrees"] and apart["first_difference"] == 2
+
+
+def test_an_error_now_does_not_agree(beside):
+    failed = {"success": None, "error": "OSError: gone", "replan_rows": [], "reused": 0}
+    found = beside(failed)
+    assert not found["agrees"] and found["error"] == "OSError: gone" and found["success"] == "False / <NA>"
+
+
+def test_what_another_process_recorded_comes_out_again_to_the_bit(untrained, gl, tmp_path):
+    study = Study(untrained, (Setting("none"), FULL), 1, Protocol(gl=gl), folder=tmp_path)
+    study.run(workers=1)
+    found = run_again(study, [(0, 0)], workers=1)
+    assert found["agrees"].all() and found["first_difference"].isna().all() and len(found) == 2
+    assert study.read().replans["bits"].notna().all() and (found["machine"] == "").all()
 
 
 def episodes(machine: str, outcomes: list, error: str | None = None, suite: str = "libero_spatial") -> pd.DataFrame:
@@ -19,10 +76,13 @@ def episodes(machine: str, outcomes: list, error: str | None = None, suite: str 
         {"suite": suite, "task": k, "initial_state": 0, "seed": 0, "mode": "full", "gate": "every(2)"}
         | {
             "seeing": "live",
+            "denoising_steps": pd.NA,
+            "execute": None,
             "success": success,
             "steps": steps,
             "error": None,
-            "machine": f"{machine}; llvmpipe; torch",
+            **dict.fromkeys(ORIGIN, "same"),
+            "processor": machine,
         }
         for k, (success, steps) in enumerate(outcomes)
     ]
@@ -54,59 +114,26 @@ def test_the_same_arm_is_counted_in_each_suite_apart():
     assert counted["only first"].to_dict() == {"libero_spatial": 1, "libero_10": 1}
 
 
-def test_an_episode_that_comes_out_as_recorded_agrees(make_row):
-    row = beside(FULL, make_row(2, 1, FULL_ROW), make_row(2, 1, FULL_ROW))
-    assert row == {
-        **{"setting": "full when vision >= 0.98", "task": 2, "initial_state": 1, "success": False, "steps": 13},
-        **{"replans": 3, "decisions": "3 of 3", "action_difference": 0.0, "agrees": True, "machine": "", "error": ""},
-    }
-
-
-FULL_ROW = ("full", "vision >= 0.98", "live")
-
-
-@pytest.mark.parametrize(
-    ("changes", "replan", "says"),
-    [
-        ({"success": True}, {}, {"success": "False / True"}),
-        ({"steps": 12}, {}, {"steps": "13 / 12"}),
-        ({}, {"reused": True}, {"decisions": "2 of 3"}),
-        ({"machine": "a; b; d"}, {}, {"machine": "c / d", "agrees": True}),
-        ({}, {"first_action": (2.0, 2.1, 2.2, 1.8, 2.4, 2.5, 2.6)}, {"action_difference": 0.5, "agrees": True}),
-        (
-            {"success": None, "steps": 0, "replans": 0, "replan_rows": [], "error": "GL: lost"},
-            {},
-            {"success": "False / None", "steps": "13 / 0", "replans": "3 / 0", "decisions": "0 of 3"}
-            | {"action_difference": np.nan, "error": "GL: lost"},
-        ),
-    ],
-)
-def test_what_came_out_otherwise_is_said(make_row, changes, replan, says):
-    then = make_row(2, 1, FULL_ROW)
-    now = copy.deepcopy(then)
-    now["replan_rows"][2] |= replan
-    found, same = beside(FULL, then, now | changes), beside(FULL, then, then)
-    assert found == pytest.approx(same | {"agrees": False} | says, nan_ok=True)
-    assert beside(FULL, now | changes, now | changes)["agrees"] == ("error" not in changes)  # which is no outcome
-
-
 def test_every_setting_is_run_again_and_laid_beside_its_own_rows(untrained, tmp_path, make_row, monkeypatch):
     """The second time each action is larger by its setting's number, so that one is not taken for the other."""
     study = Study(untrained, (NONE, FULL), 12, folder=tmp_path)
+
+    def row(task, state, order):
+        return make_row(task, state, reuses=order == 1) | {"steps": 10 * state + task + 1, "order": order}
+
     for task, state in study.trials():
-        for setting in study.settings:
-            row = make_row(task, state, (setting.mode, setting.gate, setting.seeing))
-            study.cell(setting, task).add([row | {"steps": 10 * state + task + 1}])
-    recorded, files = study.recorded(), {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+        for order, setting in enumerate(study.settings):
+            study.recording(setting).add(row(task, state, order))
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
 
-    def run_trial(checkpoint, protocol, index, state, seed, settings):
-        rows = [(setting, copy.deepcopy(recorded[setting][index, state])) for _, setting in settings]
-        for order, (_, row) in enumerate(rows, start=1):
-            row["replan_rows"][0]["first_action"][0] += order
-        return rows
+    def run_episode(checkpoint, protocol, index, state, seed, order, setting):
+        now = row(index, state, order)
+        first, *others = now["replan_rows"][0]["first_action"]
+        now["replan_rows"][0] |= {"first_action": (first + order + 1, *others), "bits": order}
+        return now
 
-    monkeypatch.setattr(again, "run_trial", run_trial)
-    monkeypatch.setattr(again, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    monkeypatch.setattr(again, "run_episode", run_episode)
+    monkeypatch.setattr(again, "by_task", lambda work, jobs, *_, **__: (work(*a) for _, many in jobs for a in many))
     found = run_again(study, [(1, 1), (0, 1), (1, 0)])
     who = found[["task", "initial_state", "setting", "steps", "action_difference"]].to_numpy().tolist()
     assert who == [
@@ -114,4 +141,5 @@ def test_every_setting_is_run_again_and_laid_beside_its_own_rows(untrained, tmp_
         for task, state in [(0, 1), (1, 0), (1, 1)]
         for setting, difference in ((FULL, 2), (NONE, 1))
     ]
-    assert found["agrees"].all() and {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == files
+    assert found["first_difference"].eq(0).all() and not found["agrees"].any()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == files

@@ -22,7 +22,7 @@ SPATIAL = {  # of its first episode
 
 @pytest.fixture(scope="module")
 def found():
-    return [*by_task(stages, [(0, (CHECKPOINT,)), (1, (CHECKPOINT,))], 2, "hashing", "process")]
+    return [*by_task(stages, [(0, [(CHECKPOINT,)]), (1, [(CHECKPOINT,)])], 2, "hashing", "process")]
 
 
 def test_every_process_computes_alike(found):

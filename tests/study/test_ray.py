@@ -8,16 +8,18 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from pandas.testing import assert_frame_equal
 
 from kvlab.paths import DATA
 from kvlab.sim import workers
 from kvlab.sim.workers import by_task
 from kvlab.study import trial
 from kvlab.study.protocol import Protocol
+from kvlab.study.records import ORIGIN
 from kvlab.study.settings import parse_setting
 from kvlab.study.study import Study
 
-DIFFER = {"wall_s", "machine", "recorded", "order"}  # and the times of replans, ms_...
+DIFFER = ["wall_s", "recorded", *ORIGIN]  # from run to run
 LEAN = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}  # processes that nobody needs
 WHERE = "os.getpid(), os.environ['MUJOCO_GL'], __import__('ray').get_runtime_context().get_node_id()"
 
@@ -52,7 +54,7 @@ def cluster(own_ray):
 def test_more_workers_than_processors_take_turns_on_both_nodes(cluster, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     monkeypatch.setenv("PYOPENGL_PLATFORM", "osmesa")
-    jobs = [(k % 3, (f"(lambda os: ({k}, {WHERE}))(__import__('os'))",)) for k in range(9)]
+    jobs = [(k % 3, [(f"(lambda os: ({k}, {WHERE}))(__import__('os'))",)]) for k in range(9)]
     found = sorted(by_task(eval, jobs, 3, "who", "job", "ray"))  # a worker cannot import what is defined here
     assert [k for k, *_ in found] == [*range(9)] and {gl for _, _, gl, _ in found} == {"osmesa"}
     assert len({process for _, process, *_ in found}) == 3
@@ -64,9 +66,9 @@ def test_killed_workers_lose_nothing_and_the_rows_are_those_of_processes(cluster
     here = Study(DATA / "checkpoints" / "mini_spatial", settings, 3, Protocol(gl=gl), folder=tmp_path / "here")
     there, add, killed = replace(here, folder=tmp_path / "there"), Study._add, []
 
-    def add_and_kill(study, rows):
-        """After the first of three trials: each worker has one of the others in hand."""
-        add(study, rows)
+    def add_and_kill(study, row):
+        """After the first of six episodes: each worker has one of the others in hand."""
+        add(study, row)
         if not killed:
             killed.extend(ray_workers())
             for process in killed:
@@ -77,7 +79,9 @@ def test_killed_workers_lose_nothing_and_the_rows_are_those_of_processes(cluster
     here.run(2)
     monkeypatch.setattr(Study, "_add", add_and_kill)
     there.run(2, "ray")
-    assert killed and comparable(there) == comparable(here)
+    assert killed
+    for a, b in zip(vars(here.read()).values(), vars(there.read()).values(), strict=True):
+        assert_frame_equal(*(rows.drop(columns=DIFFER, errors="ignore") for rows in (a, b)))
 
 
 def ray_workers() -> list[psutil.Process]:
@@ -88,24 +92,12 @@ def ray_workers() -> list[psutil.Process]:
     return found
 
 
-def comparable(study: Study) -> list[str]:
-    """The rows without what differs from run to run, as text, since NaN is not equal to itself."""
-    rows = [row for rows in study.recorded().values() for row in rows.values()]
-    assert len(rows) == 6 and rows[0].keys() > DIFFER
-    for row in rows:
-        assert row["error"] is None and len(row["replan_rows"]) == row["replans"]
-        row["replan_rows"] = [
-            {k: v for k, v in replan.items() if not k.startswith("ms_")} for replan in row["replan_rows"]
-        ]
-    return [repr({k: v for k, v in row.items() if k not in DIFFER}) for row in rows]
-
-
 def test_what_goes_wrong_in_a_job_is_raised_here(cluster, monkeypatch):
     with pytest.raises(ZeroDivisionError, match="^division by zero$"):
-        list(by_task(eval, [(0, ("1 / 0",))], 1, "wrong", "job", "ray"))
+        list(by_task(eval, [(0, [("1 / 0",)])], 1, "wrong", "job", "ray"))
     monkeypatch.setenv("MUJOCO_GL", "nonsense")
     with pytest.raises(OSError, match="^a Ray worker lacks something: .*MUJOCO_GL='nonsense' cannot draw off screen"):
-        list(by_task(trial.run_trial, [(0, ())], 1, "wrong", "job", "ray"))
+        list(by_task(trial.run_episode, [(0, [()])], 1, "wrong", "job", "ray"))
 
 
 def test_without_a_cluster_one_is_begun_and_a_job_that_kills_its_workers_ends_the_run(own_ray, monkeypatch):
@@ -114,7 +106,7 @@ def test_without_a_cluster_one_is_begun_and_a_job_that_kills_its_workers_ends_th
     monkeypatch.setattr(workers, "RESTARTS", 1)
     monkeypatch.setenv("RAY_ADDRESS", "local")
     dies = "__import__('time').sleep(1) or __import__('os')._exit(1)"  # once the first result has come through
-    results = by_task(eval, [(0, ("1 + 1",)), (0, (dies,))], 1, "dying", "job", "ray")
+    results = by_task(eval, [(0, [("1 + 1",)]), (0, [(dies,)])], 1, "dying", "job", "ray")
     assert next(results) == 2
     with pytest.raises(BrokenProcessPool, match="^a Ray worker died 2 times of its job$"):
         next(results)
@@ -123,10 +115,10 @@ def test_without_a_cluster_one_is_begun_and_a_job_that_kills_its_workers_ends_th
 
 def test_a_machine_with_another_simulator_or_checkpoint_is_told(untrained, tmp_path, monkeypatch):
     study = Study(untrained, (parse_setting("none"),), 1, folder=tmp_path)
-    monkeypatch.setattr(trial, "run_trial", lambda *arguments: pytest.fail("was run"))
+    monkeypatch.setattr(trial, "run_episode", lambda *arguments: pytest.fail("was run"))
     for digest, simulator in (("other", trial.versions()), (study.digest, {"mujoco": "2.3.7"})):
         with pytest.raises(ValueError, match="has .*untrained and the simulator as .*, the study as"):
-            trial.run_elsewhere(digest, simulator, untrained, study.protocol, 0, 0, 0, ())
+            trial.run_elsewhere(digest, simulator, untrained, study.protocol, 0, 0, 0, 0, study.settings[0])
 
 
 def test_a_backend_that_is_not_there_is_one_sentence(untrained, tmp_path, monkeypatch):

@@ -80,9 +80,7 @@ def test_elsewhere_is_the_same_episode_of_the_next_task(untrained, monkeypatch, 
     monkeypatch.setattr(trial, "_env", lambda _protocol, index: scenes[index])
     monkeypatch.setattr(CachedPolicy, "act", lambda self, *now: seen.append(now) or act(self, *now))
     monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 10)
-    ((_, row),) = trial.run_trial(
-        untrained, Protocol(numerics="native"), index, 3, 7, [(0, Setting("none", seeing="shuffled"))]
-    )
+    row = trial.run_episode(untrained, Protocol(numerics="native"), index, 3, 7, 0, Setting("none", seeing="shuffled"))
     assert row["error"] is None and row["replans"] == 2
     assert [(images["wrist"].max(), state[0]) for images, state, _ in seen] == [(other + 1, other)] * 2 + [
         (other + 1, index)

@@ -98,8 +98,8 @@ def test_a_protocol_that_cannot_be_is_refused(changes, says):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"episodes": 0}, "a study has 1 to 100 episodes a setting, got 0"),
-        ({"episodes": 101}, "got 101"),
+        ({"episodes": 0}, "a study of .*untrained has 1 to 100 episodes a setting, got 0"),
+        ({"episodes": 101}, "got 101: each task begins from the 10 of 50 initial states on which the policy was not"),
         ({"settings": ()}, "a study needs settings, each once"),
         ({"settings": (FULL, NONE, Setting("full", "vision>=0.980"))}, "a study needs settings, each once"),
         ({"seed": -1}, "a seed is a whole number from 0 on, got -1"),
@@ -156,18 +156,42 @@ def test_few_episodes_are_the_first_of_many(untrained):
         assert Study(untrained, (NONE,), few).trials() == hundred[:few]
 
 
-def test_a_cell_is_named_by_all_that_determines_its_rows(untrained, tmp_path, monkeypatch):
+def test_episodes_begin_where_the_checkpoint_was_not_trained(untrained, tmp_path):
+    trained_on = json.loads((untrained / "config.json").read_text())["trained_on"]
+
+    def seen(states: object) -> Path:
+        folder = tmp_path / str(len([*tmp_path.iterdir()]))
+        return edited(untrained, folder, trained_on=trained_on | {"initial_states": states})
+
+    assert Study(seen([]), (NONE,), 500).trials()[490:] == [(t, 49) for t in range(10)]
+    assert Study(seen([0, 2]), (NONE,), 11).trials() == [*((t, 1) for t in range(10)), (0, 3)]
+    for states, episodes, says in (
+        ([0, 2], 481, "1 to 480 episodes a setting, got 481: each task begins from the 48 of 50"),
+        ([*range(50)], 1, "1 to 0 episodes a setting, got 1"),
+        ([50], 1, r"says it was trained on the initial states \[50\], not on some of 0 to 49"),
+        ("10-49", 1, "says it was trained on the initial states 10-49, not on some of 0 to 49"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Study(seen(states), (NONE,), episodes)
+
+
+def test_rows_from_states_that_the_policy_has_seen_are_refused(bench, study, make_row):
+    study.recording(NONE).add(make_row(state=10))
+    with pytest.raises(ValueError, match=r"none_.*has episodes from initial states that the policy has seen: \[10\]"):
+        study.run()
+
+
+def test_a_recording_is_named_by_all_that_determines_its_rows(untrained, tmp_path, monkeypatch):
     study = Study(untrained, (NONE,), 3, folder=tmp_path)
 
-    def path(setting=FULL, index=0, **changes):
-        return replace(study, **changes).cell(setting, index).path
+    def path(setting=FULL, **changes):
+        return replace(study, **changes).recording(setting).path
 
     protocols = [{"render": "stock"}, {"size": 64}, {"replan_every": 4}, {"gl": "hardware"}]
     settings = [Setting("prefix", FULL.gate), Setting("full", "vision >= 0.97"), Setting("full", FULL.gate, "black")]
     settings += [replace(FULL, denoising_steps=3), replace(FULL, execute=3)]
     paths = {
         path(),
-        path(index=1),
         *(path(setting) for setting in settings),
         *(path(protocol=Protocol(**p)) for p in protocols),
     }
@@ -185,12 +209,15 @@ def test_a_cell_is_named_by_all_that_determines_its_rows(untrained, tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(lab, "versions", lambda: dict.fromkeys(trial.SIMULATOR, "0"))
         paths.add(path())
-    assert len(paths) == 2 + len(settings) + len(protocols) + 7
+    with monkeypatch.context() as patch:
+        patch.setattr(lab, "DEMONSTRATED", range(20, 50))
+        paths.add(path())
+    assert len(paths) == 1 + len(settings) + len(protocols) + 8
     same = [path(episodes=100), path(settings=(FULL, NONE)), path(seed=1), path(checkpoint=str(untrained))]
     assert {*same} == {path()}
-    assert path(replace(FULL, execute=4)) == path(protocol=Protocol(replan_every=4))
     (folder,) = {p.parent for p in paths}
     assert folder == tmp_path / "libero_spatial"
+    assert study.recording(NONE).key["setting"] == {"mode": "none", "gate": "never"}  # without what is at its default
 
 
 # Running, with a stand-in for the episodes
@@ -202,27 +229,30 @@ class Bench:
     def __init__(self, make_row, monkeypatch):
         self.ran, self.failing, self.interrupt_at, self.make_row, self.closed = [], set(), None, make_row, False
         monkeypatch.setattr(lab, "by_task", self.by_task)
-        monkeypatch.setattr(lab, "run_trial", self.run_trial)
+        monkeypatch.setattr(lab, "run_episode", self.run_episode)
 
     def by_task(self, work, jobs, *_):
         try:
-            for _, arguments in jobs:
-                yield work(*arguments)
+            for _, many in jobs:
+                for arguments in many:
+                    yield work(*arguments)
         finally:
             self.closed = True
 
-    def run_trial(self, checkpoint, protocol, index, state, seed, settings):
+    def run_episode(self, checkpoint, protocol, index, state, seed, order, setting):
         if self.interrupt_at == len(self.ran):
             raise KeyboardInterrupt
-        self.ran.append((index, state, [setting for _, setting in settings]))
-        return [(setting, self.row(order, setting, index, state, seed)) for order, setting in settings]
-
-    def row(self, order, setting, index, state, seed):
-        row = self.make_row(index, state, (setting.mode, setting.gate, setting.seeing), seed) | {"order": order}
-        if (index, state, setting) in self.failing:
+        self.ran.append((index, state, setting))
+        row = self.make_row(index, state, setting != NONE, seed) | {"order": order}
+        if self.ran[-1] in self.failing:
             row |= {"success": None, "error": "MujocoException: nan", "replan_rows": []}
             row |= dict.fromkeys(("steps", "replans", "reused"), 0)
         return row
+
+
+def each(trials: list[tuple[int, int]], *settings: Setting) -> list[tuple]:
+    """One episode after another, as a worker runs them."""
+    return [(*trial, setting) for trial in trials for setting in settings]
 
 
 @pytest.fixture
@@ -237,17 +267,17 @@ def study(untrained, tmp_path) -> Study:
 
 def test_what_is_recorded_is_read_and_never_run_again(bench, study):
     first = study.run()
-    assert bench.ran == [(t, s, [NONE, FULL]) for t, s in study.trials()]
+    assert bench.ran == each(study.trials(), NONE, FULL)
     assert len(first.episodes) == 22 and len(first.replans) == first.episodes["replans"].sum()
     assert [*first.episodes["order"]] == [0] * 11 + [1] * 11
     again = study.run()
-    assert len(bench.ran) == 11 and again.episodes.equals(first.episodes)
+    assert len(bench.ran) == 22 and again.episodes.equals(first.episodes)
 
 
 def test_more_episodes_and_arms_run_only_what_is_new(bench, study):
     replace(study, episodes=3).run()
     replace(study, settings=(NONE, BLACK), episodes=4).run()
-    assert bench.ran[3:] == [(0, 0, [BLACK]), (1, 0, [BLACK]), (2, 0, [BLACK]), (3, 0, [NONE, BLACK])]
+    assert bench.ran[6:] == [*each(study.trials()[:3], BLACK), *each([(3, 0)], NONE, BLACK)]
     assert len(replace(study, episodes=2).read().episodes) == 4
     with pytest.raises(ValueError, match=r"15 of 22 episodes are not recorded; run\(\) runs them"):
         replace(study, settings=(FULL, BLACK)).read()
@@ -257,12 +287,12 @@ def test_an_interrupted_study_goes_on_where_it_was(bench, study):
     bench.interrupt_at = 5
     with pytest.raises(KeyboardInterrupt):
         study.run()
-    assert {setting: len(rows) for setting, rows in study.recorded().items()} == {NONE: 5, FULL: 5}
-    with pytest.raises(ValueError, match="12 of 22 episodes are not recorded"):
+    assert study.plan()["recorded"].to_dict() == {str(NONE): 3, str(FULL): 2}
+    with pytest.raises(ValueError, match="17 of 22 episodes are not recorded"):
         study.read()
     bench.interrupt_at = None
     study.run()
-    assert bench.ran == [(t, s, [NONE, FULL]) for t, s in study.trials()]
+    assert bench.ran == each(study.trials(), NONE, FULL)
 
 
 def test_errors_of_the_simulator_are_rows_and_are_tried_again(bench, study):
@@ -273,7 +303,7 @@ def test_errors_of_the_simulator_are_rows_and_are_tried_again(bench, study):
     assert wrong["success"].isna().all() and (wrong["error"] == "MujocoException: nan").all()
     bench.failing = set()
     assert study.run().episodes["error"].isna().all()
-    assert bench.ran[11:] == [(1, 0, [FULL]), (0, 1, [NONE])]
+    assert bench.ran[22:] == [(1, 0, FULL), (0, 1, NONE)]
 
 
 def test_a_seed_is_its_own_episode(bench, study):
@@ -282,15 +312,7 @@ def test_a_seed_is_its_own_episode(bench, study):
     with pytest.raises(ValueError, match="22 of 22 episodes are not recorded"):
         other.read()
     assert {*other.run().episodes["seed"]} == {1} and {*study.read().episodes["seed"]} == {0}
-    assert len(bench.ran) == 22
-
-
-def test_a_complete_study_is_read_once(bench, study, monkeypatch):
-    study.run()
-    read, reading = [], lab.Cell.read
-    monkeypatch.setattr(lab.Cell, "read", lambda cell: read.append(cell.path) or reading(cell))
-    study.run()
-    assert len(read) == len({*read}) == 20
+    assert len(bench.ran) == 44
 
 
 def test_of_two_studies_at_once_the_second_waits_and_runs_only_what_the_first_did_not(bench, study, monkeypatch):
@@ -303,25 +325,25 @@ def test_of_two_studies_at_once_the_second_waits_and_runs_only_what_the_first_di
         if not bench.ran and not second.ident:
             second.start()
             assert told.wait(30) and bench.ran == []
-        return bench.run_trial(*arguments)
+        return bench.run_episode(*arguments)
 
-    monkeypatch.setattr(lab, "run_trial", meanwhile)
+    monkeypatch.setattr(lab, "run_episode", meanwhile)
     study.run()
     second.join(30)
-    assert bench.ran == [(*t, [NONE, FULL]) for t in study.trials()] + [(*t, [BLACK]) for t in study.trials()]
+    assert bench.ran == [*each(study.trials(), NONE, FULL), *each(study.trials(), BLACK)]
     assert len(found[0].episodes) == 22
 
 
 def test_a_damaged_file_stops_a_study_before_it_runs_anything(bench, study):
     replace(study, episodes=3).run()
-    path = study.cell(FULL, 1).path
+    path = study.recording(FULL).path
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=f"{path.name} is damaged; delete it and its episodes run again"):
         study.run()
-    assert len(bench.ran) == 3 and path.stat().st_size == 200
+    assert len(bench.ran) == 6 and path.stat().st_size == 200
     path.unlink()
     study.run()
-    assert bench.ran[3] == (1, 0, [FULL])
+    assert bench.ran[6:10] == [*each(study.trials()[:3], FULL), (3, 0, NONE)]
 
 
 def test_rows_that_cannot_be_written_end_the_run(bench, study, monkeypatch):
@@ -330,7 +352,7 @@ def test_rows_that_cannot_be_written_end_the_run(bench, study, monkeypatch):
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lab.Cell, "add", full_disk)
+    monkeypatch.setattr(lab.Recording, "add", full_disk)
     with pytest.raises(OSError, match="No space left") as error:
         study.run()
     assert bench.closed and len(bench.ran) == 1  # while the error still holds on to everything
@@ -345,9 +367,41 @@ def test_rows_of_a_replaced_checkpoint_are_not_recorded(bench, untrained, tmp_pa
     shutil.copy(edited(untrained, tmp_path / "other", denoising_steps=3) / "config.json", study.checkpoint)
     with pytest.raises(ValueError, match="mine was replaced while its study ran; start the study again"):
         more.run()
-    assert len(more.recorded()[NONE]) == 3
-    anew = replace(more)
-    assert anew.recorded()[NONE] == {} and anew.cell(NONE, 0).key["denoising_steps"] == 3
+    assert len(more.rows(NONE)) == 3
+    assert len(replace(more).rows(NONE)) == 0
+
+
+def test_a_plan_says_what_would_run_and_how_long(bench, study):
+    assert study.estimate(2) == (
+        "22 of 22 episodes would be run: about 2 min with 2 workers "
+        "(of 8.0 s each, as is assumed, since none is recorded)."
+    )
+    replace(study, settings=(FULL,), episodes=4).run()
+    plan = study.plan()
+    assert plan.index.tolist() == [str(NONE), str(FULL)]
+    assert plan["recorded"].tolist() == [0, 4] and plan["missing"].tolist() == [11, 7]
+    assert study.estimate(1) == (
+        "18 of 22 episodes would be run: about 1 min with 1 worker (of 1.2 s each, as 4 recorded episodes of "
+        "libero_spatial took)."
+    )
+    study.run()
+    assert study.estimate() == "All 22 episodes are recorded; nothing would be run."
+    assert len(bench.ran) == 22
+
+
+def test_what_waits_is_put_into_files_at_the_end_and_at_the_next_start(bench, study):
+    bench.interrupt_at = 5
+    with pytest.raises(KeyboardInterrupt):
+        study.run()
+    assert len([*study.folder.glob("*/*/*.parquet")]) == 5 and not [*study.folder.glob("*/*.parquet")]
+    (study.recording(NONE).waiting / "task09_state00_seed0.part").touch()
+    bench.interrupt_at = 5  # at once
+    with pytest.raises(KeyboardInterrupt):
+        study.run()
+    assert [*study.folder.rglob("*")] == [study.folder / "libero_spatial", *study.folder.glob("*/*.parquet")]
+    bench.interrupt_at = None
+    study.run()
+    assert {*study.folder.glob("*/*")} == {study.recording(one).path for one in study.settings}
 
 
 # Real episodes
@@ -357,7 +411,7 @@ def test_rows_of_a_replaced_checkpoint_are_not_recorded(bench, untrained, tmp_pa
 def real(untrained, tmp_path, gl, monkeypatch) -> Study:
     """One episode of three replans, the last of three steps, run in this process, as everything comes."""
     monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 13)
-    monkeypatch.setattr(lab, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    monkeypatch.setattr(lab, "by_task", lambda work, jobs, *_: (work(*one) for _, many in jobs for one in many))
     settings = (
         NONE,
         parse_setting("full when every(3)"),
@@ -375,7 +429,7 @@ def test_arms_in_another_order_give_the_same_rows_out_of_the_same_noise(real, tm
     assert len(drawn) == 18 and all(np.array_equal(first, other) for other in others)
     assert not np.array_equal(first[0], first[1])
 
-    timed = ["order", "recorded", "wall_s", *(c for c in there.replans if c.startswith("ms_"))]
+    timed = ["order", "recorded", "wall_s"]
     for a, b, keys in ((there.episodes, back.episodes, ["mode"]), (there.replans, back.replans, ["mode", "replan"])):
         a, b = (t.drop(columns=timed, errors="ignore").sort_values(keys, ignore_index=True) for t in (a, b))
         assert a.drop(columns="first_action", errors="ignore").equals(b.drop(columns="first_action", errors="ignore"))

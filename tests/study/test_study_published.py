@@ -23,6 +23,7 @@ from kvlab.sim.suites import STEP_LIMITS, tasks
 from kvlab.study import study as study_module
 from kvlab.study import trial
 from kvlab.study.protocol import Protocol
+from kvlab.study.recordings import tidy
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
 from small import small_config
@@ -117,7 +118,7 @@ def test_the_policys_own_widths_count_and_not_the_padded_ones(publish, tmp_path)
     assert (study.policy.config.state_dim, study.policy.config.action_dim) == (12, 12)
     assert len(study.missing()) == 1
     other = replace(study, protocol=Protocol.published("lerobot"))
-    assert other.cell(NONE, 0).path != study.cell(NONE, 0).path
+    assert other.recording(NONE).path != study.recording(NONE).path
 
 
 def test_widths_that_are_not_liberos(publish):
@@ -161,7 +162,7 @@ def test_a_hub_id_is_studied_as_what_is_fetched(publish, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: {"somebody/pi0": folder}[name])
     there, here = (Study(c, (NONE,), 1, Protocol.published("openpi")) for c in ("somebody/pi0", folder))
-    assert there == here and there.cell(NONE, 0).path == here.cell(NONE, 0).path
+    assert there == here and there.recording(NONE).path == here.recording(NONE).path
 
 
 def test_the_commit_on_the_hub_is_recorded_and_changes_no_key(publish, monkeypatch, tmp_path, make_row):
@@ -170,11 +171,12 @@ def test_the_commit_on_the_hub_is_recorded_and_changes_no_key(publish, monkeypat
     shutil.copytree(folder, snapshot)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, revision, **_: {"main": snapshot}[revision])
-    cell = replace(here, checkpoint="somebody/pi0@main").cell(NONE, 0)
-    assert cell.path == here.cell(NONE, 0).path
-    cell.add([make_row()])
-    assert parquet.read_schema(cell.path).metadata[b"hub"] == b"somebody/pi0@0f1e2d"
-    assert len(here.cell(NONE, 0).read()) == 1
+    recording = replace(here, checkpoint="somebody/pi0@main").recording(NONE)
+    assert recording.path == here.recording(NONE).path
+    recording.add(make_row())
+    tidy(recording.folder)
+    assert parquet.read_schema(recording.path).metadata[b"hub"] == b"somebody/pi0@0f1e2d"
+    assert len(here.recording(NONE).read()) == 1
 
 
 # What a checkpoint leaves out, or says of its evaluation
@@ -189,7 +191,7 @@ def test_what_a_checkpoint_leaves_out_is_given_to_its_study_and_is_part_of_its_k
         for said in (True, False)
     ]
     assert [study.policy.prompt_has_state for study in studies] == [True, False]
-    assert studies[0].cell(NONE, 0).path != studies[1].cell(NONE, 0).path
+    assert studies[0].recording(NONE).path != studies[1].recording(NONE).path
 
 
 def test_entries_that_are_not_given_are_in_no_key():
@@ -215,7 +217,7 @@ def test_as_many_actions_are_executed_as_the_checkpoint_says(publish, monkeypatc
 
     monkeypatch.setattr(study_module, "load_policy", of_lerobot)
     study = Study(folder, (NONE,), 1, Protocol.published("lerobot"))
-    assert study.protocol.replan_every == study.cell(NONE, 0).key["replan_every"] == 7
+    assert study.protocol.replan_every == study.recording(NONE).key["replan_every"] == 7
     assert Study(folder, (NONE,), 1, Protocol.published("lerobot", replan_every=3)).protocol.replan_every == 3
 
 
@@ -245,7 +247,9 @@ def test_only_prompts_of_the_studys_tasks_count(publish):
 def test_an_episode_sees_published_frames_until_the_published_limit(publish, tmp_path, gl, monkeypatch, pi05):
     monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 20)
     monkeypatch.setitem(PUBLISHED_STEP_LIMITS["lerobot"], "libero_spatial", 8)
-    monkeypatch.setattr(study_module, "by_task", lambda work, jobs, *_: (work(*arguments) for _, arguments in jobs))
+    monkeypatch.setattr(
+        study_module, "by_task", lambda work, jobs, *_: (work(*one) for _, many in jobs for one in many)
+    )
     seen, act = [], CachedPolicy.act
     monkeypatch.setattr(CachedPolicy, "act", lambda self, *o: seen.append(o) or act(self, *o))
     settings = (NONE, parse_setting("vision_only:skip when always"), parse_setting("none seeing shuffled"))
