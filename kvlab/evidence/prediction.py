@@ -10,6 +10,7 @@ import pandas as pd
 
 from kvlab.evidence.rows import check_shared, of_setting
 from kvlab.evidence.share import allowed_share, reuse_interval
+from kvlab.evidence.stats.checks import check_open_unit
 from kvlab.reuse import Gate, parse_gate
 from kvlab.reuse.gates import SIMILARITIES
 from kvlab.reuse.phase import PHASES
@@ -30,6 +31,19 @@ def from_control(records: Records, control: Setting, gate: str) -> float:
         return opens
     kept = sum(opens**age for age in range(1, int(min(limits))))
     return kept / (1 + kept)
+
+
+def threshold(records: Records, control: Setting, share: float, signal: str = "vision_anchor") -> float:
+    """The threshold of `signal` that `share` of the control's replans reach, in (0, 1): what `from_control` turned
+    round. The first replan of an episode, which has nothing to be similar to, reaches none.
+
+    ValueError: a share outside (0, 1), or one that more replans would have to reach than have the signal.
+    """
+    values = of_setting(records.replans, control)[signal].sort_values(ascending=False, na_position="last").to_numpy()
+    reached = values[max(round(check_open_unit("share", share) * len(values)), 1) - 1]
+    if np.isnan(reached):
+        raise ValueError(f"no threshold is reached by {share:.0%} of replans: the first of an episode has no signal")
+    return float(reached)
 
 
 def from_looser(records: Records, setting: Setting, gate: str) -> float:

@@ -14,6 +14,8 @@ import pytest
 from scipy.stats import binomtest
 
 from kvlab.paths import BOOK, DATA
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
 
 
 @cache
@@ -157,6 +159,19 @@ def test_why_reuse_fails_reads_the_mechanism_as_it_was_measured():
     assert change < 1 < gain and (gains["relative"]["vision"] > gains["relative"]["state"]).mean() > 0.5
     steady = gains[gains["moved"]["state"] <= 1]["real"]
     assert (steady["vision"] / steady["state"]).median() < gain
+
+
+def test_predicting_reuse_says_what_was_recorded():
+    """Shares counted from the rows: predicted from replans without reuse, measured in the gate's own."""
+    said = answer("predicting_reuse")
+    signals = Study(DATA / "checkpoints" / "mini_spatial", (Setting("none"),), 100).read().replans["vision_anchor"]
+    threshold = float(re.search(r"20 % of replans are at ([\d.]+) or above", said)[1])
+    assert (signals >= threshold).mean() == pytest.approx(0.2, abs=0.01)
+    measured = percent_reused(setting("full", "vision >= 0.98"))
+    assert f"images ≥ 0.98, reused at {measured:.0f} %" in said
+    worst = setting("full", "vision@previous >= 0.98")
+    predicted = 100 * (signals >= 0.98).mean()  # without reuse the frame before is the anchor
+    assert f"images@previous ≥ 0.98: {predicted:.0f} % predicted, {percent_reused(worst):.0f} % measured" in said
 
 
 def test_the_films_are_of_one_episode_that_only_a_fresh_state_solves():

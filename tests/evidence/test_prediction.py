@@ -61,6 +61,17 @@ def test_the_control_predicts_as_reuse_at_does_and_counts_an_age_limit():
     assert prediction.from_control(records, CONTROL, "never") == 0
 
 
+@pytest.mark.parametrize("wanted", [0.1, 0.5, 0.9])
+def test_the_threshold_for_a_share_is_the_one_that_the_control_predicts_it_of(wanted):
+    records = study([CONTROL], WALK)
+    threshold = prediction.threshold(records, CONTROL, wanted)
+    assert prediction.from_control(records, CONTROL, f"vision >= {threshold!r}") == pytest.approx(wanted, abs=0.001)
+    with pytest.raises(ValueError, match="no threshold is reached by 99%"):
+        prediction.threshold(records, CONTROL, 0.99)
+    with pytest.raises(ValueError, match="share"):
+        prediction.threshold(records, CONTROL, 0.0)
+
+
 def test_an_arm_replayed_with_its_own_gate_gives_its_own_rate():
     records = study([CONTROL, MIDDLE], WALK)
     assert prediction.from_looser(records, MIDDLE, MIDDLE.gate) == share.reuse_share(records, MIDDLE)

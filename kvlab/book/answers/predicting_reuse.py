@@ -1,0 +1,194 @@
+"""What *Predicting reuse* says: shares of reuse as predicted from recorded signals, held against those measured."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from kvlab.book import tables, text
+from kvlab.evidence import drift, prediction, wording
+from kvlab.evidence.summary import first
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+
+NO_REUSE = Setting("none")
+FAMILIES = {  # in the look of a mode or gate, by what a gate has in its text
+    "frame before": ("@previous", "previous"),
+    "phase": (" if ", "adaptive"),
+    "age limit": ("age <", "every"),
+    "robot state": ("state", "state"),
+}
+PLAIN = "images"
+
+
+def family(setting: Setting) -> str:
+    """What a gate adds to a threshold on the images; `images` where that is all."""
+    return next((name for name, (part, _) in FAMILIES.items() if part in setting.gate), PLAIN)
+
+
+def look(name: str) -> str:
+    """The name of a family's look in `plots`."""
+    return "full" if name == PLAIN else FAMILIES[name][1]
+
+
+def predicted(records: Mapping[str, Records], settings: Mapping[str, Sequence[Setting]]) -> pd.DataFrame:
+    """`prediction.leave_one_out` of each suite's settings; with `family`, and `error` (predicted minus measured)."""
+    found = pd.concat(
+        {suite: prediction.leave_one_out(rows, settings[suite], NO_REUSE) for suite, rows in records.items()},
+        names=["suite"],
+    )
+    found["family"] = [family(setting) for _, setting in found.index]
+    return found.assign(error=found["control"] - found["measured"].map(lambda share: share.estimate))
+
+
+def by_gate(found: pd.DataFrame) -> pd.DataFrame:
+    """The table of `predicted`: shares in percent, one row per suite and gate."""
+    return pd.DataFrame(
+        {
+            "predicted": found["control"].map(_percent).to_list(),
+            "measured": found["measured"].map(wording.percent).to_list(),
+            "error, points": found["error"].map(lambda e: f"{100 * e:+z.0f}").to_list(),
+            "replayed": found["looser"].map(_percent, na_action="ignore").fillna("").to_list(),
+        },
+        index=pd.MultiIndex.from_tuples([(suite, tables.gate(setting)) for suite, setting in found.index]),
+    ).rename_axis(index=[None, None], columns="gate")
+
+
+def by_family(found: pd.DataFrame) -> pd.DataFrame:
+    """How far predictions miss, in points, by what the gates compare."""
+    size = 100 * found["error"].abs()
+    rows = size.groupby(found["family"], sort=False).agg(["size", "mean", "max"])
+    return (
+        rows.assign(**{name: rows[name].map("{:.0f}".format) for name in ("mean", "max")})
+        .set_axis(["gates", "mean miss, points", "largest miss, points"], axis=1)
+        .rename_axis(index=None, columns="the gate adds")
+    )
+
+
+def headline(found: pd.DataFrame, tolerance: float) -> str:
+    """The title of the figure."""
+    reach, _ = within(found, tolerance)
+    if not reach:
+        return "Recorded signals do not predict how often image gates reuse"
+    return f"Recorded signals predict the reuse of image gates, up to {text.percent(reach)} of replans"
+
+
+def within(found: pd.DataFrame, tolerance: float) -> tuple[float, int]:
+    """The measured share up to which every plain image gate is predicted within `tolerance`, and how many these are."""
+    plain = found[found["family"] == PLAIN]
+    shares = plain["measured"].map(lambda share: share.estimate)
+    missed = shares[plain["error"].abs() > tolerance].min()  # missing where none is
+    near = shares[~(shares >= missed)]
+    return (float(near.max()), len(near)) if len(near) else (0.0, 0)
+
+
+def findings(
+    found: pd.DataFrame, records: Mapping[str, Records], share: float, tolerance: float, loop: pd.DataFrame
+) -> list[str]:
+    """The chapter's answer. `found`: `predicted`; `loop`: `drift.loop` of the first suite's plain image gates."""
+    return [
+        _choose(found, records, share),
+        _well(found, tolerance),
+        _worst(found, tolerance),
+        _why(loop),
+    ]
+
+
+def replayed(found: pd.DataFrame) -> str:
+    """What replaying a looser run adds, over the gates that can be replayed."""
+    rows = found.dropna(subset=["looser"])
+    if rows.empty:
+        return "No gate here can be replayed on the rows of a looser one."
+    replay = 100 * (rows["looser"] - rows["measured"].map(lambda share: share.estimate)).abs()
+    signals = 100 * rows["error"].abs()
+    return (
+        f"Of {text.count(len(found), 'gate')} {len(rows)} can be replayed on a looser run. There the replay misses by "
+        f"{replay.mean():.0f} points on average, the signals without reuse by {signals.mean():.0f}."
+    )
+
+
+def drifted(records: Records, matched: pd.DataFrame) -> str:
+    """The title of the figure of drift: one gate on the frame before and its partner, a row of `drift.matched`."""
+    table = drift.kept(records, [matched.index[0], matched["partner"].iloc[0]])
+    previous, anchored = table["vision"]
+    return (
+        "Behind a gate on the frame before, kept caches drift farther"
+        if previous < anchored
+        else "Behind a gate on the frame before, kept caches drift no farther"
+    )
+
+
+def pilot(found: pd.DataFrame, records: Mapping[str, Records], episodes: int = 3) -> str:
+    """How far the plain image gates are missed where only the first episodes are recorded without reuse."""
+    plain = found[found["family"] == PLAIN]
+    few = {suite: first(rows, episodes) for suite, rows in records.items()}
+    early = pd.Series(
+        [prediction.from_control(few[suite], NO_REUSE, setting.gate) for suite, setting in plain.index], plain.index
+    )
+    missed = 100 * (early - plain["measured"].map(lambda share: share.estimate)).abs().max()
+    return (
+        f"Signals recorded on {text.count(episodes, 'episode')} without reuse miss the share of an image gate by up to "
+        f"{missed:.0f} points; those of all episodes, by up to {100 * plain['error'].abs().max():.0f}."
+    )
+
+
+def _choose(found: pd.DataFrame, records: Mapping[str, Records], share: float) -> str:
+    suite, rows = next(iter(records.items()))
+    threshold = prediction.threshold(rows, NO_REUSE, share)
+    plain = found.loc[suite][lambda table: table["family"] == PLAIN]
+    nearest = min(plain.index, key=lambda setting: abs(float(setting.gate.split(">= ")[1]) - threshold))
+    measured = plain["measured"][nearest]
+    return (
+        f"**Read the threshold off your own signals.** Record without reuse how similar the images of each replan are "
+        f"to those of the one before. In `{suite}` {text.percent(share)} of replans are at {threshold:.3f} or above, so "
+        f"this threshold should reuse as often. The nearest one that was run, {tables.gate(nearest)}, reused at "
+        f"{text.percent(measured.estimate)} ({100 * measured.low:.0f} to {100 * measured.high:.0f})."
+    )
+
+
+def _well(found: pd.DataFrame, tolerance: float) -> str:
+    reach, many = within(found, tolerance)
+    plain = found[found["family"] == PLAIN]
+    points, suites = f"{100 * tolerance:.0f} points", text.listed([f"`{suite}`" for suite in plain.index.unique(0)])
+    if not many:
+        return f"**It is not predicted well.** Not even the strictest image gate is predicted within {points}."
+    rest = len(plain) - many
+    beyond = (
+        f" Of {text.count(rest, 'looser gate')} the worst is missed by {100 * plain['error'].abs().max():.0f} points."
+        if rest
+        else ""
+    )
+    return (
+        f"**Plain image gates are predicted within {points}, up to {text.percent(reach)} of replans.** That holds for "
+        f"{many} of {text.count(len(plain), 'threshold')} in {suites}.{beyond}"
+    )
+
+
+def _worst(found: pd.DataFrame, tolerance: float) -> str:
+    others = found[found["family"] != PLAIN]
+    if others.empty:
+        return "**Other gates were not tried.** All of these compare the images with those of the last computed replan."
+    (_, setting) = worst = others["error"].abs().idxmax()
+    row = others.loc[worst]
+    wrong = others[others["error"].abs() > tolerance]["family"].unique()
+    lead = f"It fails where a gate uses the {text.listed(wrong)}" if len(wrong) else "Other gates are predicted as well"
+    return (
+        f"**{lead}.** The largest miss is that of {tables.gate(setting)}: {text.percent(row['control'])} predicted, "
+        f"{text.percent(row['measured'].estimate)} measured."
+    )
+
+
+def _why(loop: pd.DataFrame) -> str:
+    loosest = loop["old"].idxmax()
+    row = loop.loc[loosest]
+    opposed = row["old"] < row["step"] and row["after"] > row["within"]
+    lead = "Two errors cancel, until one of them wins" if opposed else "The errors do not cancel"
+    return (
+        f"**{lead}.** Recorded without reuse, an anchor is always one replan old. With {tables.gate(loosest)} an older "
+        f"one passes at {text.percent(row['old'])} of replans, where that of the replan before would at "
+        f"{text.percent(row['step'])}. After the replan at which no reuse had finished, the gate allows reuse at "
+        f"{text.percent(row['after'])}, before at {text.percent(row['within'])}: a robot that has failed stands still."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:z.0f}"
