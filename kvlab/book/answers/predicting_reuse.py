@@ -139,8 +139,8 @@ def _choose(found: pd.DataFrame, records: Mapping[str, Records], share: float) -
     measured = plain["measured"][nearest]
     return (
         f"**Read the threshold off your own signals.** Record without reuse how similar the images of each replan are "
-        f"to those of the one before. In `{suite}` {text.percent(share)} of replans are at {threshold:.3f} or above, so "
-        f"this threshold should reuse as often. The nearest one that was run, {tables.gate(nearest)}, reused at "
+        f"to those of the one before. In `{suite}` {text.percent(share)} of replans are at {threshold:.3f} or above, "
+        f"so this threshold should reuse as often. The nearest one that was run, {tables.gate(nearest)}, reused at "
         f"{text.percent(measured.estimate)} ({100 * measured.low:.0f} to {100 * measured.high:.0f})."
     )
 
