@@ -114,6 +114,7 @@ def test_the_decision_in_force_is_drawn_below_each_picture():
     assert all((frame[:SIDE] == 200).all() for frame in frames[:-1]) and (frames[-1][:40] == 0).any()
     same = [(frames[k][SIDE:] == frames[k - 1][SIDE:]).all() for k in range(1, 13)]
     assert [k for k, alike in enumerate(same, start=1) if not alike] == [5, 10]
+    assert one.oldest == 2 == film([False, True, True, False, True], steps=25).oldest
 
 
 @pytest.mark.parametrize(("similar", "share"), [(0.96, 0.8), (0.9, 0.5)])

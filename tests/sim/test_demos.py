@@ -8,7 +8,7 @@ import pytest
 from safetensors import safe_open
 
 from kvlab.sim import demos
-from kvlab.sim.env import LiberoEnv
+from kvlab.sim.env import SETTLING_STEPS, LiberoEnv
 from kvlab.sim.expert import SLEW, BowlExpert, funnel, servo, turn_to
 from kvlab.sim.suites import STEP_LIMITS, task
 from kvlab.sim.trials import trials
@@ -90,6 +90,8 @@ def test_a_demonstration_file_holds_the_clean_actions(env, tmp_path, monkeypatch
     monkeypatch.setattr(demos, "kept_env", lambda *_: env)
     monkeypatch.setattr(demos, "AFTER_MISHAP", 0.0)
     monkeypatch.setattr(demos, "SCATTERED", 0.0)
+    executed, step = [], env.step
+    monkeypatch.setattr(env, "step", lambda action: executed.append((env.state(), action)) or step(action))
     assert demos._record_one(tmp_path, "libero_spatial", 2, 12, 0, "fast", 64)
     (made,) = (tmp_path / "libero_spatial").iterdir()
     assert made.name == "task02_state12_seed0.safetensors"
@@ -107,9 +109,31 @@ def test_a_demonstration_file_holds_the_clean_actions(env, tmp_path, monkeypatch
     assert np.abs(tensors["action"]).max() <= 1 and set(tensors["action"][:, 6]) == {-1.0, 1.0}
     steps = np.diff(tensors["action"][:, :6], axis=0)
     assert np.abs(steps).max() <= SLEW + 1e-6  # a noisy label would jump
+    states, actions = map(np.array, zip(*executed[SETTLING_STEPS:], strict=True))
+    noise = np.array(list(itertools.islice(demos.disturbance(np.random.default_rng([2, 12, 0])), length)))
+    assert np.abs(tensors["action"] + noise).max() > 1.1
+    assert np.allclose(actions, (tensors["action"] + noise).clip(-1, 1), atol=1e-6)
+    assert np.array_equal(states, tensors["state"])  # what is seen before each action
     env.reset(12, 0)
     assert np.array_equal(env.observe().images["wrist"], tensors["wrist"][0])
     assert np.array_equal(env.state(), tensors["state"][0])
+
+
+def test_scene_mishap_and_noise_are_drawn_apart_and_an_unsolved_task_is_not_demonstrated(env, monkeypatch):
+    seeds, disturbance = {}, demos.disturbance
+
+    def note(name: str, rng: np.random.Generator) -> bool:
+        seeds[name] = rng.bit_generator.seed_seq.entropy
+        return True
+
+    monkeypatch.setattr(demos, "scatter", lambda _, rng: note("scene", rng))
+    monkeypatch.setitem(demos.MISHAPS, "libero_spatial", [lambda _, rng: note("mishap", rng)])
+    monkeypatch.setattr(demos, "disturbance", lambda rng: note("noise", rng) and disturbance(rng))
+    monkeypatch.setattr(demos, "AFTER_MISHAP", 1.0)
+    monkeypatch.setattr(demos, "SCATTERED", 1.0)
+    monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 2)
+    assert demos.record(env, 14, 3) is None
+    assert seeds == {"scene": [2, 14, 3, 2], "mishap": [2, 14, 3, 1], "noise": [2, 14, 3]}
 
 
 def test_what_led_to_a_mishap_is_not_demonstrated(env, monkeypatch):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
@@ -162,6 +163,13 @@ def test_files_begin_anew_at_their_size_and_folders_at_their_number(made, monkey
     for number, (name, length) in enumerate(zip(files, recorded.LENGTHS, strict=True)):
         assert parquet.read_table(made / "out" / name)["episode_index"].to_pylist() == [number] * length
     assert layout["info"]["chunks_size"] == 2
+
+
+def test_a_file_takes_episodes_up_to_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(lerobot, "FILE_MB", 2)
+    with lerobot._data_files(tmp_path) as write:
+        files = [write(arrow.table({"numbers": np.zeros(2**17)}))["data/file_index"] for _ in range(6)]  # 1 MB each
+    assert files == [0, 0, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("no space left on device")])
