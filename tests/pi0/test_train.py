@@ -127,13 +127,14 @@ def test_what_is_left_behind(demos, tmp_path):
     assert not list(out.glob("*.part"))
 
 
-def test_gradients_are_clipped_to_length_one(demos, tmp_path, monkeypatch):
+def test_gradients_are_clipped_to_length_one_and_the_rate_follows_its_schedule(demos, tmp_path, monkeypatch):
     """Of a loss so steep that they all are longer, in the steps as the optimizer takes them."""
-    lengths, loss = [], training._loss
+    lengths, rates, loss = [], [], training._loss
 
     def measure(optimizer, *_):
         parts = [p.grad.norm() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         lengths.append(torch.stack(parts).norm().item())
+        rates.extend(group["lr"] for group in optimizer.param_groups)
 
     monkeypatch.setattr(training, "_loss", lambda *arguments: 1000 * loss(*arguments))
     hook = register_optimizer_step_pre_hook(measure)
@@ -142,6 +143,7 @@ def test_gradients_are_clipped_to_length_one(demos, tmp_path, monkeypatch):
     finally:
         hook.remove()
     assert lengths == pytest.approx([1, 1], rel=1e-3)
+    assert rates == [FAST["learning_rate"] * training.schedule(step, 2) for step in range(2)]
 
 
 def test_validation_demonstrations_are_not_trained_on(demos, tmp_path):
@@ -155,21 +157,29 @@ def test_validation_demonstrations_are_not_trained_on(demos, tmp_path):
 
 
 def test_the_checkpoint_holds_the_averaged_weights(demos, tmp_path, monkeypatch):
-    """The first step's weights, and from then on a thousandth of the new ones."""
-    after, save = [], training._save_state
+    """The first step's weights, and from then on a thousandth of the new ones; the loss is validated with them."""
+    after, validated, save, validate = [], [], training._save_state, training._validate
 
     def watch(*arguments):
         model, average = arguments[4:6]
         after.append([m.action_out.weight.detach().clone() for m in (model, average.module)])
         save(*arguments)
 
+    def validate_twice(model, *others):
+        validated.append(model.action_out.weight.detach().clone())
+        once, again = (validate(model, *others) for _ in range(2))
+        assert once == again
+        return once
+
     monkeypatch.setattr(training, "_save_state", watch)
+    monkeypatch.setattr(training, "_validate", validate_twice)
     training.train(demos, tmp_path, **FAST | {"steps": 3, "save_every": 1})
     expected = after[0][0]
     for new, average in after:
         expected = expected.lerp(new, 0.001)
         torch.testing.assert_close(average, expected, rtol=0, atol=1e-7)
     assert torch.equal(load_file(tmp_path / "model.safetensors")["action_out.weight"], expected.bfloat16())
+    assert len(validated) == 1 and torch.equal(validated[0], average)
     assert not torch.equal(new.bfloat16(), expected.bfloat16())
 
 
@@ -179,11 +189,21 @@ def test_a_folder_without_demonstrations(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_training_learns(demos, tmp_path):
+def test_training_learns(demos, tmp_path, monkeypatch):
     """The mean loss of the second hundred steps is well below that of the first."""
+    losses, loss = [], training._loss
+
+    def noted(*arguments):
+        value = loss(*arguments)
+        if torch.is_grad_enabled():
+            losses.append(value.item())
+        return value
+
+    monkeypatch.setattr(training, "_loss", noted)
     training.train(demos, tmp_path, **FAST | {"steps": 200, "save_every": 200, "batch": 8})
     curve = pd.read_csv(tmp_path / "curve.csv")
     assert curve["step"].tolist() == [100, 200]
+    assert curve["loss"].tolist() == pytest.approx([sum(losses[:100]) / 100, sum(losses[100:]) / 100], rel=1e-4)
     assert curve["loss"].iloc[1] < 0.8 * curve["loss"].iloc[0]
 
 
