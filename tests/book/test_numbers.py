@@ -200,18 +200,19 @@ def test_the_recordings_are_all_counted():
 
 
 def recorded_twice(first: str, second: str) -> pd.DataFrame:
-    """Episodes that two machines recorded: `success`, `steps`, `machine`, those of the first with `_first`."""
-    columns = ["suite", "mode", "gate", "seeing", "task", "initial_state", "seed", "success", "steps", "machine"]
+    """Episodes that two machines recorded: `success`, `steps`, where from, those of the first with `_first`."""
+    where = ["processor", "computed_by", "drawn_by"]
+    columns = ["suite", "mode", "gate", "seeing", "task", "initial_state", "seed", "success", "steps", *where]
     tables = [
         ds.dataset(DATA / name, format="parquet").to_table(columns=columns).to_pandas() for name in (first, second)
     ]
     both = tables[1].merge(tables[0], on=columns[:7], suffixes=("", "_first"))
-    return both[both.machine != both.machine_first]
+    return both[(both.processor != both.processor_first) | (both.computed_by != both.computed_by_first)]
 
 
 def test_another_processor_changes_episodes_and_hardly_any_count():
     said, both = glued("recordings"), recorded_twice("runs/libero_spatial", "again/libero_spatial")
-    assert (both.machine.str.contains("AMD") & both.machine_first.str.contains("Intel")).all()
+    assert (both.processor.str.contains("AMD") & both.processor_first.str.contains("Intel")).all()
     counts = both.groupby(["mode", "gate", "seeing"])[["success_first", "success"]].sum()
     assert (int(said["rec_twice"]), int(said["rec_each"])) == (len(counts), len(both) // len(counts)) == (3, 97)
     assert sorted(said["rec_pairs"].split(", ")) == sorted(f"{a} and {b}" for a, b in counts.to_numpy())
@@ -221,8 +222,8 @@ def test_another_processor_changes_episodes_and_hardly_any_count():
 
 def test_a_gpu_changes_episodes_of_libero_10_and_hardly_any_count():
     said, long = glued("recordings"), glued("libero_10")
-    both = recorded_twice("runs/libero_10", "again/libero_10.parquet")
-    assert both.machine.str.contains("NVIDIA H100").all() and both.machine_first.str.contains("llvmpipe").all()
+    both = recorded_twice("runs/libero_10", "again/libero_10")
+    assert both.computed_by.str.contains("NVIDIA H100").all() and both.drawn_by_first.str.contains("llvmpipe").all()
     counts = both.groupby(["mode", "gate", "seeing"])[["success_first", "success"]].sum()
     assert (int(said["rec_gpu_settings"]), int(said["rec_gpu_both"])) == (len(counts), len(both)) == (16, 1600)
     assert [int(said["rec_gpu_first"]), int(said["rec_gpu_second"])] == counts.sum().to_list()
@@ -256,7 +257,7 @@ def test_the_study_from_nothing_is_as_long_as_its_rows_and_readme_say():
     assert f"| {sum(minutes):.0f} min ({minutes[0]:.1f}, {minutes[1]:.1f} and {minutes[2]:.1f};" in readme
     checkpoint = (DATA / "checkpoints" / "mini_libero_10" / "README.md").read_text()
     assert f"in {nothing[0]} seconds; 12,000 steps in {nothing[1]}." in checkpoint
-    rows = ds.dataset(DATA / "again" / "libero_10.parquet").to_table(["recorded", "wall_s"]).to_pandas()
+    rows = ds.dataset(DATA / "again" / "libero_10", format="parquet").to_table(["recorded", "wall_s"]).to_pandas()
     ended = pd.to_datetime(rows.recorded).sort_values(ignore_index=True)
     lost = ended.diff().argmax()  # the machine
     kept, rest = np.ptp(ended[:lost]).total_seconds(), np.ptp(ended[lost:]).total_seconds()
@@ -339,14 +340,6 @@ def test_adaptive_gating_says_that_no_condition_shows_and_that_the_spread_is_dea
     assert int(said["adapt_differ"]) == 0
     for phase in ("gripper", "curvature", "spread"):
         assert said[f"adapt_{phase}_verdict"] == "neither demonstrably more nor less"
-    gate = "vision >= 0.945 if gripper < 1 and curvature < 0.5 and spread < 0.3 else 0.985"
-    rows = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table(
-        columns=["replan_rows"], filter=(ds.field("gate") == gate) & (ds.field("seed") == 0)
-    )
-    replans = pd.DataFrame([replan for rows in rows["replan_rows"].to_pylist() for replan in rows if replan["replan"]])
-    computed, reused = (replans[replans["reused"] == one]["ms_denoise"].median() for one in (False, True))
-    assert float(said["adapt_spread_ratio"]) == pytest.approx(computed / reused, rel=1e-5)
-    assert computed > 2 * reused
     assert said["adapt_spread_word"] == "more" and float(said["adapt_spread_ms"]) > float(said["adapt_none_ms"])
 
 

@@ -45,14 +45,14 @@ def test_shown_are_the_first_episodes_that_ended_so_on_one_machine(shown):
     rows = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table().to_pandas()
     rows = rows[rows["seed"] == 0].sort_values(["initial_state", "task"])
     assert [(one.setting, one.row["success"]) for one in shown] == [*SHOWN] and len({one.name for one in shown}) == 6
-    (machine,) = {one.row["machine"] for one in shown}
+    (processor,) = {one.row["processor"] for one in shown}
     for one in shown:
         mine = rows[
             (rows["mode"] == one.setting.mode)
             & (rows["gate"] == one.setting.gate)
             & (rows["seeing"] == one.setting.seeing)
         ]
-        first = mine[(mine["machine"] == machine) & (mine["success"] == one.row["success"])].iloc[0]
+        first = mine[(mine["processor"] == processor) & (mine["success"] == one.row["success"])].iloc[0]
         assert (one.row["task"], one.row["initial_state"]) == (first["task"], first["initial_state"])
         assert one.frames == first["steps"] + 1
 
