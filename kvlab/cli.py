@@ -183,8 +183,11 @@ def run(
     A setting is `none` (the control, which never reuses) or `MODE when GATE`, as in `full when vision >= 0.985`, and
     what differs from the default after that, in this order, as in `none seeing black steps=2 execute=10`.
 
-    MODE: full, prefix, one of vision_only, state_only, layer_wise, text_fixed with :skip or :splice after it; or chunk,
-    which goes on in the chunk that is there, without any inference, while enough of it is left.
+    MODE: full, prefix, one of vision_only, state_only, layer_wise, text_fixed with :skip or :splice after it; chunk,
+    which goes on in the chunk that is there, without any inference, while enough of it is left; or tokens:skip,
+    tokens:splice, tokens:fuse, which keep single image tokens (VLA-Cache, TTF-VLA), as many by another rule in
+    tokens(random):skip, (raster), (static) or (inverse), all from layer 2 on in tokens[2:]:skip, and as published in
+    tokens@previous:skip.
 
     GATE: always, never, every(4), or comparisons joined by &: vision, pixels or state >= a threshold in [-1, 1]
     (compared with the last computed replan; vision@previous with the one before), age < a number of replans. A

@@ -111,5 +111,11 @@ def _replan(n: int, age: int):
         "verify": float("nan"),
     }
     times = {f"ms_{stage}": 4.0 for stage in ("gate", "vision", "prefill", "denoise", "total")}
-    acted = {"first_action": tuple(n + i / 10 for i in range(7)), "bits": 2**32 - 1 - n, "denoised": 10, "executed": 5}
+    acted = {
+        "first_action": tuple(n + i / 10 for i in range(7)),
+        "bits": 2**32 - 1 - n,
+        "kept_tokens": 0,
+        "denoised": 10,
+        "executed": 5,
+    }
     return Replan(reused=age > 0, age=age, **similar, **phases, **times, **acted)

@@ -77,6 +77,22 @@ class KVCache:
             replaced[name] = SegmentKV(keys, values, new.valid, new.positions)
         return KVCache(replaced)
 
+    def mix(self, old: "KVCache", keep_from: Int[Tensor, " tokens"]) -> "KVCache":
+        """This cache with token i's keys and values from layer `keep_from[i]` on those of `old`.
+
+        Tokens are counted through all segments. Raises ValueError where a segment of `old` has another number of tokens
+        or stands at other positions.
+        """
+        mixed, layers = {}, torch.arange(self.depth, device=keep_from.device)[:, None]
+        sizes = [segment.positions.shape[1] for segment in self.segments.values()]
+        for (name, new), starts in zip(self.segments.items(), keep_from.split(sizes), strict=True):
+            kept = old.segments[name]
+            _require_same_tokens(name, new, kept)
+            is_old = (layers >= starts)[:, None, None, :, None]
+            keys, values = torch.where(is_old, kept.keys, new.keys), torch.where(is_old, kept.values, new.values)
+            mixed[name] = SegmentKV(keys, values, new.valid, new.positions)
+        return KVCache(mixed)
+
     def extend(self, old: "KVCache") -> "KVCache":
         """This cache of the lower layers with the layers above them taken from `old`, segment by segment.
 

@@ -151,6 +151,18 @@ class GemmaLayer(nn.Module):
         """Only what others attend to: all that is needed of a last layer whose output nobody reads."""
         return self._project(self.norm_attn(x), by)[1:]
 
+    def queries(self, x: Float[Tensor, "batch tokens width"], by: Rope) -> Float[Tensor, "batch heads tokens dim"]:
+        """What the tokens ask (rotated)."""
+        return self._project(self.norm_attn(x), by)[0]
+
+    def weights(
+        self, queries: Float[Tensor, "1 heads tokens dim"], keys: Float[Tensor, "1 kv all dim"]
+    ) -> Float[Tensor, "tokens all"]:
+        """How much of its attention each token gives to each key, averaged over heads."""
+        every = torch.eye(keys.shape[2], dtype=keys.dtype, device=keys.device).expand(1, self.kv_heads, -1, -1)
+        folded = queries.reshape(1, self.kv_heads, -1, queries.shape[-1])
+        return self.attend(folded, keys, every).reshape(*queries.shape[1:3], -1).mean(0)
+
     def _project(self, h: Float[Tensor, "batch tokens width"], by: Rope) -> tuple[Tensor, Tensor, Tensor]:
         """Queries and keys (both rotated) and values, heads before tokens."""
         qkv = self.qkv(h).unflatten(-1, (self.heads + 2 * self.kv_heads, -1))

@@ -65,7 +65,7 @@ class Pi0(nn.Module):
         kept = KVCache({}) if kept is None else kept.prefix
         names = [n for n in self.order if n in fresh or n in kept.segments]
         valid = {n: fresh[n][1] if n in fresh else kept.segments[n].valid for n in names}
-        positions = _positions(valid)
+        positions = token_positions(valid)
         for n in kept.names:
             if not torch.equal(positions[n], kept.segments[n].positions):
                 raise ValueError(f"segment {n!r} cannot be kept: it would move to other positions")
@@ -184,7 +184,7 @@ def time_embedding(time: Float[Tensor, " batch"], width: int) -> Float[Tensor, "
     return torch.cat([angle.sin(), angle.cos()], dim=-1).to(time.dtype)
 
 
-def _positions(valid: Mapping[str, Bool[Tensor, "batch tokens"]]) -> dict[str, Int[Tensor, "batch tokens"]]:
+def token_positions(valid: Mapping[str, Bool[Tensor, "batch tokens"]]) -> dict[str, Int[Tensor, "batch tokens"]]:
     """Positions that run on over valid tokens, segment by segment."""
     running = torch.cat(list(valid.values()), dim=1).cumsum(1) - 1
     return dict(zip(valid, running.split([v.shape[1] for v in valid.values()], 1), strict=True))

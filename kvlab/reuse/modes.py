@@ -7,6 +7,9 @@
     state_only:HOW           the state token
     layer_wise:HOW           the lower half of the prefix's layers; layer_wise[:k] and layer_wise[k:] name others
     text_fixed:HOW           language, always from the episode's first step; cameras where the gate opens
+    tokens:HOW               image tokens by VLA-Cache's rule, layer by layer (see `kvlab.reuse.tokens`); tokens[k:] all
+                             from layer k on; tokens(random), (raster), (static), (inverse) as many by another rule;
+                             tokens@previous compares with the frame before; HOW may be `fuse`, too (TTF-VLA's way)
     chunk                    what is left of the last chunk, as long as it is enough: no inference at all
 
 HOW is `splice`, which computes everything and overwrites slices (no time is saved), or `skip`, which computes only what
@@ -21,7 +24,9 @@ from dataclasses import dataclass
 
 from kvlab.pi0.cache import LANGUAGE, STATE, KVCache
 from kvlab.pi0.config import Pi0Config
+from kvlab.pi0.model import Pi0
 from kvlab.pi0.policy import Policy
+from kvlab.reuse.tokens import Selection, parse_selection
 
 KEPT = {
     "none": (),
@@ -32,6 +37,7 @@ KEPT = {
     "layer_wise": ("vision", LANGUAGE),
     "text_fixed": ("vision",),
     "chunk": (),  # nothing of the cache: its actions themselves
+    "tokens": (),  # no whole segment: `kvlab.reuse.tokens`
 }
 WHOLE = ("none", "full", "prefix", "chunk")  # nothing is computed and then overwritten, so there is only one way
 
@@ -44,6 +50,7 @@ class Mode:
     name: str
     splice: bool
     layers: tuple[int | None, int | None] | None = None
+    selection: Selection | None = None  # of tokens
 
     def __str__(self) -> str:
         return self.text
@@ -62,6 +69,12 @@ class Mode:
     def require_fits(self, policy: Policy) -> None:
         """ValueError where this policy has nothing of what the mode names."""
         self.layer_range(policy.config.prefix.depth)
+        if self.name == "tokens" and not isinstance(policy.model, Pi0):
+            raise ValueError(
+                f"{self.text!r} computes single tokens, which the engine does not: take the device cpu or cuda"
+            )
+        if self.selection and self.selection.start is not None and self.selection.start >= policy.config.prefix.depth:
+            raise ValueError(_no_such_layers(self.text, policy.config.prefix.depth))
         if self.name == "state_only" and policy.config.pi05:
             raise ValueError(f"{self.text!r} keeps the state token, but Pi0.5 has none: use full, prefix, vision_only")
         if self.name in ("text_fixed", "layer_wise") and policy.prompt_has_state:
@@ -77,12 +90,19 @@ class Mode:
         start, stop = self.layers or (0, depth // 2)
         start, stop = start or 0, depth if stop is None else stop
         if not 0 <= start < stop <= depth:
-            raise ValueError(f"{self.text!r} names layers that a prefix of {depth} layers does not have")
+            raise ValueError(_no_such_layers(self.text, depth))
         return slice(start, stop)
+
+
+def _no_such_layers(text: str, depth: int) -> str:
+    return f"{text!r} names layers that a prefix of {depth} layers does not have"
 
 
 def parse_mode(text: str) -> Mode:
     """The mode that `text` describes. Raises ValueError that says what is wrong and what would be right."""
+    if isinstance(text, str) and re.match(r"\s*tokens\b", text):
+        selection = parse_selection(text)
+        return Mode(text.strip(), "tokens", selection.way != "skip", selection=selection)
     match = re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?(?::(\w+))?", text.strip()) if isinstance(text, str) else None
     if not match or match[1] not in KEPT:
         raise ValueError(f"unknown mode {text!r}: modes are {', '.join(KEPT)}, the partial ones with :splice or :skip")

@@ -18,6 +18,7 @@ from kvlab.reuse.modes import Mode
 from kvlab.reuse.phase import SAMPLES, Phase
 from kvlab.reuse.plan import Plan
 from kvlab.reuse.signals import distance, similarities, thumbnails
+from kvlab.reuse.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Replan:
     ms_total: float
     first_action: tuple[float, ...]
     bits: int  # CRC-32 of the chunk's float32 numbers: equal for equal chunks
+    kept_tokens: int  # image tokens that were reused one by one
     denoised: int  # denoising steps taken, 0 where a chunk is kept
     executed: int  # actions to execute before the next replan
 
@@ -109,6 +111,8 @@ class CachedPolicy:
         self._anchor: KVCache | None = None  # the last cache that was computed as a whole
         self._first: KVCache | None = None  # that of the episode's first replan
         self._plan: Plan | None = None  # the last computed chunk
+        self._tokens_seen = Tokens(self.policy.model, self.mode.selection) if self.mode.selection else None
+        self._kept_tokens = 0
         self._phase = Phase()
         self._seen_anchor: dict[str, Tensor] | None = None
         self._seen_previous: dict[str, Tensor] | None = None
@@ -207,7 +211,13 @@ class CachedPolicy:
         cameras = () if inputs.images is None else model.config.cameras
         prefix_names, kept_prefix = (*cameras, LANGUAGE), kept.prefix
         layers = mode.layer_range(model.config.prefix.depth)
-        if mode.splice:
+        self._kept_tokens = 0
+        if self._tokens_seen and cameras:
+            rng = np.random.default_rng([*self._seed, self._replans, 3])
+            prefix, self._kept_tokens = self._tokens_seen.prefill(
+                inputs.embeds(prefix_names), inputs.images, reuse, rng
+            )
+        elif mode.splice:
             prefix = model.prefill(inputs.embeds(prefix_names)).splice(kept_prefix, kept_prefix.names, layers)
         elif layers.start and kept_prefix.names:
             prefix = model.prefill(inputs.embeds(prefix_names), depth=layers.start).extend(kept_prefix)
@@ -250,6 +260,7 @@ class CachedPolicy:
             ms_total=sum(clock.ms.values()),
             first_action=tuple(float(a) for a in chunk[0]),
             bits=crc32(np.ascontiguousarray(chunk, np.float32)),
+            kept_tokens=self._kept_tokens,
             denoised=denoised,
             executed=self.executes(),
         )

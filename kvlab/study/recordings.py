@@ -27,7 +27,8 @@ from kvlab.study.settings import Setting
 
 IDENTITY = ["task", "initial_state", "seed"]  # of an episode within its recording
 MOST_WAITING = 25  # episodes, in files of their own, each of which takes a millisecond to read
-UNRECORDED = "ms_"  # times differ from run to run: `kvlab bench` measures them
+# Times differ from run to run: `kvlab bench` measures them. Of tokens, which are kept follows from the setting.
+UNRECORDED = ("ms_", "kept_tokens")
 _INSIDE = "replan_rows.list.element"
 _REPLAN = STORED.field("replan_rows").type.value_type
 # Measured numbers hardly repeat; what is alike in them is sign and exponent, so bytes of the same place stand together.

@@ -15,7 +15,7 @@ import pytest
 from kvlab.reuse import Replan
 from kvlab.study import recordings
 from kvlab.study.origin import origin
-from kvlab.study.recordings import MOST_WAITING, Recording, all_episodes, alone, below, tidy
+from kvlab.study.recordings import MOST_WAITING, UNRECORDED, Recording, all_episodes, alone, below, tidy
 from kvlab.study.records import EPISODE, EPISODES, ORIGIN, REPLANS, SETTING, STORED, collect
 from kvlab.study.settings import Setting
 
@@ -77,9 +77,9 @@ def test_no_more_than_a_few_episodes_wait(recording, make_row):
     assert len([*recording.waiting.iterdir()]) == 1 and len(recording.read()) == MOST_WAITING + 1
 
 
-def test_every_part_of_a_replan_has_a_column_but_the_times(recording, make_row):
+def test_every_part_of_a_replan_has_a_column_but_what_is_left_out(recording, make_row):
     parts = {f.name for f in fields(Replan)}
-    assert {name for name in parts if name.startswith("ms_")} == parts - {*REPLANS.columns}
+    assert {name for name in parts if name.startswith(UNRECORDED)} == parts - {*REPLANS.columns}
     row = make_row()
     row["replan_rows"][0]["mood"] = 1
     with pytest.raises(ValueError, match="an episode has mood, for which the record has no column"):
