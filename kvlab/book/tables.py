@@ -17,7 +17,14 @@ KEPT = {
     "layer_wise": "half of the layers",
     "text_fixed": "instruction from the start; images",
 }
-_WORDS = (("vision", "images"), ("pixels", "thumbnails"), ("state", "robot state"), (">=", "≥"), (" & ", ", "))
+_WORDS = (
+    ("vision", "images"),
+    ("pixels", "thumbnails"),
+    ("state", "robot state"),
+    ("@previous", " of the replan before"),
+    (">=", "≥"),
+    (" & ", ", "),
+)
 
 
 def kept(setting: Setting) -> str:
@@ -34,6 +41,9 @@ def gate(setting: Setting) -> str:
     text = setting.gate
     for old, new in _WORDS:
         text = text.replace(old, new)
+    if adaptive := re.fullmatch(r"(.+ ≥ )(.+) if (.+) else (.+)", text):
+        compared, loose, calm, strict = adaptive.groups()
+        text = f"{compared}{loose} or {strict} by {', '.join(re.findall('[a-z]+', calm.replace(' and ', ' ')))}"
     return text
 
 

@@ -21,6 +21,12 @@ def compared(make_row, *settings):
         (NO_REUSE, "nothing", "no reuse"),
         (Setting("none", seeing="black"), "nothing", "no reuse, cameras black"),
         (Setting("full", "vision >= 0.97 & state >= 0.9"), "everything", "images ≥ 0.97, robot state ≥ 0.9"),
+        (Setting("full", "vision@previous >= 0.97"), "everything", "images of the replan before ≥ 0.97"),
+        (
+            Setting("full", "vision >= 0.9 if gripper < 1 and curvature < 0.5 else 0.99"),
+            "everything",
+            "images ≥ 0.9 or 0.99 by gripper, curvature",
+        ),
         (Setting("vision_only:splice", "pixels >= 0.9"), "images (splice)", "thumbnails ≥ 0.9"),
         (Setting("layer_wise[2:]:skip", "every(2)"), "half of the layers ([2:] skip)", "every(2)"),
     ],
