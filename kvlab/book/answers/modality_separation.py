@@ -1,0 +1,214 @@
+"""What *Modality separation* says and tabulates, out of each suite's records and comparisons of them."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from kvlab.book import tables, text
+from kvlab.evidence import cost, margins, summary
+from kvlab.evidence.stats import Interval
+from kvlab.evidence.wording import percent
+from kvlab.pi0.cache import LANGUAGE, STATE
+from kvlab.reuse import parse_mode
+from kvlab.reuse.modes import KEPT
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+from kvlab.study.times import Latency
+
+NO_REUSE = Setting("none")
+PREFIX, NEW_IMAGES, KEPT_IMAGES, FROM_THE_START = "prefix", "vision_only:splice", "vision_only:skip", "text_fixed:skip"
+
+
+def modes(names: Sequence[str], times: Latency) -> pd.DataFrame:
+    """What each mode keeps where the gate allows reuse, and the time that a replan then saves behind an image gate."""
+    return pd.DataFrame.from_dict({name: _mode(name, times) for name in names}, orient="index").rename_axis(
+        index=None, columns="mode"
+    )
+
+
+def state_fresh(setting: Setting) -> bool:
+    """Whether the robot state is fresh at every replan."""
+    return STATE not in KEPT[parse_mode(setting.mode).name]
+
+
+def ordered(compared: pd.DataFrame, settings: Sequence[Setting]) -> list[str]:
+    """The modes of `settings`: those with a fresh robot state first, each group from most to fewest successes."""
+    return [s.mode for s in sorted(settings, key=lambda one: (not state_fresh(one), -compared.k[one]))]
+
+
+def counts(compared: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Successes and, in brackets, the share of replans that reuse: a row for each mode, a column for each gate."""
+    cells = {}
+    for suite, table in compared.items():
+        for setting, row in table.iterrows():
+            if setting != NO_REUSE:
+                column = (
+                    tables.gate(setting)
+                    if table is next(iter(compared.values()))
+                    else f"{suite}: {tables.gate(setting)}"
+                )
+                cells.setdefault(column, {})[setting.mode] = f"{row.k} ({text.percent(row.reuse)})"
+    return pd.DataFrame(cells).fillna("").rename_axis(index=None, columns="mode")
+
+
+def prefixes(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], times: Latency) -> pd.DataFrame:
+    """Every setting of `prefix`, suite by suite, compared with no reuse, with its inference per control step."""
+    found = {}
+    for suite, table in compared.items():
+        mine = table[[setting.mode == PREFIX for setting in table.index]].sort_values("reuse")
+        ms = cost.savings(records[suite], list(mine.index), NO_REUSE, times).ms_step
+        found[suite] = tables.by_setting(mine, ms_per_control_step=ms.map("{:.1f}".format))
+    return pd.concat(found)
+
+
+def differences(gained: Mapping[str, pd.DataFrame], apart: Mapping[tuple[Setting, Setting], Interval]) -> pd.DataFrame:
+    """Differences in points: `matched` of each suite where it has a gain, and pairs behind one gate of the first."""
+    rows = [
+        (suite, setting.mode, tables.gate(setting), "full, equal reuse", row.gain)
+        for suite, table in gained.items()
+        for setting, row in table.iterrows()
+        if row.gain is not None
+    ]
+    first = next(iter(gained))
+    rows += [
+        (first, one.mode, tables.gate(one), f"{other.mode}, same gate", gap) for (one, other), gap in apart.items()
+    ]
+    table = pd.DataFrame(rows, columns=["suite", "mode", "gate", "compared with", "points"])
+    table["points"] = table.points.map(percent)
+    return table.set_index("suite").rename_axis(index=None, columns="suite")
+
+
+def bearable(compared: pd.DataFrame, margin: float) -> Setting:
+    """Of the settings of `prefix` not shown to lose `margin` the one that reuses most; else the one that reuses least.
+
+    ValueError: there is none of `prefix`.
+    """
+    mine = compared[[setting.mode == PREFIX for setting in compared.index]]
+    if mine.empty:
+        raise ValueError("this chapter is about `prefix`: name it among the modes")
+    kept = [s for s in mine.index if margins.loss(mine.difference[s], margin) != margins.OUTSIDE]
+    return mine.loc[kept].reuse.astype(float).idxmax() if kept else mine.reuse.astype(float).idxmin()
+
+
+def headline(compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataFrame], margin: float) -> str:
+    """The title of the figure: what a fresh robot state is worth at equal reuse."""
+    helps = {suite: gain.estimate for suite, _, gain in _matches(compared, gained, margin) if gain.low > 0}
+    if not helps:
+        return "At equal reuse a fresh robot state is not shown to help"
+    each = text.listed([f"{100 * gain:.0f} of 100 episodes in {suite}" for suite, gain in helps.items()])
+    return f"At equal reuse a fresh robot state saves {each}"
+
+
+def findings(
+    compared: Mapping[str, pd.DataFrame],
+    gained: Mapping[str, pd.DataFrame],
+    records: Mapping[str, Records],
+    margin: float,
+    times: Latency,
+) -> list[str]:
+    """The chapter's answer; `compared` by `summary.compare` and `gained` by `matching.matched`, of each suite.
+
+    `margin` is the loss of success that matters, in (0, 1). What was not run is not spoken of.
+    """
+    first = next(iter(compared))
+    said = [state(compared, gained, margin), instruction(compared[first], records[first])]
+    return [*filter(None, said), prefix(compared, records, margin, times)]
+
+
+def state(compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataFrame], margin: float) -> str | None:
+    """What keeping images and instruction with a fresh robot state is worth, compared with keeping everything."""
+    if not (found := _matches(compared, gained, margin)):
+        return None
+    each = [
+        f"In `{suite}`, where {text.percent(share)} of replans reuse, it solves "
+        f"{text.difference(gain, 'keeping everything')}"
+        + ("." if gain.low > 0 else f"; {margins.apart_words(gain, margin)}.")
+        for suite, share, gain in found
+    ]
+    helps = any(gain.low > 0 for _, _, gain in found)
+    lead = "Recompute the robot state" if helps else "A fresh robot state is not shown to help"
+    return f"**{lead}.** `prefix` keeps all but the robot state. {' '.join(each)}"
+
+
+def _matches(
+    compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataFrame], margin: float
+) -> list[tuple[str, float, Interval]]:
+    """Suite, share of replans that reuse and gain at equal reuse of each `bearable` setting that has its match."""
+    settings = {suite: bearable(table, margin) for suite, table in compared.items()}
+    rows = {suite: gained[suite].loc[s] for suite, s in settings.items() if s in gained[suite].index}
+    return [(suite, row.reuse, row.gain) for suite, row in rows.items() if row.gain is not None]
+
+
+def words(compared: pd.DataFrame) -> tuple[Setting, Setting] | None:
+    """The same kept images with the instruction computed from new images and from kept ones, where most is reused."""
+    gates = [[s.gate for s in compared.index if s.mode == mode] for mode in (NEW_IMAGES, KEPT_IMAGES)]
+    both = [gate for gate in gates[0] if gate in gates[1]]
+    if not both:
+        return None
+    gate = max(both, key=lambda gate: compared.reuse[Setting(NEW_IMAGES, gate)])
+    return Setting(NEW_IMAGES, gate), Setting(KEPT_IMAGES, gate)
+
+
+def instruction(compared: pd.DataFrame, records: Records) -> str | None:
+    """Whether the instruction's cache goes stale with the images that it has read; None where that was not run."""
+    if (pair := words(compared)) is None:
+        return None
+    new, kept = pair
+    gap = summary.difference(records, new, kept)
+    lead = "The instruction carries the images" if gap.low > 0 else "That the instruction carries images is not shown"
+    said = (
+        f"**{lead}.** Behind the gate {tables.gate(new)} both `vision_only` modes keep the same images. With the "
+        f"instruction computed from new images {compared.k[new]} of {text.count(compared.n[new], 'episode')} succeed, "
+        f"with it computed from the kept ones {compared.k[kept]}: {text.difference(gap, 'from kept ones')}. The first "
+        "computes everything and saves no time; it only shows the cause."
+    )
+    fixed = compared[[s.mode == FROM_THE_START for s in compared.index]]
+    if fixed.empty:
+        return said
+    best = fixed.k.astype(int).idxmax()
+    return f"{said} An instruction kept from the start (`text_fixed`) leaves {compared.k[best]} at best."
+
+
+def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], margin: float, times: Latency) -> str:
+    """What keeping images and instruction loses of success, at the most reuse that is bearable, and what it saves."""
+    settings = {suite: bearable(table, margin) for suite, table in compared.items()}
+    first = next(iter(compared))
+    said = []
+    for suite, setting in settings.items():
+        share, difference = compared[suite].loc[setting, ["reuse", "difference"]]
+        if suite == first:
+            lead = f"`prefix` loses {text.count(max(0, round(-100 * difference.estimate)), 'point')} at"
+            said.append(f"**{lead} {text.percent(share)} of replans.**")
+        where = "" if suite == first else f" and {text.percent(share)} of replans"
+        said.append(
+            f"In `{suite}`, with {tables.gate(setting)}{where}, it solves "
+            f"{text.difference(difference, 'without reuse')}: {margins.loss_words(difference, margin)}."
+        )
+    step = cost.savings(records[first], [settings[first]], NO_REUSE, times).of_control.iloc[0]
+    said.append(
+        f"In `{first}` a control step then takes {text.percent(step)} of the inference without reuse ({times.name})"
+    )
+    if ratio := cost.inference_ratio(records[first], settings[first], NO_REUSE, times):
+        said[-1] += (
+            f", and an episode that both solve {ratio.estimate:.2f} times that without reuse "
+            f"({ratio.low:.2f} to {ratio.high:.2f})"
+        )
+    return f"{' '.join(said)}; see [What it saves](latency.ipynb)."
+
+
+def _mode(name: str, times: Latency) -> dict[str, str]:
+    mode, setting = parse_mode(name), Setting(name, "vision >= -1")
+    kept = KEPT[mode.name]
+    how = "kept in some layers" if mode.name == "layer_wise" else "kept"
+    computed, reused = (times.replan_ms(setting, allowed) for allowed in (False, True))
+    instruction = how if LANGUAGE in kept else "fresh"
+    if mode.name == "text_fixed":
+        instruction = "kept from the start"
+    elif mode.name == "vision_only":
+        instruction = f"fresh, from {'new' if mode.splice else 'kept'} images"
+    return {
+        "images": how if "vision" in kept else "fresh",
+        "instruction": instruction,
+        "robot state": "kept" if STATE in kept else "fresh",
+        "saves time?": f"{computed - reused:.0f} of {computed:.0f} ms" if computed - reused >= 1 else "no",
+    }

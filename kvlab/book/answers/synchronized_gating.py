@@ -1,0 +1,278 @@
+"""What *Synchronized gating* says and tabulates: gates compared with the image gate, out of `matching.matched`."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from kvlab.book import tables, text
+from kvlab.evidence import drift, margins, summary
+from kvlab.evidence.rows import pairs, recorded
+from kvlab.evidence.share import reuse_share
+from kvlab.evidence.stats import Interval, paired_difference
+from kvlab.evidence.wording import percent
+from kvlab.reuse import parse_gate
+from kvlab.reuse.phase import SAMPLES
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+from kvlab.study.times import Latency
+
+CLOCK, BOTH, BEFORE = "nothing (a clock)", "images and robot state", "images of the replan before"
+# what a gate compares, by the signals that it reads: how sentences and tables call it, how figures draw it
+KINDS = {
+    frozenset(): (CLOCK, "every"),
+    frozenset({"vision_anchor"}): ("images", "full"),
+    frozenset({"vision_anchor", "state_anchor"}): (BOTH, "synchronized"),
+    frozenset({"state_anchor"}): ("robot state", "state"),
+    frozenset({"vision_previous"}): (BEFORE, "previous"),
+    frozenset({"pixels_anchor"}): ("thumbnails", "pixels"),
+}
+PHASED = ("images, by the phase of the task", "adaptive")
+
+
+def kind(setting: Setting) -> str:
+    """What the gate of a setting compares, in words. ValueError: signals that this chapter has no word for."""
+    return _kind(setting)[0]
+
+
+def looks(settings: Sequence[Setting]) -> list[str]:
+    """Names of `plots.look`, one for each kind of gate."""
+    return [_kind(setting)[1] for setting in settings]
+
+
+def _kind(setting: Setting) -> tuple[str, str]:
+    gate = parse_gate(setting.gate)
+    if gate.phases:
+        return PHASED
+    if gate.reads not in KINDS:
+        raise ValueError(f"this chapter has no word for what the gate `{gate}` compares")
+    return KINDS[gate.reads]
+
+
+def headline(gained: Mapping[str, pd.DataFrame]) -> str:
+    """The title of the figure: which gates lose episodes at equal reuse."""
+    if not (losers := _losers(gained)):
+        return "At equal reuse no gate is shown to be worse than the image gate"
+    return f"At equal reuse, gates on {text.listed(list(losers))} lose episodes"
+
+
+def findings(
+    gained: Mapping[str, pd.DataFrame],
+    needed: Mapping[str, pd.DataFrame],
+    same: Mapping[str, pd.DataFrame],
+    margin: float,
+) -> list[str]:
+    """The chapter's answer, by suite: `matched` over all replans, and (`needed`) within those that no reuse took.
+
+    `same` is of `stricter`; `margin` is the difference of success that matters, in (0, 1). Nothing is said of what was
+    not run.
+    """
+    first = next(iter(gained))
+    said = [
+        second_condition(first, same[first], gained[first]),
+        alike(gained, margin),
+        worse(gained),
+        clock(first, gained, needed),
+    ]
+    return [claim for claim in said if claim]
+
+
+def stricter(records: Records, settings: Sequence[Setting], confidence: float) -> pd.DataFrame:
+    """Of `settings` the gates on images and robot state, beside the image gate of the same threshold, loosest first.
+
+    Those that ask for two thresholds, or whose image gate is not recorded, have no row.
+    `images`: that gate's setting; `k`, `images_k`, `n`, `reuse`, `images_reuse`; `difference`, an Interval (Tango); the
+    shares of its refused replans at which only the `vision_anchor` failed, only the `state_anchor`, or `several`.
+    """
+    rows, known = {}, recorded(records)
+    for setting in settings:
+        if kind(setting) != BOTH:
+            continue
+        vision, state = (term.bound for term in parse_gate(setting.gate).terms)
+        other = Setting(setting.mode, f"vision >= {vision!r}")
+        if vision != state or other not in known:
+            continue
+        counts = pairs(records, setting, other)
+        rows[setting] = {"images": other, "n": counts.n, "reuse": reuse_share(records, setting)}
+        rows[setting] |= {
+            "images_reuse": reuse_share(records, other),
+            "difference": paired_difference(counts, confidence),
+        }
+        rows[setting] |= {"k": counts.both + counts.setting_only, "images_k": counts.both + counts.control_only}
+    if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.join(drift.refusals(records, list(rows))).sort_values("images_reuse", ascending=False)
+
+
+def second_condition(suite: str, same: pd.DataFrame, gained: pd.DataFrame) -> str | None:
+    """What asking for the robot state too does at one threshold (the one with the clearest gain) and at equal reuse."""
+    if same.empty:
+        return None
+    best = max(same.index, key=lambda one: same.difference[one].low)
+    row, equal = same.loc[best], gained.gain[best]
+    lead = "A second condition helps" if row.difference.low > 0 else "That a second condition helps is not shown"
+    lead += ", by reusing less" if equal is not None and 0 in equal and row.difference.low > 0 else ""
+    said = (
+        f"**{lead}.** In `{suite}` the gate {tables.gate(row.images)} allows reuse at {text.percent(row.images_reuse)} "
+        f"of replans, and {row.images_k} of {text.count(row.n, 'episode')} succeed. Asking the robot state for the "
+        f"same similarity allows {text.percent(row.reuse)}, and {row.k} succeed: "
+        f"{text.difference(row.difference, 'with images alone')}."
+    )
+    return said if equal is None else f"{said} At equal reuse it is {text.difference(equal, 'with images alone')}."
+
+
+def alike(gained: Mapping[str, pd.DataFrame], margin: float) -> str | None:
+    """The gates that are not told apart from the image gate, in how far they may differ, and the widest interval."""
+    gates = _gates(gained)
+    same = [(suite, setting, gain) for suite, setting, gain in gates if 0 in gain]
+    if not same:
+        return None
+    close = sum(margins.apart(gain, margin) == margins.INSIDE for _, _, gain in same)
+    suite, setting, widest = max(same, key=lambda one: one[2].width)
+    apart = {kind(setting) for _, setting, gain in gates if 0 not in gain}
+    kinds = [name for name in dict.fromkeys(kind(s) for _, s, _ in same) if name not in apart]
+    which = f" Among them is every gate on {'; '.join(kinds)}." if kinds else ""
+    points = f"{100 * margin:.0f} points"
+    return (
+        f"**At equal reuse, {len(same)} of {text.count(len(gates), 'gate')} "
+        f"{'is' if len(same) == 1 else 'are'} not told apart from the image gate.**{which} Of all these, {close} "
+        f"{'differs' if close == 1 else 'differ'} by less than {points}; for {len(same) - close} that is not decided. "
+        f"The widest interval is that of {tables.gate(setting)} in `{suite}`: "
+        f"{text.difference(widest, 'with the image gate')}."
+    )
+
+
+def worse(gained: Mapping[str, pd.DataFrame]) -> str | None:
+    """Of each kind of gate that loses at equal reuse, the gate with the clearest loss."""
+    if not (losers := _losers(gained)):
+        return None
+    each = [
+        f"With {tables.gate(setting)}, which allows reuse at {text.percent(gained[suite].reuse[setting])} of replans "
+        f"in `{suite}`, the policy solves {text.difference(gain, 'with the image gate')}."
+        for suite, setting, gain in losers.values()
+    ]
+    return f"**Gates on {text.listed(list(losers))} are worse at equal reuse.** {' '.join(each)}"
+
+
+def _losers(gained: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, Setting, Interval]]:
+    clearest = {}
+    for suite, setting, gain in sorted(_gates(gained), key=lambda one: one[2].high):
+        if gain.high < 0:
+            clearest.setdefault(kind(setting), (suite, setting, gain))
+    return clearest
+
+
+def clock(suite: str, gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]) -> str | None:
+    """Gates that look at nothing, in both counts of reuse; told of the one of which the counts differ most."""
+    both = {s: (gain, needed[suite].gain[s]) for s, gain in gained[suite].gain.items() if kind(s) == CLOCK}
+    both = {s: counts for s, counts in both.items() if None not in counts}
+    if not both:
+        return None
+    if all(gain.high < 0 for counts in both.values() for gain in counts):
+        lead = "A clock is worse than looking"
+    elif all(0 in gain for counts in both.values() for gain in counts):
+        lead = "A clock is not told apart from looking"
+    else:
+        lead = "Whether a clock is worse depends on which replans count"
+    setting = max(both, key=lambda one: abs(both[one][1].estimate - both[one][0].estimate))
+    every, within = both[setting]
+    return (
+        f"**{lead}.** `{setting.gate}` looks at nothing. In `{suite}`, at equal reuse over all replans, it solves "
+        f"{text.difference(every, 'with the image gate')}. Counting only as many replans as no reuse took, it solves "
+        f"{text.difference(within, 'with the image gate')}."
+    )
+
+
+def _gates(gained: Mapping[str, pd.DataFrame]) -> list[tuple[str, Setting, Interval]]:
+    """Suite, setting and gain of every gate that looks at something and has its match on the curve."""
+    rows = [(suite, s, gain) for suite, table in gained.items() for s, gain in table.gain.items() if gain is not None]
+    return [row for row in rows if kind(row[1]) != CLOCK]
+
+
+def forest(gained: Mapping[str, pd.DataFrame]) -> tuple[list[str], list[Interval], list[str]]:
+    """Labels, intervals and looks of a figure of all gates; other suites than the first stand in the label."""
+    first = next(iter(gained))
+    rows = [(suite, s, gain) for suite, table in gained.items() for s, gain in table.gain.items() if gain is not None]
+    labels = [("" if suite == first else f"{suite}: ") + _short(setting) for suite, setting, _ in rows]
+    return labels, [gain for *_, gain in rows], looks([setting for _, setting, _ in rows])
+
+
+def _short(setting: Setting) -> str:
+    """`tables.gate` for a figure: one threshold is said once, and those of adaptive gates are left to the tables."""
+    once = re.sub(r"^images ≥ (\S+), robot state ≥ \1$", r"images, robot state ≥ \1", tables.gate(setting))
+    return re.sub(r"^images ≥ \S+ or \S+ by ", "images by ", once)
+
+
+def gates(gained: Mapping[str, pd.DataFrame], records: Mapping[str, Records]) -> pd.DataFrame:
+    """Every gate: what it compares, share of replans that reuse, successes, points at equal reuse."""
+    rows = []
+    for suite, table in gained.items():
+        for setting, row in table.iterrows():
+            success = summary.successes(records[suite], setting)
+            cells = {"suite": suite, "compares": kind(setting), "gate": tables.gate(setting)}
+            cells |= {"replans that reuse": text.percent(row.reuse), "successes": f"{success.sum()} of {len(success)}"}
+            rows.append(cells | {"points at equal reuse": percent(row.gain) or "no image gate reuses so often"})
+    return pd.DataFrame(rows).set_index("suite").rename_axis(index=None, columns="suite")
+
+
+def thresholds(same: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """`stricter` of each suite as a table: both gates' successes and shares, points, and what refused reuse."""
+    rows, refused = [], {"state_anchor": "refused by state", "vision_anchor": "by images", "several": "by both"}
+    for suite, table in same.items():
+        for _, row in table.iterrows():
+            cells = {"suite": suite, "gate": tables.gate(row.images)}
+            cells["images alone"] = f"{row.images_k} ({text.percent(row.images_reuse)})"
+            cells["with robot state"] = f"{row.k} ({text.percent(row.reuse)})"
+            cells["points"] = percent(row.difference)
+            rows.append(cells | {words: text.percent(row[name]) for name, words in refused.items()})
+    return (
+        pd.DataFrame(rows, columns=["suite", "gate", "images alone", "with robot state", "points", *refused.values()])
+        .set_index("suite")
+        .rename_axis(index=None, columns="suite")
+    )
+
+
+def counted(gained: pd.DataFrame, needed: pd.DataFrame) -> pd.DataFrame:
+    """Clocks and gates that lose, by both counts of reuse: a row for each count."""
+    apart = [s for s, gain in gained.gain.items() if kind(s) == CLOCK or (gain is not None and gain.high < 0)]
+    rows = [
+        {"gate": tables.gate(setting), "counted": words, "reuse": text.percent(table.reuse[setting])}
+        | {"points at equal reuse": percent(table.gain[setting]) or "no image gate reuses so often"}
+        for setting in apart
+        for words, table in (("all replans", gained), ("as many as no reuse took", needed))
+    ]
+    columns = ["gate", "counted", "reuse", "points at equal reuse"]
+    return pd.DataFrame(rows, columns=columns).set_index("gate").rename_axis(index=None, columns="gate")
+
+
+def references(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
+    """Of `settings` the gates on images of the replan before, each below the one on the last computed replan.
+
+    How often they reuse and how old their caches get; no row where one of the two is not recorded.
+    """
+    known = recorded(records)
+    before = [(Setting(s.mode, s.gate.replace("@previous", "")), s) for s in settings if kind(s) == BEFORE]
+    both = [setting for pair in before if {*pair} <= {*known} for setting in pair]
+    columns = ["gate", "replans that reuse", "successes", "mean age, replans", "oldest", "similarity, lowest 5 %"]
+    rows = [
+        (tables.gate(setting), text.percent(row.reuse), summary.successes(records, setting).sum())
+        + (f"{row.age:.1f}", f"{row.oldest:.0f}", f"{row.vision:.2f}")
+        for setting, row in (drift.kept(records, both).iterrows() if both else ())
+    ]
+    return pd.DataFrame(rows, columns=columns).set_index("gate").rename_axis(index=None, columns="gate")
+
+
+def spread(gained: pd.DataFrame, times: Latency) -> str:
+    """Whether a gate that measures the spread can pay at its share of reuse; nothing where there is no such gate."""
+    measured = [setting for setting in gained.index if "spread" in parse_gate(setting.gate).phases]
+    if not measured:
+        return ""
+    reuse, image_gate = gained.reuse[measured[0]], Setting("full", "vision >= -1")
+    saved = times.replan_ms(image_gate, allowed=False) - times.replan_ms(image_gate, allowed=True)
+    bearable, chunk = saved * reuse / (1 - reuse), times.stages.loc["none", "denoise"]
+    return (
+        f"The spread {'cannot pay' if chunk > bearable else 'may pay'}. It denoises {SAMPLES} further chunks at each "
+        f"replan that is computed. At this share of reuse ({text.percent(reuse)}) they may take {bearable:.0f} ms "
+        f"before they use up all that reuse saves. Denoising a single chunk takes {chunk:.0f} ms ({times.name})."
+    )

@@ -1,0 +1,135 @@
+"""What *Synchronized gating* says of made rows and made comparisons: other rows, other sentences."""
+
+import pandas as pd
+import pytest
+
+from kvlab.book.answers import synchronized_gating as answers
+from kvlab.evidence.stats import Interval
+from kvlab.study.settings import Setting
+from made import TIMES, made
+
+BOTH, STATE, CLOCK, SMALL = (
+    Setting("full", gate) for gate in ("vision >= 0.9 & state >= 0.9", "state >= 0.9", "every(2)", "pixels >= 0.9")
+)
+BEFORE, IMAGES = Setting("full", "vision@previous >= 0.9"), Setting("full", "vision >= 0.9")
+ADAPTIVE = Setting("full", "vision >= 0.9 if gripper < 1 and spread < 0.3 else 0.98")
+ALIKE, NEAR, LOSS = (0, -0.2, 0.15), (0.01, -0.05, 0.06), (-0.2, -0.3, -0.1)
+
+
+def gained(points: dict[Setting, tuple[float, float, float] | None], reuse=0.5) -> pd.DataFrame:
+    gains = [ends and Interval(*ends, 0.95, "made") for ends in points.values()]
+    return pd.DataFrame({"reuse": reuse, "gain": pd.Series(gains, list(points), dtype=object)}, index=list(points))
+
+
+def episodes(k, reused, age=1):
+    return [(n < k, 20, [0 < r <= reused for r in range(4)]) for n in range(100)]
+
+
+@pytest.fixture
+def same():
+    """`stricter` of a gate on images that reuses twice as often as the one on images and robot state."""
+    records = made({IMAGES: episodes(50, 2), BOTH: episodes(90, 1)})
+    records.replans["vision_anchor"], records.replans["state_anchor"], records.replans["age"] = 0.95, 0.5, 0
+    return answers.stricter(records, [BOTH, STATE, CLOCK, Setting("full", "vision >= 0.8 & state >= 0.8")], 0.95)
+
+
+def said(points, needed=None, same=None):
+    table = {"short": gained(points)}
+    within = {"short": gained(needed or points)}
+    return answers.findings(table, within, {"short": pd.DataFrame() if same is None else same}, 0.1)
+
+
+def test_a_second_condition_is_told_at_one_threshold_and_at_equal_reuse(same):
+    claim = said({BOTH: NEAR}, same=same)[0]
+    assert claim.startswith("**A second condition helps, by reusing less.** In `short` the gate images ≥ 0.9 allows")
+    assert "allows reuse at 50 % of replans, and 50 of 100 episodes succeed" in claim
+    assert "allows 25 %, and 90 succeed: 40 points more than with images alone" in claim
+    assert claim.endswith("At equal reuse it is 1 point more than with images alone (5 fewer to 6 more).")
+    assert said({BOTH: (0.2, 0.1, 0.3)}, same=same)[0].startswith("**A second condition helps.**")
+    assert not said({BOTH: None}, same=same)[0].count("At equal reuse")
+
+
+def test_only_pairs_of_one_threshold_that_were_run_stand_side_by_side(same):
+    assert [*same.index] == [BOTH] and same.state_anchor[BOTH] == 1
+    table = answers.thresholds({"short": same, "long": pd.DataFrame()})
+    assert table.iloc[0].to_list()[:3] == ["images ≥ 0.9", "50 (50 %)", "90 (25 %)"]
+    assert table["refused by state"].to_list() == ["100 %"]
+
+
+def test_gates_that_are_not_told_apart_name_the_margin_and_the_widest_interval():
+    (claim,) = said({BOTH: NEAR, STATE: ALIKE})
+    assert claim.startswith("**At equal reuse, 2 of 2 gates are not told apart from the image gate.**")
+    assert "every gate on images and robot state; robot state." in claim
+    assert "1 differs by less than 10 points; for 1 that is not decided" in claim
+    assert claim.endswith("that of robot state ≥ 0.9 in `short`: as many as with the image gate (20 fewer to 15 more).")
+
+
+def test_gates_that_lose_are_named_by_kind():
+    alike, worse = said({SMALL: LOSS, BEFORE: (-0.1, -0.19, -0.01), STATE: ALIKE})
+    assert worse.startswith("**Gates on thumbnails and images of the replan before are worse at equal reuse.**")
+    assert "reuse at 50 % of replans in `short`, the policy solves 20 points fewer" in worse
+    assert "1 of 3 gates is not told apart" in alike
+    assert answers.headline({"short": gained({SMALL: LOSS})}) == "At equal reuse, gates on thumbnails lose episodes"
+    assert answers.headline({"short": gained({STATE: ALIKE})}).startswith("At equal reuse no gate is shown to be worse")
+
+
+@pytest.mark.parametrize(
+    ("every", "within", "lead"),
+    [
+        (LOSS, LOSS, "A clock is worse than looking"),
+        (ALIKE, ALIKE, "A clock is not told apart from looking"),
+        (LOSS, ALIKE, "Whether a clock is worse depends on which replans count"),
+    ],
+)
+def test_a_clock_is_told_in_both_counts(every, within, lead):
+    (claim,) = said({CLOCK: every}, {CLOCK: within})
+    assert claim.startswith(f"**{lead}.** `every(2)` looks at nothing.")
+    assert said({CLOCK: None, STATE: ALIKE})[0].startswith("**At equal reuse")  # out of the curve's reach
+
+
+def test_what_a_gate_compares_is_told_by_what_it_reads():
+    assert [answers.kind(setting) for setting in (BOTH, STATE, CLOCK, SMALL, BEFORE, ADAPTIVE)] == [
+        *("images and robot state", "robot state", "nothing (a clock)", "thumbnails"),
+        *("images of the replan before", "images, by the phase of the task"),
+    ]
+    assert answers.looks([CLOCK, ADAPTIVE]) == ["every", "adaptive"]
+    with pytest.raises(ValueError, match="no word for what the gate `pixels >= 0.9 & state >= 0.9` compares"):
+        answers.kind(Setting("full", "pixels >= 0.9 & state >= 0.9"))
+
+
+def test_every_gate_has_a_row_and_its_place_in_the_figure():
+    tables = {"short": gained({STATE: ALIKE, SMALL: None}), "long": gained({BOTH: NEAR})}
+    records = {"short": made({STATE: episodes(7, 1), SMALL: episodes(8, 1)}), "long": made({BOTH: episodes(9, 1)})}
+    rows = answers.gates(tables, records)
+    assert rows.successes.to_list() == ["7 of 100", "8 of 100", "9 of 100"]
+    assert rows["points at equal reuse"].to_list() == ["0 (-20 to 15)", "no image gate reuses so often", "1 (-5 to 6)"]
+    labels, intervals, names = answers.forest(tables)
+    assert labels == ["robot state ≥ 0.9", "long: images, robot state ≥ 0.9"]
+    assert len(intervals) == 2 and names == ["state", "synchronized"]
+    assert answers.forest({"short": gained({ADAPTIVE: NEAR})})[0] == ["images by gripper, spread"]
+
+
+def test_clocks_and_losers_are_counted_twice():
+    table = answers.counted(gained({CLOCK: ALIKE, SMALL: LOSS, STATE: ALIKE}), gained({CLOCK: NEAR, SMALL: None}))
+    assert [*table.index] == ["every(2)", "every(2)", "thumbnails ≥ 0.9", "thumbnails ≥ 0.9"]
+    assert table["points at equal reuse"].iloc[1] == "1 (-5 to 6)"
+    assert table["points at equal reuse"].iloc[3] == "no image gate reuses so often"
+
+
+def test_a_gate_on_the_replan_before_stands_below_its_like():
+    records = made({IMAGES: episodes(50, 1), BEFORE: episodes(9, 3)})
+    records.replans["vision_anchor"], records.replans["state_anchor"] = 0.95, 0.5
+    records.replans["age"] = records.replans.replan
+    table = answers.references(records, [STATE, BEFORE])
+    assert [*table.index] == ["images ≥ 0.9", "images of the replan before ≥ 0.9"]
+    assert table["mean age, replans"].to_list() == ["1.0", "2.0"] and table["oldest"].to_list() == ["1", "3"]
+    assert answers.references(records, [STATE]).empty
+
+
+def test_the_spread_pays_only_where_a_chunk_is_cheaper_than_what_reuse_saves():
+    said = answers.spread(gained({STATE: ALIKE, ADAPTIVE: ALIKE}), TIMES)
+    assert (
+        said.startswith("The spread cannot pay.") and "may take 20 ms" in said and "a single chunk takes 40 ms" in said
+    )
+    assert answers.spread(gained({ADAPTIVE: ALIKE}, reuse=0.9), TIMES).startswith("The spread may pay.")
+    assert answers.spread(gained({STATE: ALIKE}), TIMES) == ""
