@@ -53,7 +53,7 @@ book/%.ipynb: book/%.md | $(READY)
 	@$(RUN) kvlab.book.execution --publish $*
 
 lab: $(READY)
-	@$(VENV)/bin/jupyter lab book
+	@$(VENV)/bin/jupyter lab book --config=book/_lab/config.json
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis

@@ -30,7 +30,8 @@ from kvlab.book.contents import chapters
 from kvlab.paths import BOOK, FIGURES, ROOT
 from kvlab.sim.workers import end_with_the_first
 
-# What a running kernel adds to a notebook differs between machines (Python's patch version), so it is fixed here.
+# What a running kernel says of itself differs between machines (Python's patch version), so it is fixed here.
+_KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 _LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
 REPORT = ROOT / "_build" / "report"
 
@@ -38,8 +39,7 @@ REPORT = ROOT / "_build" / "report"
 def read_source(source: Path) -> NotebookNode:
     """The notebook that `source` (MyST text) describes, without outputs.
 
-    Cell ids come from the cells' text, so that the same text gives the same file. A cell whose source is not on the
-    page (tag `remove-input`) is folded in JupyterLab too.
+    Cell ids come from the cells' text, so that the same text gives the same file.
 
     Raises:
         ValueError: the text does not exist or names no kernel.
@@ -51,15 +51,21 @@ def read_source(source: Path) -> NotebookNode:
         raise ValueError(f"{source.name} names no kernel; a chapter's header has kernelspec: name: python3")
     notebook.nbformat_minor = 5
     notebook.metadata = NotebookNode(
-        jupytext={"default_lexer": "ipython3"}, kernelspec=notebook.metadata.kernelspec, language_info=_LANGUAGE
+        jupytext={"default_lexer": "ipython3"}, kernelspec=_KERNEL, language_info=_LANGUAGE
     )
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         digest = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         seen[digest] = seen.get(digest, -1) + 1
         cell.id = f"{digest}-{seen[digest]}"
+    return fold(notebook)
+
+
+def fold(notebook: NotebookNode) -> NotebookNode:
+    """`notebook` with those cells folded whose source is not on the page (tag `remove-input`). Works in place."""
+    for cell in notebook.cells:
         if "remove-input" in cell.metadata.get("tags", []):
-            cell.metadata.jupyter = {"source_hidden": True}
+            cell.metadata["jupyter"] = {"source_hidden": True}
     return notebook
 
 

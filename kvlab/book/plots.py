@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from base64 import b64encode
 from collections.abc import Collection, Sequence
 from textwrap import fill
 
@@ -16,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from IPython.display import SVG, display
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -204,17 +205,20 @@ def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFram
 def show(fig: Figure, name: str, title: str = "") -> None:
     """Shows `fig` as SVG, the same bytes at each run, under a `title` that states the finding.
 
-    Published chapters' figures become `figures/<name>.svg` (`kvlab.book.execution`). ValueError: a name with anything
-    but small letters, digits and underscores.
+    With a PNG for JupyterLab, which draws no SVG of a notebook that it does not trust. Published chapters' figures
+    become `figures/<name>.svg` (`kvlab.book.execution`). ValueError: a name with anything but small letters, digits and
+    underscores.
     """
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"the figure name {name!r} must be of small letters, digits and underscores.")
     if title:
         fig.suptitle(fill(title, TITLE), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-    text = io.StringIO()
-    fig.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg, png = io.StringIO(), io.BytesIO()
+    fig.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    fig.savefig(png, format="png", dpi=150, metadata={"Software": None})
     plt.close(fig)
-    display(SVG(text.getvalue()), metadata={"kvlab_figure": name})
+    data = {"image/svg+xml": svg.getvalue(), "image/png": b64encode(png.getvalue()).decode()}
+    display(data | {"text/plain": title or name}, metadata={"kvlab_figure": name, "image/png": {"width": 792}}, raw=True)
 
 
 def save(fig: Figure, name: str, unless: Collection[str] = ()) -> None:

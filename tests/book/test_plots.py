@@ -65,12 +65,13 @@ def test_what_is_not_published_saves_nothing(tmp_path, monkeypatch):
 
 def test_a_figure_is_shown_as_the_same_svg_at_each_run_under_its_name(monkeypatch):
     shown = []
-    monkeypatch.setattr(plots, "display", lambda svg, metadata: shown.append((svg.data, metadata)))
+    monkeypatch.setattr(plots, "display", lambda data, metadata, raw: shown.append((data, metadata)))
     for _ in range(2):
         plots.show(draw(), "one", "What was found")
-    assert shown[0] == shown[1] and shown[0][1] == {"kvlab_figure": "one"}
+    assert shown[0] == shown[1] and shown[0][1]["kvlab_figure"] == "one"
+    assert shown[0][0]["text/plain"] == "What was found" and shown[0][0]["image/png"]
     assert not plt.get_fignums()  # else the notebook draws it again, as PNG
-    assert "fill: #ffffff" in shown[0][0]  # a ground of its own, for pages in the dark
+    assert "fill: #ffffff" in shown[0][0]["image/svg+xml"]  # a ground of its own, for pages in the dark
 
 
 def test_a_curve_is_joined_in_order_of_reuse_with_a_label_at_each_point():
