@@ -218,7 +218,9 @@ def show(fig: Figure, name: str, title: str = "") -> None:
     fig.savefig(png, format="png", dpi=150, metadata={"Software": None})
     plt.close(fig)
     data = {"image/svg+xml": svg.getvalue(), "image/png": b64encode(png.getvalue()).decode()}
-    display(data | {"text/plain": title or name}, metadata={"kvlab_figure": name, "image/png": {"width": 792}}, raw=True)
+    display(
+        data | {"text/plain": title or name}, metadata={"kvlab_figure": name, "image/png": {"width": 792}}, raw=True
+    )
 
 
 def save(fig: Figure, name: str, unless: Collection[str] = ()) -> None:
