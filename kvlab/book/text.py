@@ -11,7 +11,6 @@ from kvlab.evidence.stats import Interval
 from kvlab.study.study import Study
 
 MOST_FINDINGS = 4
-SECONDS = 8  # of an episode of `mini` on one core, about
 
 
 def say(*paragraphs: str) -> Markdown:
@@ -59,13 +58,10 @@ def _signed(points: int) -> str:
     return f"{abs(points)} {_more(points)}" if points else "0"
 
 
-def planned(*studies: Study) -> str:
+def planned(*studies: Study, workers: int = 2) -> str:
     """What of `studies` is recorded and what the next cell runs, before anything runs."""
-    lacking = sum(len(settings) for study in studies for settings in study.missing().values())
-    episodes = count(sum(study.episodes * len(study.settings) for study in studies), "episode")
+    lacking = [study for study in studies if study.plan()["missing"].any()]
     if not lacking:
+        episodes = count(sum(study.episodes * len(study.settings) for study in studies), "episode")
         return f"The study has {episodes}; all are recorded, and the next cell reads them."
-    minutes = count(max(1, round(lacking * SECONDS / 60)), "minute")
-    return (
-        f"The study has {episodes}; {lacking:,} are not recorded. The next cell runs them: about {minutes} on one core."
-    )
+    return " ".join(f"Of `{study.protocol.suite}` {study.estimate(workers)}" for study in lacking)

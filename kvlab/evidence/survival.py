@@ -1,57 +1,16 @@
-"""How long episodes last, and how much reuse they bear: time to success, and where success falls to half.
-
-An episode that fails is not one that would have lasted longer than all others: it is censored at the step limit, where
-every failure ends. So the curves say how many episodes are unsolved at each step, and say nothing beyond the limit.
-"""
+"""How much reuse a policy bears: where its success falls to half."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
-from statsmodels.duration.survfunc import SurvfuncRight
 
 from kvlab.evidence import matching
-from kvlab.evidence.rows import of_setting, successes
 from kvlab.evidence.share import exposure
-from kvlab.evidence.stats import Interval, rate_interval
+from kvlab.evidence.stats import Interval
 from kvlab.evidence.stats.checks import check_open_unit
-from kvlab.study.records import EPISODE, Records
+from kvlab.study.records import Records
 from kvlab.study.settings import Setting
-
-
-def unsolved(records: Records, setting: Setting, confidence: float = 0.95) -> pd.DataFrame:
-    """Share of a setting's episodes that are unsolved after each step at which one was solved (Kaplan and Meier).
-
-    Indexed by `step`, from 0 on and up to the longest episode: `share` in [0, 1], `low` and `high` (pointwise, exact).
-    No episode is censored before the step limit, so at each step the number unsolved is binomial. ValueError: an
-    episode that ended in an error, or a failure that ended before another episode's success.
-    """
-    success = successes(records, setting)
-    steps = of_setting(records.episodes, setting).set_index(EPISODE)["steps"].reindex(success.index)
-    if not success.all() and steps[~success].min() < steps.max():
-        raise ValueError(f"`{setting}` has failures that ended before the step limit; they cannot be censored there")
-    curve = pd.Series({0: 1.0})
-    if success.any():
-        found = SurvfuncRight(steps.to_numpy(), success.to_numpy(int))
-        curve = pd.concat([curve, pd.Series(found.surv_prob, index=found.surv_times.astype(int))])
-    curve.loc[int(steps.max())] = 1 - success.mean()
-    bounds = [rate_interval(round(share * len(success)), len(success), confidence=confidence) for share in curve]
-    table = pd.DataFrame([(b.estimate, b.low, b.high) for b in bounds], curve.index, ["share", "low", "high"])
-    return table.rename_axis("step").sort_index()
-
-
-def loads(records: Records, settings: Sequence[Setting], confidence: float = 0.95) -> pd.DataFrame:
-    """One row per setting: `rate` (the share of replans that reuse), `reused` (how many in an episode, on average),
-    `success` (an exact Interval). ValueError as in `share.exposure`.
-    """
-    rows = {}
-    for setting in settings:
-        table = exposure(records, setting)
-        success = rate_interval(int(table["success"].sum()), len(table), confidence=confidence)
-        rate = table["reused"].sum() / table["replans"].sum()
-        rows[setting] = {"rate": rate, "reused": table["reused"].mean(), "success": success}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")
 
 
 def half(

@@ -172,20 +172,19 @@ def test_another_processor_changes_episodes_and_hardly_any_count():
 
 
 def test_a_gpu_changes_episodes_of_libero_10_and_hardly_any_count():
-    said, long = glued("recordings"), glued("libero_10")
+    said = glued("recordings")
     both = recorded_twice("runs/libero_10", "again/libero_10")
     assert both.computed_by.str.contains("NVIDIA H100").all() and both.drawn_by_first.str.contains("llvmpipe").all()
     counts = both.groupby(["mode", "gate", "seeing"])[["success_first", "success"]].sum()
     assert (int(said["rec_gpu_settings"]), int(said["rec_gpu_both"])) == (len(counts), len(both)) == (16, 1600)
     assert [int(said["rec_gpu_first"]), int(said["rec_gpu_second"])] == counts.sum().to_list()
-    assert [int(long["ten_here_k"]), int(long["ten_again_k"])] == counts.sum().to_list()
     apart, flipped = (counts.success - counts.success_first), both.success != both.success_first
-    assert int(said["rec_gpu_apart"]) == int(long["ten_again_apart"]) == apart.abs().max()
+    assert int(said["rec_gpu_apart"]) == apart.abs().max()
     assert int(said["rec_gpu_flipped"]) == flipped.sum()
     won = int((flipped & both.success).sum())
     assert binomtest(won, int(flipped.sum())).pvalue > 0.05  # "wins as many as it loses"
     here, there = (losing_settings(both, column) for column in ("success_first", "success"))
-    assert here == there and len(here) == 1 + int(long["ten_worse"]) and long["ten_again_worse"] == "the same settings"
+    assert here == there and len(here) == 5
 
 
 def losing_settings(episodes: pd.DataFrame, column: str) -> set[tuple[str, str, str]]:
@@ -376,86 +375,31 @@ def test_the_latency_chapter_quotes_what_was_measured_of_pi05_and_of_the_engines
     assert float(said["lat_error"]) < 2
 
 
-LONG = {"suite": "libero_10"}
+def half_at(suite: str, thresholds: list[float]) -> float:
+    """The share of replans that reuse at which straight lines between settings fall to half of no reuse's success."""
+    solved, curve = setting("none", suite=suite)["success"].sum(), [(0.0, 1.0)]
+    for threshold in thresholds:
+        rows = setting("full", f"vision >= {threshold}", suite=suite)
+        curve.append((rows["reused"].sum() / rows["replans"].sum(), rows["success"].sum() / solved))
+    curve.sort()
+    (x0, y0), (x1, y1) = next(pair for pair in zip(curve, curve[1:], strict=False) if pair[1][1] <= 0.5)
+    return x0 + (x1 - x0) * (y0 - 0.5) / (y0 - y1)
 
 
-def half_at(suite: str, thresholds: list[float]) -> dict[str, float]:
-    """Where straight lines between the settings fall to half of the control's success, by share and by number of reused
-    replans, of which as many count as the control took in the same episode."""
-    control = setting("none", suite=suite)
-    limits = control.set_index(["task", "initial_state"])["replans"]
-    points = {"rate": [(0.0, 1.0)], "reused": [(0.0, 1.0)]}
-    for gate in (f"vision >= {t}" for t in thresholds):
-        wanted = (ds.field("mode") == "full") & (ds.field("gate") == gate) & (ds.field("seed") == 0)
-        columns = ["task", "initial_state", "replan_rows"]
-        rows = ds.dataset(DATA / "runs" / suite, format="parquet").to_table(columns=columns, filter=wanted).to_pylist()
-        counted = [r["replan_rows"][: limits[r["task"], r["initial_state"]]] for r in rows]
-        reused = sum(replan["reused"] for episode in counted for replan in episode)
-        won = setting("full", gate, suite=suite)["success"].sum() / control["success"].sum()
-        points["rate"].append((reused / sum(map(len, counted)), won))
-        points["reused"].append((reused / len(rows), won))
-    found = {}
-    for load, curve in points.items():
-        curve.sort()
-        (x0, y0), (x1, y1) = next(pair for pair in zip(curve, curve[1:], strict=False) if pair[1][1] <= 0.5)
-        found[load] = x0 + (x1 - x0) * (y0 - 0.5) / (y0 - y1)
-    return found
-
-
-def test_libero_10_quotes_what_was_recorded():
-    said = {name.removeprefix("ten_"): value for name, value in glued("libero_10").items()}
-    control, full = setting("none", **LONG), setting("full", "vision >= 0.98", **LONG)
-    assert len(control) == len(full) == int(said["episodes"]) == 100
-    assert int(said["control_k"]) == control["success"].sum() >= 70
-    assert int(said["blind_k"]) == setting("none", seeing="black", **LONG)["success"].sum()
-    assert int(said["full_k"]) == full["success"].sum()
-    assert float(said["full_reuse"]) == pytest.approx(percent_reused(full), rel=1e-5)
-    assert int(said["vision_k"]) == setting("vision_only:splice", "vision >= 0.98", **LONG)["success"].sum()
-    loose = setting("full", "vision >= 0.9", **LONG)
-    assert int(said["loose_k"]) == loose["success"].sum() == 0
-    assert float(said["loose_reuse"]) == pytest.approx(percent_reused(loose), rel=1e-5)
-    low, high = binomtest(int(said["control_k"]), 100).proportion_ci(0.95, "exact")
-    assert (float(said["control_low"]), float(said["control_high"])) == pytest.approx((100 * low, 100 * high), rel=1e-5)
-    expert = pd.read_csv(DATA / "expert" / "libero_10.csv", comment="#").groupby("task").success.sum()
-    assert (int(said["worst_task"]), int(said["worst_k"])) == (expert.idxmin(), expert.min())
-
-
-@pytest.mark.parametrize(("suite", "said"), [("libero_10", "ten_"), ("libero_spatial", "ten_beside_")])
-def test_libero_10_finds_where_half_is_lost(suite, said):
-    quoted, found = glued("libero_10"), half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9])
-    assert quoted[f"{said}rate"].split(" ")[0] == f"{found['rate']:.0%}"
-    assert quoted[f"{said}reused"].split(" ")[0] == f"{found['reused']:.1f}"
-
-
-def test_libero_10_concludes_what_the_rows_say():
-    said = {name.removeprefix("ten_"): value for name, value in glued("libero_10").items()}
-    long, short = (half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9]) for suite in ("libero_10", "libero_spatial"))
-    assert long["rate"] > short["rate"] and long["reused"] > 3 * short["reused"]
-    assert said["differ"] == "by the share of replans that reuse and by the number of reused replans"
-    for threshold in (0.97, 0.95, 0.9):  # "by the threshold earlier": the share of the control's successes that is kept
-        kept = [
-            setting("full", f"vision >= {threshold}", suite=suite).success.sum()
-            / setting("none", suite=suite).success.sum()
-            for suite in ("libero_10", "libero_spatial")
-        ]
-        assert kept[0] < kept[1]
-        assert percent_reused(setting("full", f"vision >= {threshold}", **LONG)) > percent_reused(
-            setting("full", f"vision >= {threshold}")
-        )
-    control = setting("none", **LONG).set_index(["task", "initial_state"])["success"]
-    for mode, harmed in (("full", False), ("vision_only:splice", False), ("text_fixed:skip", True)):
-        other = setting(mode, "vision >= 0.98", **LONG).set_index(["task", "initial_state"])["success"]
-        lost, won = ((control & ~other).sum(), (other & ~control).sum())
-        assert (binomtest(int(lost), int(lost + won)).pvalue < 0.05) == harmed
-    assert said["worse_modes"] == "text_fixed:skip" and int(said["worse"]) == 4
+def test_the_baseline_sweep_finds_where_half_is_lost():
+    cells = nbformat.read(BOOK / "baseline_sweep.ipynb", as_version=4).cells
+    said = "".join(o.data.get("text/markdown", "") for cell in cells for o in cell.get("outputs", []) if "data" in o)
+    for suite in ("libero_spatial", "libero_10"):
+        half = half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9])
+        assert f"In `{suite}` half of the success without reuse is lost where {half:.0%}".replace("%", " %") in said
 
 
 def test_the_first_page_says_what_the_chapters_say():
     """Its numbers are typed; each sentence is looked for as the chapters' values would have it written."""
     page = " ".join((BOOK / "intro.md").read_text().split())
-    long, speed, strict = glued("libero_10"), glued("latency"), setting("full", "vision >= 0.98")
-    prefix = setting("prefix", "vision >= 0.945")
-    halves = [long[name].split("%")[0] for name in ("ten_beside_rate", "ten_rate")]
+    speed, strict = glued("latency"), setting("full", "vision >= 0.98")
+    prefix, long = setting("prefix", "vision >= 0.945"), setting("none", suite="libero_10")
+    halves = [half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9]) for suite in ("libero_spatial", "libero_10")]
     pixels = setting("full", "pixels >= 0.93")
     worse = on_the_curve(percent_reused(pixels)) - pixels["success"].sum()
     mini, engine = (
@@ -464,8 +408,8 @@ def test_the_first_page_says_what_the_chapters_say():
     for sentence in (
         f"everything reused at {percent_reused(strict):.0f} % of the replans {strict['success'].sum()} of 100 episodes",
         f"{prefix['success'].sum()} of 100 at {percent_reused(prefix):.0f} %",
-        f"the policies solve {setting('none')['success'].sum()} of 100 and {long['ten_control_k']} of 100",
-        f"lost at {halves[0]} % of the replans in `libero_spatial`, at {halves[1]} % in `libero_10`",
+        f"the policies solve {setting('none')['success'].sum()} of 100 and {long['success'].sum()} of 100",
+        f"lost at {100 * halves[0]:.0f} % of the replans in `libero_spatial`, at {100 * halves[1]:.0f} % in",
         f"is worse, by {worse:.0f} points at half of the replans",
         f"{mini[0]:.0f} ms become {mini[1]:.0f} on a CPU",
         f"goes from {engine[0]:.1f} to {engine[1]:.1f} ms",

@@ -1,4 +1,4 @@
-"""Time to success and the reuse that halves it: rows whose curves are known, and what is refused."""
+"""The reuse that halves success: rows whose curves are known, and what is refused."""
 
 import numpy as np
 import pandas as pd
@@ -28,31 +28,6 @@ def records(**settings: tuple[Setting, list[bool], list[int], int]) -> Records:
 
 def of(setting: Setting, wins: int, reused: int) -> tuple:
     return setting, [n < wins for n in range(10)], [50 if n < wins else 100 for n in range(10)], reused
-
-
-def test_failures_stay_unsolved_at_the_limit():
-    curve = survival.unsolved(records(a=(CONTROL, [True, True, True, False], [30, 20, 30, 100], 0)), CONTROL)
-    assert curve["share"].to_dict() == {0: 1.0, 20: 0.75, 30: 0.25, 100: 0.25}
-    assert (curve["low"] <= curve["share"]).all() and (curve["share"] <= curve["high"]).all()
-    assert curve.loc[20, "low"] == pytest.approx(0.194, abs=0.001)  # 3 of 4, Clopper and Pearson
-    assert curve.loc[0, "high"] == 1
-
-
-@pytest.mark.parametrize(("wins", "share"), [(0, 1.0), (10, 0.0)])
-def test_none_or_all_solved(wins, share):
-    curve = survival.unsolved(records(a=of(CONTROL, wins, 0)), CONTROL)
-    assert curve["share"].iloc[-1] == share and curve.index[-1] == (50 if wins else 100)
-
-
-def test_a_failure_that_ended_early_is_no_censored_one():
-    with pytest.raises(ValueError, match="failures that ended before the step limit"):
-        survival.unsolved(records(a=(CONTROL, [True, False], [30, 20], 0)), CONTROL)
-
-
-def test_loads_are_counted_by_rate_and_by_number():
-    rows = survival.loads(records(a=of(CONTROL, 10, 0), b=of(OPEN, 4, 5)), [CONTROL, OPEN])
-    assert rows["rate"].tolist() == [0, 5 / REPLANS] and rows["reused"].tolist() == [0, 5]
-    assert [interval.estimate for interval in rows["success"]] == [1.0, 0.4]
 
 
 def test_half_lies_on_the_line_between_two_settings():
