@@ -57,6 +57,7 @@ class LiberoEnv:
         self.libero.visualize({part: False for part in self.libero._visualizations})  # as robosuite's own reset does
         self.model: mujoco.MjModel = self.libero.sim.model._model
         self.data: mujoco.MjData = self.libero.sim.data._data
+        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR  # forces at the hand, which nobody reads
         self._warnings = self.data.warning.number  # MuJoCo's own counters, since its last reset of the data by us
         self._site_colours = self.model.site_rgba.copy()
         self._cameras = [self.model.camera(name).id for name in CAMERAS.values()]

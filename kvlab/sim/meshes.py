@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import fast_simplification
 import mujoco
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from scipy.spatial import cKDTree
 
 
@@ -54,10 +54,18 @@ def coarsen_textures(model: mujoco.MjModel, side: int) -> None:
         channels, first = int(model.tex_nchannel[texture]), model.tex_adr[texture]
         image = model.tex_data[first : first + height * width * channels].reshape(height, width, channels)
         while max(image.shape[:2]) > side and not (image.shape[0] % 2 or image.shape[1] % 2):
-            quarters = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2, channels)
-            image = quarters.mean(axis=(1, 3), dtype=np.float32).round().astype(np.uint8)
+            image = halve(image)
         model.tex_height[texture], model.tex_width[texture] = image.shape[:2]
         model.tex_data[first : first + image.size] = image.ravel()
+
+
+def halve(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h/2 w/2 c"]:
+    """Each pixel the mean of four, rounded to the nearest and else to even; in whole numbers, which is faster."""
+    height, width, channels = image.shape
+    rows = np.add(image[0::2], image[1::2], dtype=np.uint16).reshape(height // 2, width // 2, 2 * channels)
+    four = rows[..., :channels] + rows[..., channels:]
+    four += 1 + (four >> 2 & 1)
+    return (four >> 2).astype(np.uint8)
 
 
 def simplify(vertices: Float[np.ndarray, "v 3"], triangles: Int[np.ndarray, "f 3"], faces: int) -> Coarse:

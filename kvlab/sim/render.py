@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from kvlab.sim.gl import ensure_gl, no_driver
 from kvlab.sim.meshes import coarsen_meshes, coarsen_textures
+
+HIDDEN = 0  # the group of geoms that are not drawn
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Renderer:
         if wanted.texture_side is not None:
             coarsen_textures(drawn, wanted.texture_side)
         self._model, self._size = model, size
+        self._alone = not (wanted.shadows or wanted.reflections)  # else what is out of view may still show in it
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = wanted.shadows
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = wanted.reflections
@@ -83,7 +86,7 @@ class Renderer:
         atexit.register(_close, weakref.ref(self))
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._options = mujoco.MjvOption()
-        self._options.geomgroup[0] = 0  # robosuite: group 0 collides, group 1 is seen
+        self._options.geomgroup[HIDDEN] = 0  # robosuite: group 0 collides, group 1 is seen
         self._options.geomgroup[1] = 1
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
@@ -96,14 +99,26 @@ class Renderer:
         images = []
         for camera in cameras:
             self._camera.fixedcamid = camera
+            groups = self._model.geom_group.copy()
+            if self._alone:
+                self._model.geom_group[~self._in_view(data, camera)] = HIDDEN
             mujoco.mjv_updateScene(
                 self._model, data, self._options, self._perturb, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
             )
+            self._model.geom_group[:] = groups
             mujoco.mjr_render(view, self._scene, self._context)
             image = np.empty((self._size, self._size, 3), np.uint8)
             mujoco.mjr_readPixels(image, None, view, self._context)
             images.append(np.ascontiguousarray(image[::-1]))  # GL's first row is the lowest
         return images
+
+    def _in_view(self, data: mujoco.MjData, camera: int) -> Bool[np.ndarray, " geoms"]:
+        """Whose bounding sphere reaches into the camera's pyramid: a software driver draws in vain what does not."""
+        away = (data.geom_xpos - data.cam_xpos[camera]) @ data.cam_xmat[camera].reshape(3, 3)  # right, up, backwards
+        half = np.radians(self._model.cam_fovy[camera]) / 2
+        radius = 1.1 * self._model.geom_rbound  # a coarser mesh may stand out a little
+        out = np.abs(away[:, :2]).max(axis=1) * np.cos(half) + away[:, 2] * np.sin(half) > radius
+        return ~(out | (away[:, 2] > radius)) | (radius == 0)  # planes have none
 
     def close(self) -> None:
         """Free the GL resources; the renderer cannot be used afterwards."""

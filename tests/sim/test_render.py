@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kvlab.sim.env import LiberoEnv
-from kvlab.sim.meshes import simplify, weld
+from kvlab.sim.meshes import halve, simplify, weld
 from kvlab.sim.render import Renderer
 from kvlab.sim.suites import task
 
@@ -75,6 +75,29 @@ def test_fast_has_neither_shadows_nor_reflections(things, column):
     """Beside the thing itself, where by the laws of geometry its shadow falls, or its reflection is."""
     stock, fast = (drawn(name, things)[32, [column, 63 - column]] for name in ("stock", "fast"))
     assert np.abs(fast[0] - fast[1]).max() < 30 < np.abs(stock[0] - fast[0]).max()
+
+
+@pytest.mark.parametrize("index", [0, 3, 9])
+def test_what_is_out_of_view_is_not_drawn_and_changes_no_pixel(index):
+    env = LiberoEnv(task("libero_spatial", index))
+    env.reset(0, 0)
+    for _ in range(6):
+        env.step(np.array([0.8, 0.5, -0.6, 0.2, 0.1, 0.4, 1.0]))
+        counted = []
+        groups, renderer = env.model.geom_group.copy(), env._drawer()
+        for renderer._alone in (True, False):
+            frames = [(renderer.draw(env.data, [camera])[0], renderer._scene.ngeom) for camera in env._cameras]
+            counted.append(frames)
+        for (some, few), (every, many) in zip(*counted, strict=True):
+            assert np.array_equal(some, every) and few < many
+        assert np.array_equal(groups, env.model.geom_group)
+    env.close()
+
+
+def test_halving_is_the_rounded_mean_of_four():
+    image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    quarters = image.reshape(16, 2, 24, 2, 3).mean(axis=(1, 3))
+    assert np.array_equal(halve(image), np.rint(quarters)) and (quarters % 1 == 0.5).any()
 
 
 def sphere(rings: int) -> tuple[np.ndarray, np.ndarray]:
