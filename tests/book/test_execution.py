@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from kvlab.book import execution as book
-from kvlab.paths import BOOK
+from kvlab.paths import BOOK, FIGURES
 from processes import eventually, runs
 
 HEADER = "---\nkernelspec:\n  name: python3\n  display_name: Python 3\n  language: python\n---\n\n"
@@ -228,6 +228,25 @@ def test_other_warnings_stay_when_a_progress_bar_goes():
     cell = nbformat.v4.new_code_cell(outputs=[stream])
     book.clean(nbformat.v4.new_notebook(cells=[cell]))
     assert [output.text for output in cell.outputs] == ["UserWarning: look here\n"]
+
+
+def test_with_other_parameters_a_chapter_says_what_its_rows_say(tmp_path):
+    """In papermill's output, without a change of what is published."""
+    published = {path: path.read_bytes() for folder in (BOOK, FIGURES) for path in folder.glob("*.*") if path.is_file()}
+    given = {
+        "episodes": "20",
+        "thresholds": "[0.98, 0.9]",
+        "checkpoints": "{libero_spatial: data/checkpoints/mini_spatial}",
+    }
+    options = [text for name, value in given.items() for text in ("-p", name, value)]
+    command = [sys.executable, "-m", "papermill", BOOK / "baseline_sweep.ipynb", tmp_path / "out.ipynb", *options]
+    ran = subprocess.run([*command, "--cwd", BOOK], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    said = [o.data["text/markdown"] for o in outputs(tmp_path / "out.ipynb") if "text/markdown" in o.get("data", {})]
+    assert said[0].startswith("The study has 80 episodes; all are recorded")
+    claims = said[1].splitlines()
+    assert len(claims) == 3 and claims[0].startswith("1. **`libero_spatial`") and "of 20 episodes succeed" in claims[0]
+    assert {path: path.read_bytes() for path in published} == published
 
 
 def test_papermill_sets_parameters_from_the_command_line(chapter):

@@ -8,8 +8,8 @@ import nbformat
 import pytest
 
 from kvlab.book.contents import chapters
-from kvlab.book.execution import differences
-from kvlab.paths import BOOK
+from kvlab.book.execution import differences, figures
+from kvlab.paths import BOOK, FIGURES
 
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb"))
 # Absolute, of two parts or more; neither an address, a closing tag, a division nor base64.
@@ -63,6 +63,17 @@ def test_a_path_of_the_machine_is_told_from_what_only_looks_like_one():
         assert not MACHINES_PATH.search(text), text
 
 
+def test_every_figure_is_of_a_chapter_that_shows_it():
+    """Those of chapters that save their figures by themselves are named in their text."""
+    shown = {name for path in NOTEBOOKS for name in figures(read(path))}
+    saved = {
+        name
+        for path in NOTEBOOKS
+        for name in re.findall(r'plots\.save\(fig, "(\w+)"', path.read_text().replace("\\", ""))
+    }
+    assert {path.stem for path in FIGURES.iterdir()} == shown | saved
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 class TestNotebook:
     def test_is_in_step_with_its_text(self, path):
@@ -83,6 +94,10 @@ class TestNotebook:
             for o in cell.outputs
             if ">NaN<" in o.get("data", {}).get("text/html", "")
         ] == []
+
+    def test_its_figures_are_the_files_that_are_published(self, path):
+        for name, svg in figures(read(path)).items():
+            assert (FIGURES / f"{name}.svg").read_text() == svg, name
 
     def test_shows_no_widget(self, path):
         assert "widgets" not in read(path).metadata
