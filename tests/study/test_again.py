@@ -46,6 +46,11 @@ def test_bits_are_compared_and_not_only_first_actions(beside):
     assert not found["agrees"] and found["first_difference"] == 2 and found["action_difference"] == 0
 
 
+def test_a_decision_that_is_another_is_a_difference_whatever_the_bits(beside):
+    found = beside(replans={2: {"reused": True, "age": 2}})
+    assert not found["agrees"] and found["first_difference"] == 2 and found["action_difference"] == 0
+
+
 def test_rows_of_before_bits_were_kept_are_compared_by_their_first_actions(beside, make_row, make_records):
     old, new, other = make_row(), make_row(), make_row()
     for replan in old["replan_rows"]:
@@ -57,10 +62,13 @@ def test_rows_of_before_bits_were_kept_are_compared_by_their_first_actions(besid
     assert same["agrees"] and not apart["agrees"] and apart["first_difference"] == 2
 
 
-def test_an_error_now_does_not_agree(beside):
+def test_an_error_now_does_not_agree(beside, make_row, make_records):
+    """Not with an error then, either: it is no outcome."""
     failed = {"success": None, "error": "OSError: gone", "replan_rows": [], "reused": 0}
     found = beside(failed)
     assert not found["agrees"] and found["error"] == "OSError: gone" and found["success"] == "False / <NA>"
+    both = make_records((FULL, make_row() | failed))
+    assert not compare(both, both)["agrees"].any()
 
 
 def test_what_another_process_recorded_comes_out_again_to_the_bit(untrained, gl, tmp_path):
