@@ -80,7 +80,8 @@ def test_elsewhere_is_the_same_episode_of_the_next_task(untrained, monkeypatch, 
     monkeypatch.setattr(trial, "_env", lambda _protocol, index: scenes[index])
     monkeypatch.setattr(CachedPolicy, "act", lambda self, *now: seen.append(now) or act(self, *now))
     monkeypatch.setitem(STEP_LIMITS, "libero_spatial", 10)
-    row = trial.run_episode(untrained, Protocol(numerics="native"), index, 3, 7, 0, Setting("none", seeing="shuffled"))
+    protocol = Protocol(numerics="native", replan_every=4)
+    row = trial.run_episode(untrained, protocol, index, 3, 7, 0, Setting("none", seeing="shuffled"))
     assert row["error"] is None and row["replans"] == 3
     assert [(images["wrist"].max(), state[0]) for images, state, _ in seen] == [(other + 1, other)] * 3 + [
         (other + 1, index)
