@@ -47,7 +47,8 @@ class Setting:
     def on(self, policy: Policy, execute: int | None = None, **options) -> CachedPolicy:
         """The policy in this setting; `options` are those of `CachedPolicy`.
 
-        Where the setting does not say how much to execute, `execute` does, and without that it is the whole chunk. Raises ValueError where the policy cannot do what the setting says.
+        Where the setting does not say how much to execute, `execute` does, and without that it is the whole chunk.
+        Raises ValueError where the policy cannot do what the setting says.
         """
         execute = self.execute or execute
         return CachedPolicy(
