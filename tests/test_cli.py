@@ -128,6 +128,7 @@ def test_run_prints_a_line_for_each_setting(untrained, tmp_path, capsys, monkeyp
     settings, outcomes = ("full when vision >= 0.985", "none"), iter([True, True, False, True, None, True])
     monkeypatch.setattr(study, "by_task", lambda work, jobs, *_: (work(*one) for _, many in jobs for one in many))
     monkeypatch.setattr(trial, "portable", lambda policy: policy)  # which this process is not
+    monkeypatch.setattr(trial, "check_bits", lambda: None)
     monkeypatch.setattr(trial, "_env", lambda protocol, index: Mock(drawn_by="llvmpipe"))
 
     def rollout(env, policy, *_):

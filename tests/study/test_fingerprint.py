@@ -4,7 +4,9 @@ import pytest
 
 from kvlab.paths import DATA
 from kvlab.sim.workers import by_task
-from kvlab.study.fingerprint import PORTABLE, stages
+from kvlab.study import fingerprint
+from kvlab.study.fingerprint import PORTABLE, check_bits
+from kvlab.study.stages import stages
 
 CHECKPOINT = DATA / "checkpoints" / "mini_spatial"
 SPATIAL = {  # of its first episode
@@ -31,3 +33,14 @@ def test_every_process_computes_alike(found):
 
 def test_an_episode_has_the_bits_that_it_has_everywhere(found):
     assert {name: found[0][name] for name in PORTABLE | SPATIAL} == PORTABLE | SPATIAL
+
+
+def test_a_machine_of_other_bits_is_told_what_differs(monkeypatch):
+    """As one whose torch and glibc are others."""
+    check_bits.cache_clear()
+    monkeypatch.setattr(fingerprint, "fingerprint", lambda: PORTABLE | {"libm": "0" * 12, "torch": "1" * 12})
+    with pytest.raises(ValueError, match="computes libm, torch to other bits than portable numerics .*torch [0-9]"):
+        check_bits()
+    monkeypatch.setattr(fingerprint, "fingerprint", lambda: PORTABLE)
+    check_bits()
+    check_bits.cache_clear()

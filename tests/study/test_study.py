@@ -471,7 +471,7 @@ def test_a_failure_of_the_simulator_is_recorded_as_such_and_tried_again(real, mo
 
 def test_a_machine_that_draws_by_other_means_is_told(real, gl):
     other = "hardware" if gl == "software" else "software"
-    study = replace(real, protocol=Protocol(gl=other))
+    study = replace(real, protocol=Protocol(gl=other, numerics="native"))
     with pytest.raises(ValueError, match=f"^the study draws with {other} GL, this machine with .*: set gl to {gl}$"):
         study.run()
     assert not [*study.folder.rglob("*.parquet")]
@@ -489,3 +489,14 @@ def test_the_device_says_who_runs_the_model(untrained, monkeypatch):
     models = {device: type(load_policy(untrained, device).model).__name__ for device in DEVICES}
     assert models == {"cpu": "Pi0", "cuda": "Pi0", "engine": "Engine"}
     assert asked == [(untrained,), (untrained, "cuda", torch.bfloat16), (untrained, "cuda", torch.bfloat16)]
+
+
+def test_rows_that_another_driver_drew_are_not_added(bench, study):
+    study.run()
+    study, make_row = replace(study, episodes=12), bench.make_row
+    bench.make_row = lambda *arguments: make_row(*arguments) | {"drawn_by": "llvmpipe of another Mesa"}
+    with pytest.raises(
+        ValueError, match="a worker draws by llvmpipe of another Mesa, and this study's rows are by b: "
+    ):
+        study.run()
+    assert len(replace(study, episodes=11).read().episodes) == 22
