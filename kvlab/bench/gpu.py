@@ -7,7 +7,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from unittest.mock import patch
@@ -26,6 +26,7 @@ from kvlab.pi0 import PRESETS, Conventions, Pi0Config, Policy, load, save
 from kvlab.pi0.checkpoint import empty
 from kvlab.pi0.engine import Engine, accelerate
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
+from kvlab.study.origin import origin
 from kvlab.study.settings import Setting
 
 SIZE = 256  # pixels along one side of a frame, as LIBERO's published data has them
@@ -213,8 +214,8 @@ def lerobot_ms(config: Pi0Config, runs: int, tf32: bool) -> list[float]:
 def machine() -> dict[str, object]:
     """What a time on a GPU depends on besides the code."""
     return {
-        "gpu": torch.cuda.get_device_name(),
-        **{name: metadata.version(name) for name in ("torch", "triton")},
+        **asdict(origin(device="cuda")),
+        "triton": metadata.version("triton"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

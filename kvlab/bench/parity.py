@@ -16,7 +16,6 @@ import gc
 import itertools
 import json
 import platform
-import re
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
@@ -36,6 +35,7 @@ from tqdm import tqdm
 
 from kvlab.paths import DATA
 from kvlab.pi0 import PRESETS, GemmaConfig, Policy, SiglipConfig, load, published, weights
+from kvlab.study.origin import processor
 
 ALLOWED = {"float32": 1e-5, "bfloat16": 2e-2}  # relative error of an action chunk
 WIDTHS = {"observation.state": 8, "action": 7}  # LIBERO's
@@ -221,9 +221,8 @@ def _relative(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def _circumstances(device: str) -> dict[str, str]:
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
-        "machine": torch.cuda.get_device_name() if device == "cuda" else cpu[1] if cpu else platform.machine(),
+        "machine": torch.cuda.get_device_name() if device == "cuda" else processor(),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in ("lerobot", "transformers", "torch")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

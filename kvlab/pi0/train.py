@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -85,8 +86,15 @@ def train(
             losses.clear()
         if (step + 1) % save_every == 0 or step + 1 == steps:
             trained_on = settings | {"suites": sorted({f.parent.name for f in files}), **train_set.facts}
+            trained_on |= _initial_states(files)
             save(Policy(average.module, stats, tokenizer, trained_on | {"step": step + 1}), out)
             _save_state(out, settings, step + 1, curve, model, average, optimizer)
+
+
+def _initial_states(files: list[Path]) -> dict[str, list[int]]:
+    """Which official initial states the demonstrations begin from, where all their names say it."""
+    found = [re.search(r"_state(\d+)_", file.name) for file in files]
+    return {"initial_states": sorted({int(one[1]) for one in found})} if all(found) else {}
 
 
 class _Sampler:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,13 @@ from kvlab.pi0.files import hub_commit, local_folder
 from kvlab.sim.demos import STATES as DEMONSTRATED
 from kvlab.sim.env import CAMERAS as LIBERO_CAMERAS
 from kvlab.sim.env import SETTLING_STEPS
-from kvlab.sim.suites import episode_inputs, task, tasks
+from kvlab.sim.suites import task, tasks
 from kvlab.sim.workers import by_task, check_backend
 from kvlab.study.protocol import Protocol
 from kvlab.study.recordings import IDENTITY, Recording, alone, below, tidy
 from kvlab.study.records import STATES, STORED, Records, collect
 from kvlab.study.settings import Setting
-from kvlab.study.trial import load_policy, run_elsewhere, run_episode, versions
+from kvlab.study.trial import ingredients, load_policy, run_elsewhere, run_episode
 
 SIZES = (8, 7)  # of LIBERO's state and action
 SECONDS = 8.0  # of an episode where none is recorded: as on 2 cores without a GPU, both busy
@@ -133,12 +133,11 @@ class Study:
         said = {f.name: value for f in fields(setting) if (value := getattr(setting, f.name)) != f.default}
         key = {
             "setting": said,  # a field that is added to settings changes no key
-            "checkpoint": self.digest,
+            **ingredients(self.checkpoint, self.protocol.suite),
+            "checkpoint": self.digest,  # as it was when the study was made
             "initial_states": self.states,
             **self.protocol.key(setting),
             "settling_steps": SETTLING_STEPS,
-            "simulator": versions(),
-            "inputs": _inputs(self.protocol.suite),
         }
         return Recording(self.folder, key, hub_commit(self.checkpoint))
 
@@ -233,7 +232,8 @@ class Study:
             )
             for (index, state), settings in missing.items()
         ]
-        work = run_episode if backend == "processes" else partial(run_elsewhere, self.digest, versions())
+        made_of = ingredients(checkpoint, self.protocol.suite) | {"checkpoint": self.digest}
+        work = run_episode if backend == "processes" else partial(run_elsewhere, made_of)
         # Closed at once where a row cannot be written: what is left of the jobs is then dropped, not run.
         title, numerics = f"{len(self.settings)} settings", self.protocol.numerics
         with closing(by_task(work, jobs, workers, title, "episode", backend, numerics)) as results:
@@ -265,10 +265,3 @@ class Study:
         if lacking := (many := len(self.settings) * self.episodes) - len(rows):
             raise ValueError(f"{lacking} of {many} episodes are not recorded; run() runs them")
         return collect(rows)
-
-
-@cache
-def _inputs(suite: str) -> dict[str, list[str]]:
-    """The digests of all that the suite's episodes are made from, by task."""
-    told = [episode_inputs(one) for one in tasks(suite)]
-    return {name: [one[name] for one in told] for name in told[0]}

@@ -15,7 +15,7 @@ from kvlab.pi0 import Policy, load
 from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.pi0.portable import portable
 from kvlab.sim.env import LiberoEnv, Observation
-from kvlab.sim.suites import task, tasks
+from kvlab.sim.suites import episode_inputs, task, tasks
 from kvlab.study.fingerprint import check_bits
 from kvlab.study.origin import origin
 from kvlab.study.protocol import Protocol
@@ -51,12 +51,24 @@ def run_episode(
     return who | outcome | {"error": error} | when | where | {"replan_rows": replans}
 
 
-def run_elsewhere(digest: str, simulator: dict[str, str], checkpoint: Path, *episode) -> dict:
-    """`run_episode` on a machine that may be another; ValueError unless checkpoint and simulator are the study's."""
-    here, theirs = (checkpoint_digest(checkpoint), versions()), (digest, simulator)
-    if here != theirs:
-        raise ValueError(f"{platform.node()} has {checkpoint} and the simulator as {here}, the study as {theirs}")
-    return run_episode(checkpoint, *episode)
+def run_elsewhere(made_of: dict[str, object], checkpoint: Path, protocol: Protocol, *episode) -> dict:
+    """`run_episode` on a machine that may be another; ValueError unless it has what the study is `made_of`."""
+    here = ingredients(checkpoint, protocol.suite)
+    if other := [f"{name} ({here[name]}, not {told})" for name, told in made_of.items() if here[name] != told]:
+        raise ValueError(f"{platform.node()} is not set up as the study's machine: it has another {', '.join(other)}")
+    return run_episode(checkpoint, protocol, *episode)
+
+
+def ingredients(checkpoint: Path, suite: str) -> dict[str, object]:
+    """What a study's episodes are made of, besides its protocol and settings, on this machine."""
+    return {"checkpoint": checkpoint_digest(checkpoint), "simulator": versions(), "inputs": _inputs(suite)}
+
+
+@cache
+def _inputs(suite: str) -> dict[str, list[str]]:
+    """The digests of all that the suite's episodes are made from, by task."""
+    told = [episode_inputs(one) for one in tasks(suite)]
+    return {name: [one[name] for one in told] for name in told[0]}
 
 
 @cache

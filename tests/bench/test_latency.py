@@ -79,7 +79,7 @@ def test_arms_take_turns_at_being_first(policy, episodes, monkeypatch):
 
     def watched(self, images, state):
         order.append(str(self.mode))
-        assert self._similarities == self.gate.reads  # as deployed: nothing is computed for the record's sake
+        assert {*self._similarities} == self.gate.reads  # as deployed: nothing is computed for the record's sake
         return act(self, images, state)
 
     monkeypatch.setattr(CachedPolicy, "act", watched)
@@ -139,7 +139,7 @@ def test_rows_and_how_they_were_made_are_written(tmp_path, policy, samples):
     read = pd.read_csv(tmp_path / "new" / "inference.csv")
     assert list(read.columns) == list(samples.columns) and len(read) == len(samples)
     written = json.loads((tmp_path / "new" / "inference.json").read_text())
-    assert written == facts and written["threads"] == torch.get_num_threads() and written["cpu"]
+    assert written == facts and written["threads"] == torch.get_num_threads() and written["processor"]
 
 
 @pytest.mark.parametrize(
@@ -174,5 +174,5 @@ def test_what_is_recorded_is_what_was_there(policy, monkeypatch):
 @pytest.mark.parametrize("kind", [[], ["--rollouts"]])
 def test_a_missing_checkpoint_is_one_sentence(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["kvlab", "bench", "--checkpoint", str(tmp_path / "nowhere"), *kind])
-    with pytest.raises(SystemExit, match="nowhere is not a kvlab checkpoint: it lacks config.json"):
+    with pytest.raises(SystemExit, match="there is no folder .*nowhere"):
         program()

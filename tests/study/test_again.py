@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from kvlab.paths import DATA
 from kvlab.study import again
 from kvlab.study.again import compare, on_another_machine, run_again
 from kvlab.study.protocol import Protocol
@@ -77,6 +78,18 @@ def test_what_another_process_recorded_comes_out_again_to_the_bit(untrained, gl,
     found = run_again(study, [(0, 0)], workers=1)
     assert found["agrees"].all() and found["first_difference"].isna().all() and len(found) == 2
     assert study.read().replans["bits"].notna().all() and (found["machine"] == "").all()
+
+
+def test_what_is_published_comes_out_again_to_the_bit(gl):
+    """On whatever machine this is, as long as Mesa draws."""
+    study = Study(DATA / "checkpoints" / "mini_spatial", (Setting("none"), Setting("full", "vision >= 0.985")), 100)
+    recorded = study.recorded()
+    if gl != study.protocol.gl or {*recorded.episodes["numerics"]} != {"portable"}:
+        pytest.skip("these rows are not in portable numerics, or this machine draws by other means")
+    shortest = recorded.episodes.groupby(["initial_state", "task"])["steps"].sum().idxmin()
+    found = run_again(study, [shortest[::-1]], workers=1)
+    assert found["agrees"].all() and found["first_difference"].isna().all() and len(found) == 2
+    assert recorded.replans["bits"].notna().all()
 
 
 def episodes(machine: str, outcomes: list, error: str | None = None, suite: str = "libero_spatial") -> pd.DataFrame:

@@ -116,9 +116,14 @@ def test_without_a_cluster_one_is_begun_and_a_job_that_kills_its_workers_ends_th
 def test_a_machine_with_another_simulator_or_checkpoint_is_told(untrained, tmp_path, monkeypatch):
     study = Study(untrained, (parse_setting("none"),), 1, folder=tmp_path)
     monkeypatch.setattr(trial, "run_episode", lambda *arguments: pytest.fail("was run"))
-    for digest, simulator in (("other", trial.versions()), (study.digest, {"mujoco": "2.3.7"})):
-        with pytest.raises(ValueError, match="has .*untrained and the simulator as .*, the study as"):
-            trial.run_elsewhere(digest, simulator, untrained, study.protocol, 0, 0, 0, 0, study.settings[0])
+    made_of = trial.ingredients(untrained, "libero_spatial")
+    for other, says in (
+        ({"checkpoint": "other"}, r"another checkpoint \(\w+, not other\)"),
+        ({"simulator": {"mujoco": "2.3.7"}}, "another simulator .*, not {'mujoco': '2.3.7'}"),
+        ({"inputs": made_of["inputs"] | {"scene": []}}, "another inputs "),
+    ):
+        with pytest.raises(ValueError, match=f"is not set up as the study's machine: it has {says}"):
+            trial.run_elsewhere(made_of | other, untrained, study.protocol, 0, 0, 0, 0, study.settings[0])
 
 
 def test_a_backend_that_is_not_there_is_one_sentence(untrained, tmp_path, monkeypatch):

@@ -207,12 +207,17 @@ def test_a_recording_is_named_by_all_that_determines_its_rows(untrained, tmp_pat
         patch.setattr(lab, "SETTLING_STEPS", 20)
         paths.add(path())
     with monkeypatch.context() as patch:
-        patch.setattr(lab, "versions", lambda: dict.fromkeys(trial.SIMULATOR, "0"))
+        patch.setattr(trial, "versions", lambda: dict.fromkeys(trial.SIMULATOR, "0"))
         paths.add(path())
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "episode_inputs", lambda one: {"scene": "0"})
+        trial._inputs.cache_clear()
+        paths.add(path())
+    trial._inputs.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(lab, "DEMONSTRATED", range(20, 50))
         paths.add(path())
-    assert len(paths) == 1 + len(settings) + len(protocols) + 8
+    assert len(paths) == 1 + len(settings) + len(protocols) + 9
     same = [path(episodes=100), path(settings=(FULL, NONE)), path(seed=1), path(checkpoint=str(untrained))]
     assert {*same} == {path()}
     (folder,) = {p.parent for p in paths}
@@ -402,6 +407,15 @@ def test_what_waits_is_put_into_files_at_the_end_and_at_the_next_start(bench, st
     bench.interrupt_at = None
     study.run()
     assert {*study.folder.glob("*/*")} == {study.recording(one).path for one in study.settings}
+
+
+def test_rows_of_other_numerics_are_not_mixed(bench, study, make_row):
+    study.recording(FULL).add(make_row() | {"numerics": "native"})
+    with pytest.raises(
+        ValueError, match=r"full_\w+.parquet has rows in native numerics, .* record into another folder$"
+    ):
+        study.run()
+    assert bench.ran == []
 
 
 # Real episodes
