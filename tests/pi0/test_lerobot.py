@@ -159,6 +159,16 @@ def test_cameras_that_cannot_be(publish, names, entries, told):
 # Statistics, types and steps
 
 
+def test_eps_widens_the_state_and_not_the_action(publish, statistics):
+    """As in LeRobot: it is added where a number is divided, and left out on the way back."""
+    folder, _ = publish("lerobot", "pi0")
+    for part, name in (("pre", "normalizer_processor"), ("post", "unnormalizer_processor")):
+        edit(folder / f"policy_{part}processor.json", lambda d, name=name: step(d, name)["config"].update(eps=0.5))
+    stats = load(folder).stats
+    np.testing.assert_allclose(stats["state_std"], statistics["state"]["std"] + 0.5, rtol=1e-6)
+    np.testing.assert_allclose(stats["action_std"], statistics["action"]["std"], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
