@@ -5,10 +5,12 @@ torch's own products are MKL's, which chooses its kernels by vendor and cannot b
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from kvlab import numerics
+from kvlab.pi0.layers import RMSNorm
 from kvlab.pi0.policy import Policy
 
 
@@ -27,6 +29,8 @@ def portable(policy: Policy) -> Policy:
         for name, child in module.named_children():
             if isinstance(child, nn.Linear):
                 setattr(module, name, Product(child))
+            elif isinstance(child, RMSNorm):
+                setattr(module, name, Norm(child))
         if hasattr(module, "attend"):
             module.attend = attend
     return policy
@@ -46,6 +50,17 @@ class Product(nn.Module):
         if self._bias is not None:
             y += self._bias
         return torch.from_numpy(y)
+
+
+class Norm(nn.Module):
+    """An RMS norm whose scale is not put together anew each time."""
+
+    def __init__(self, norm: RMSNorm):
+        super().__init__()
+        self.scale = nn.Parameter(1 + norm.scale.detach(), requires_grad=False)
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        return F.rms_norm(x, x.shape[-1:], self.scale, eps=1e-6)
 
 
 def attend(

@@ -1,13 +1,15 @@
 """How long a replan takes on a stated machine, in any setting: the medians by stage of `data/latency`, added up."""
 
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from kvlab.paths import DATA
 from kvlab.reuse import Gate, parse_gate, parse_mode
 from kvlab.reuse.modes import Mode
 from kvlab.study.settings import Setting
+
+if TYPE_CHECKING:  # workers, which ask for no times, start without it
+    import pandas as pd
 
 MEASURED_STEPS = 10  # denoising steps of the recorded times
 ALLOWED = "pixels >= -1"  # the gate of the timed modes: it always allows reuse, and needs no image encoder
@@ -24,7 +26,7 @@ class Latency:
     """Median ms of each stage (columns `STAGES`) on one machine, by the setting (text) that was timed."""
 
     name: str
-    stages: pd.DataFrame
+    stages: "pd.DataFrame"
 
     def replan_ms(self, setting: Setting, allowed: bool) -> float:
         """Milliseconds of one replan at which the setting's gate allowed reuse, or refused it.
@@ -54,7 +56,7 @@ class Latency:
         timed = "full when vision >= -1" if "vision" in signals else f"full when {ALLOWED}" if signals else "none"
         return self.stages.loc[timed, "gate"]
 
-    def _mode(self, mode: Mode) -> pd.Series:
+    def _mode(self, mode: Mode) -> "pd.Series":
         """The stages of a replan that reuses by this mode behind a gate that needs no image encoder."""
         if mode.name == "none" or mode.splice:  # everything is computed, and slices are then overwritten
             return self.stages.loc["none"]
@@ -73,6 +75,8 @@ def latency(machine: str) -> Latency:
     if machine not in MACHINES:
         raise ValueError(f"no machine is called {machine!r}; times are recorded of {', '.join(MACHINES)}")
     name, table, implementation = MACHINES[machine]
+    import pandas as pd
+
     samples = pd.read_csv(DATA / "latency" / f"{table}.csv")
     if implementation:
         samples = samples[samples["implementation"] == implementation]

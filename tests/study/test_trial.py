@@ -3,6 +3,8 @@ before the first."""
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -80,3 +82,11 @@ def test_a_prompt_that_is_too_long_is_said_before_the_first_episode(untrained, t
     (short / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="tokens; this model takes at most 10"):
         Study(short, (NONE,), 1)
+
+
+def test_a_worker_imports_nothing_of_tables_and_figures():
+    """What takes a worker's first seconds: the time to its first episode counts once for each."""
+    told = "import sys, kvlab.study.trial, kvlab.sim.workers; print(*{name.partition('.')[0] for name in sys.modules})"
+    imported = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
+    assert "torch" in imported
+    assert not {"pandas", "pyarrow", "pandera", "statsmodels", "matplotlib", "seaborn"} & {*imported}
