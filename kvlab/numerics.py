@@ -23,6 +23,7 @@ KERNELS = {
     "OPENBLAS_L2_SIZE": "256",  # kB; by it, and not by what is there, newer versions cut a sum into blocks
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "LP_NATIVE_VECTOR_WIDTH": "256",  # Mesa
+    "GALLIUM_OVERRIDE_CPU_CAPS": "sse4.1",  # Mesa: with AVX some pixels of a scene were one level apart, AMD and Intel
 }
 # Where a sum is cut for threads, it is rounded otherwise; and a worker has one processor core.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
