@@ -3,15 +3,17 @@
 import pytest
 import torch
 
-from kvlab.pi0.portable import Product, attend, portable
+from kvlab.pi0.layers import rope
+from kvlab.pi0.portable import Layer, Product, attend, portable
 
 
 def test_a_product_is_a_linear_layer():
     torch.manual_seed(0)
     for bias in (True, False):
-        layer, x = torch.nn.Linear(40, 24, bias), torch.randn(2, 5, 40)
-        assert torch.allclose(Product(layer)(x), layer(x), atol=1e-6)
-        assert torch.equal(Product(layer).weight, layer.weight)
+        layer, x = torch.nn.Linear(40, 24, bias).requires_grad_(False), torch.randn(2, 5, 40)
+        expected, weight = layer(x), layer.weight.clone()
+        assert torch.allclose(Product(layer)(x), expected, atol=1e-6)
+        assert torch.equal(Product(layer).weight, weight)
 
 
 def test_attention_is_torchs():
@@ -21,6 +23,20 @@ def test_attention_is_torchs():
     plain = torch.nn.functional.scaled_dot_product_attention
     assert torch.allclose(attend(q, k, v), plain(q, k, v), atol=1e-6)
     assert torch.allclose(attend(q, k, v, seen), plain(q, k, v, attn_mask=seen), atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_a_layer_is_gemmas(model, rows):
+    """Behind keys and values of others, some of which are padding; and alone."""
+    layer = model.expert[0].float()
+    x, by = torch.randn(2, rows, 24), rope(torch.arange(9, 9 + rows).expand(2, -1), 8, torch.float32)
+    past, seen = (torch.randn(2, 2, 9, 8), torch.randn(2, 2, 9, 8)), torch.rand(2, 1, 1, 9 + rows) < 0.7
+    calls = [(x, by, past, seen), (x, by, past), (x, by)]
+    expected, kept = [layer(*call) for call in calls], layer.keys_values(x, by)
+    ours = Layer(layer)
+    for call, those in zip(calls, expected, strict=True):
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours(*call), those, strict=True))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours.keys_values(x, by), kept, strict=True))
 
 
 def test_only_where_it_can_be_portable(policy):
