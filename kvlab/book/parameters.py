@@ -16,6 +16,7 @@ LIMITS = {
     "confidence": Field(gt=0, lt=1),
     "episodes": Field(ge=1, le=100),
     "margin": Field(gt=0, lt=1),
+    "rate": Field(gt=0, le=1),
     "share": Field(gt=0, lt=1),
     "tolerance": Field(gt=0, lt=1),
     "workers": Field(ge=1),

@@ -181,24 +181,26 @@ def differences(
 def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFrame) -> Figure:
     """Exact and bootstrap intervals of each setting side by side, after a few episodes (left) and after many.
 
-    `few` and `many` are of `summary.compare`, with the same settings in the same order. A bootstrap without any width
-    is a hollow point.
+    `few` and `many` are of `answers.pilot.both`, with the same settings in the same order; with a column `wilson` that
+    interval is drawn too. A bootstrap without any width is a hollow point.
     """
-    fig, axes = page(1, 2, height=0.34 * len(labels) + 0.9, sharey=True)
+    names = {"exact": "clopper_pearson", "wilson": "wilson", "bootstrap": "percentile"}
+    names = {method: name for method, name in names.items() if method in few}
+    fig, axes = page(1, 2, height=0.17 * len(names) * len(labels) + 0.9, sharey=True)
     for ax, table in zip(axes, (few, many), strict=True):
-        for method, at in (("exact", -0.16), ("bootstrap", 0.16)):
-            name = {"exact": "clopper_pearson", "bootstrap": "percentile"}[method]
+        for method, at in zip(names, 0.64 / len(names) * (np.arange(len(names)) - (len(names) - 1) / 2), strict=True):
+            name = names[method]
             for y, interval in enumerate(table[method]):
                 if method == "bootstrap" and interval.collapsed:
                     ax.plot(100 * interval.estimate, y + at, markerfacecolor="white", **look(name))
                 else:
                     _bar(ax, interval, y + at, name, horizontal=True)
-            ax.plot([], [], linestyle="", label=method, **look(name))
+            ax.plot([], [], linestyle="", label=method.replace("w", "W"), **look(name))
         ax.set(title=f"{table.n.iloc[0]} episodes a setting", xlabel="success, %", xlim=(-4, 104))
         ax.grid(axis="y", visible=False)
     axes[0].set_yticks(range(len(labels)), labels)
     axes[0].set_ylim(len(labels) - 0.5, -0.5)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
     return fig
 
 

@@ -1,4 +1,4 @@
-"""How far the view and the state move from what a kept cache was computed from: in a task, with age, under a gate."""
+"""How far the view and the state move from what a kept cache was computed from: with age, under a gate."""
 
 from collections.abc import Sequence
 
@@ -6,38 +6,13 @@ import pandas as pd
 
 from kvlab.evidence.rows import check_shared, of_setting, successes
 from kvlab.evidence.share import reuse_share
-from kvlab.evidence.stats import mcnemar_p, pair, paired_difference
+from kvlab.evidence.stats import pair, paired_difference
 from kvlab.reuse import parse_gate
 from kvlab.reuse.gates import SIGNALS
 from kvlab.study.records import EPISODE, Records
 from kvlab.study.settings import Setting
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-
-def by_progress(records: Records, setting: Setting, signals: Sequence[str], parts: int = 10) -> pd.DataFrame:
-    """Quantiles (LEVELS) of each signal over a setting's replans, by the part of its episode in which they lie.
-
-    Index: signal, and part 1 to `parts` of the episode's own length. The first replan, which has nothing to compare
-    with, is left out.
-    """
-    rows = of_setting(records.replans, setting)
-    length = rows.groupby(EPISODE)["replan"].transform("max").clip(lower=1)
-    part = ((rows["replan"] - 1) * parts // length + 1).rename("part")
-    return _quantiles(rows[rows["replan"] > 0], signals, part)
-
-
-def by_task(records: Records, setting: Setting, signals: Sequence[str]) -> pd.DataFrame:
-    """The same by task."""
-    rows = of_setting(records.replans, setting)
-    return _quantiles(rows[rows["replan"] > 0], signals, rows["task"])
-
-
-def by_gripper(records: Records, setting: Setting, signals: Sequence[str], limit: float = 1.0) -> pd.DataFrame:
-    """The same by whether the gripper's command changes by `limit` or more within the last two chunks."""
-    rows = of_setting(records.replans, setting)
-    moves = (rows["gripper"] >= limit).map({True: "moves", False: "still"}).rename("gripper")
-    return _quantiles(rows[rows["replan"] > 0], signals, moves)
 
 
 def with_age(records: Records, setting: Setting, signal: str = "vision_anchor", least: int = 10) -> pd.DataFrame:
@@ -136,7 +111,7 @@ def matched(
     """Each setting beside that one of `among` whose reuse rate is nearest to its own, on the same episodes.
 
     Columns: `partner`; `reuse`, `partner_reuse`; `k`, `partner_k`, successes; `difference`, setting minus partner, an
-    Interval (Tango); `p`, exact McNemar. ValueError: no settings, none beside a setting itself among the others, or
+    Interval (Tango). ValueError: no settings, none beside a setting itself among the others, or
     settings that do not share their episodes.
     """
     check_shared(records, [*settings, *among] if settings else settings)
@@ -156,11 +131,6 @@ def matched(
             "partner_reuse": rates[partner],
             "k": int(mine.sum()),
         }
-        row |= {"partner_k": int(its.sum()), "difference": paired_difference(pairs, confidence), "p": mcnemar_p(pairs)}
+        row |= {"partner_k": int(its.sum()), "difference": paired_difference(pairs, confidence)}
         rows.append(row)
     return pd.DataFrame(rows).set_index("setting")
-
-
-def _quantiles(rows: pd.DataFrame, signals: Sequence[str], by: pd.Series) -> pd.DataFrame:
-    groups = rows[list(signals)].groupby(by.loc[rows.index])
-    return pd.concat({signal: groups[signal].quantile(list(LEVELS)).unstack() for signal in signals}, names=["signal"])

@@ -22,7 +22,7 @@ def from_control(records: Records, control: Setting, gate: str) -> float:
     """Reuse rate of `gate` from the control's replans alone, in [0, 1]: each as likely to reuse as they are to open it.
 
     In the control the anchor is always one replan old. So an anchor is taken to stay as good as it was, and the robot
-    to move as it does without reuse; an age limit is counted with. Without one this is `summary.reuse_at`.
+    to move as it does without reuse; an age limit is counted with.
     """
     rule = parse_gate(gate)
     opens = float(np.mean([rule.opens(row | {"age": 1}) for row in _log(records, control)]))
@@ -108,16 +108,3 @@ def leave_one_out(records: Records, settings: Sequence[Setting], control: Settin
         }
         rows.append(row | {"looser": rate, "source": source})
     return pd.DataFrame(rows).set_index("setting")
-
-
-def interpolated(rates: pd.Series, threshold: float) -> float:
-    """Reuse rate at a threshold from those measured at the next ones on both sides, by a straight line.
-
-    `rates`: reuse rates in [0, 1] by threshold, of which that of `threshold` itself is not used; at threshold 1 nothing
-    is reused. NaN below the lowest: nothing stands on its other side. ValueError: no other rate.
-    """
-    known = rates.drop(threshold, errors="ignore")
-    if known.empty:
-        raise ValueError(f"no reuse rate but that at {threshold} itself, so there is nothing to interpolate from")
-    known = pd.concat([known, pd.Series({1.0: 0.0})]).sort_index()
-    return float(np.interp(threshold, known.index, known, left=np.nan))

@@ -6,8 +6,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from kvlab.evidence.rows import check_shared, of_setting, successes
-from kvlab.evidence.stats import Pairs, pair, paired_difference, pilot_hypergeometric, pilot_predictive, pilot_ranking
+from kvlab.evidence.rows import check_shared, successes
+from kvlab.evidence.stats import Pairs, pair, paired_difference, pilot_ranking
 from kvlab.evidence.summary import first
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -76,29 +76,3 @@ def of_pilots(ranked: pd.DataFrame) -> pd.DataFrame:
     for word in SAID.values():
         table[f"first {word}"] = groups["first"].agg(lambda said, word=word: (said == word).sum())
     return table
-
-
-def pilots(records: Records, settings: Sequence[Setting], episodes: int) -> pd.DataFrame:
-    """Each setting's first `episodes` beside all of them; columns as in `reported.pilot_checks`, and `passes`.
-
-    `p_drawn`: chance of a pilot as far off, were it drawn at random from all episodes; `p_predicted`: chance of the
-    other episodes' successes being as far off as they are, predicted from the pilot; `passes`: chance that a random
-    pilot has no failure at all. ValueError: no settings, settings on different episodes, a pilot that leaves no other
-    episode.
-    """
-    check_shared(records, settings)
-    if not 1 <= episodes < (many := len(of_setting(records.episodes, settings[0]))):
-        raise ValueError(f"a pilot of {many} episodes has 1 to {many - 1} of them, got {episodes}")
-    rows = {}
-    for setting in settings:
-        full = successes(records, setting)
-        pilot = successes(first(records, episodes), setting)
-        k, n, full_k, full_n = int(pilot.sum()), len(pilot), int(full.sum()), len(full)
-        rows[setting] = {
-            "pilot": f"{k} of {n}",
-            "full_run": f"{full_k} of {full_n}",
-            "p_drawn": pilot_hypergeometric(k, n, full_k, full_n).two_sided,
-            "p_predicted": pilot_predictive(k, n, full_k - k, full_n - n).two_sided,
-            "passes": pilot_hypergeometric(n, n, full_k, full_n).at_least,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from kvlab.evidence.control_steps import mean_steps, steps_ratio
-from kvlab.evidence.rows import check_shared, of_setting, pairs, successes
+from kvlab.evidence.rows import check_shared, pairs, successes
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval, bootstrap_rate, holm, mcnemar_p, paired_difference, rate_interval
 from kvlab.sim.suites import tasks
@@ -77,12 +76,3 @@ def by_task(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
     """Successes of each setting (row) on each task (column). Errors of `compare`."""
     check_shared(records, settings)
     return pd.DataFrame({str(setting): successes(records, setting).groupby("task").sum() for setting in settings}).T
-
-
-def reuse_at(records: Records, control: Setting, signal: str, thresholds: Sequence[float]) -> np.ndarray:
-    """Share of the control's replans whose `signal` is at or above each threshold: how a gate would have opened.
-
-    In the control every replan is computed, so the anchor is always the replan before.
-    """
-    values = of_setting(records.replans, control)[signal].to_numpy()
-    return np.array([(values >= threshold).sum() / len(values) for threshold in thresholds])

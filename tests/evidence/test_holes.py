@@ -18,7 +18,6 @@ TABLES = {
     "loop": lambda records, settings: drift.loop(records, settings, CONTROL),
     "beside": lambda records, settings: drift.matched(records, settings, [PREFIX]),
     "leave_one_out": lambda records, settings: prediction.leave_one_out(records, settings, CONTROL),
-    "pilots": lambda records, settings: ranking.pilots(records, settings, 3),
 }
 PAIRS = {
     "rankings": lambda records, settings: ranking.rankings(records, settings, [3]),
@@ -55,7 +54,6 @@ def test_no_table_of_arms_on_different_episodes(records, name):
         (lambda r: matching.left_out(r, [CONTROL, PREFIX]), "a curve of at least 3 settings has inner ones, got 2"),
         (lambda r: drift.matched(r, [PREFIX], [PREFIX]), "no other setting to lay beside `prefix when vision >= 0.98`"),
         (lambda r: ranking.rankings(r, [CONTROL, PREFIX], []), "two settings and a pilot's size"),
-        (lambda r: ranking.pilots(r, [CONTROL], 10), "a pilot of 10 episodes has 1 to 9 of them, got 10"),
         (lambda r: summary.compare(summary.first(r, 0), [CONTROL], CONTROL), "no rows of the setting `none`"),
     ],
 )

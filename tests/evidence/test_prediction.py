@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kvlab.evidence import drift, prediction, share, summary
+from kvlab.evidence import drift, prediction, share
 from kvlab.reuse import parse_gate
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -49,9 +49,9 @@ WALK = np.cumsum(STEPS, axis=1).tolist()
 LOOSE, MIDDLE, STRICT = (Setting("full", f"vision >= {t}") for t in (0.8, 0.9, 0.96))
 
 
-def test_the_control_predicts_as_reuse_at_does_and_counts_an_age_limit():
+def test_the_control_predicts_by_its_own_signals_and_counts_an_age_limit():
     records = study([CONTROL], WALK)
-    opens = summary.reuse_at(records, CONTROL, "vision_anchor", [0.97])[0]
+    opens = (records.replans["vision_anchor"] >= 0.97).mean()  # the first of an episode has none
     assert 0.3 < opens < 0.7
     assert prediction.from_control(records, CONTROL, "vision >= 0.97") == pytest.approx(opens)
     # At most two in a row: p + p^2 kept for each computed one.
@@ -104,16 +104,6 @@ def test_a_loop_that_a_gate_does_not_change_is_predicted_by_the_looser_arm_and_n
     assert table.measured[MIDDLE].low < table.measured[MIDDLE].estimate < table.measured[MIDDLE].high
 
 
-def test_interpolation_takes_the_neighbours():
-    rates = pd.Series({0.9: 0.7, 0.95: 0.5, 0.98: 0.2})
-    assert prediction.interpolated(rates, 0.95) == pytest.approx(0.2 + 0.5 * 3 / 8)
-    assert prediction.interpolated(rates, 0.98) == pytest.approx(0.5 * 2 / 5)  # between 0.95 and 1
-    assert prediction.interpolated(rates, 0.99) == pytest.approx(0.1)
-    assert np.isnan(prediction.interpolated(rates, 0.9))
-    with pytest.raises(ValueError, match="nothing to interpolate from"):
-        prediction.interpolated(pd.Series({0.9: 0.7}), 0.9)
-
-
 def test_loop_tells_an_old_anchor_and_a_robot_that_stands_still():
     path = [[0.0, 0.06, 0.12, 0.18, 0.18, 0.18]]
     settings = looped(MIDDLE, path)
@@ -143,18 +133,7 @@ def test_kept_caches_are_described_and_none_is_an_error():
         drift.kept(records, [CONTROL])
 
 
-def test_quantiles_by_part_of_the_episode_task_gripper_and_age():
-    places = [0, 0.1, 0.1, 0.3, 0.3, 0.6, 0.6, 1.0, 1.0, 1.5, 1.5]
-    records = study([CONTROL], [places, places])
-    parts = drift.by_progress(records, CONTROL, ["vision_anchor"], parts=5)
-    assert parts.loc["vision_anchor"].index.to_list() == [1, 2, 3, 4, 5]
-    assert parts.loc[("vision_anchor", 2), 0.5] == pytest.approx((0.8 + 1) / 2)
-    tasks = drift.by_task(records, CONTROL, ["vision_anchor"])
-    assert tasks.loc[("vision_anchor", 0), 0.25] == pytest.approx(
-        np.quantile(2 * [0.9, 0.8, 0.7, 0.6, 0.5] + 10 * [1], 0.25)
-    )
-    moves = drift.by_gripper(records, CONTROL, ["vision_anchor"])
-    assert moves.loc[("vision_anchor", "still"), 0.5] == 1 and moves.loc[("vision_anchor", "moves"), 0.5] < 0.8
+def test_an_older_cache_is_less_similar():
     ages = drift.with_age(study([LOOSE], WALK), LOOSE)
     assert ages[0.5].is_monotonic_decreasing and (ages.replans >= 10).all()
 
@@ -162,4 +141,4 @@ def test_quantiles_by_part_of_the_episode_task_gripper_and_age():
 def test_matched_takes_the_nearest_reuse_rate():
     records = study([LOOSE, MIDDLE, STRICT], WALK)
     table = drift.matched(records, [STRICT], [LOOSE, MIDDLE, STRICT])
-    assert table.partner[STRICT] == MIDDLE and table.p[STRICT] == 1 and table.k[STRICT] == len(WALK)
+    assert table.partner[STRICT] == MIDDLE and table.k[STRICT] == len(WALK)

@@ -101,20 +101,3 @@ def test_arms_that_are_level_have_no_order():
         ranking.rankings(records({CONTROL: [True] * 20, GOOD: [True] * 20}), [CONTROL, GOOD], [3])
     with pytest.raises(ValueError, match="at least two settings"):
         ranking.rankings(records({CONTROL: [True] * 20}), [CONTROL], [3])
-
-
-def test_pilots_leave_the_rest_to_be_predicted():
-    table = ranking.pilots(records({BAD: [True, True, True] + [False] * 17}), [BAD], 3)
-    assert table.loc[BAD, ["pilot", "full_run"]].to_list() == ["3 of 3", "3 of 20"]
-    assert table.p_drawn[BAD] == pytest.approx(1 / math.comb(20, 3))
-    assert table.passes[BAD] == pytest.approx(1 / math.comb(20, 3))
-    # None of the other 17 after 3 of 3: Jeffreys' Beta(3.5, 0.5) gives B(3.5, 17.5) / B(3.5, 0.5).
-    none = math.exp(
-        math.lgamma(17.5) + math.lgamma(4) - math.lgamma(21) - math.lgamma(0.5)
-    )  # the factors of gamma(3.5) cancel
-    assert table.p_predicted[BAD] == pytest.approx(none)
-
-
-def test_a_pilot_that_is_the_whole_study_predicts_nothing():
-    with pytest.raises(ValueError, match="a pilot of 20 episodes has 1 to 19 of them, got 20"):
-        ranking.pilots(records({BAD: [True] * 20}), [BAD], 20)

@@ -58,11 +58,6 @@ def test_tasks_are_counted_apart():
     assert list(counts.loc[str(SETTING)]) == [2] * 4 + [0] * 6
 
 
-def test_reuse_at_counts_the_replans_at_or_above():
-    seen = records({CONTROL: {(0, 0): True}})
-    assert list(summary.reuse_at(seen, CONTROL, "vision_anchor", [0.0, 0.5, 0.95])) == [0.9, 0.5, 0.0]
-
-
 def test_an_error_is_not_an_outcome():
     some = records({CONTROL: dict.fromkeys(GRID, True)})
     some.episodes.loc[0, ["success", "error"]] = [pd.NA, "ValueError: no"]

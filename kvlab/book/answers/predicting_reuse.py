@@ -12,7 +12,7 @@ from kvlab.study.settings import Setting
 
 NO_REUSE = Setting("none")
 FAMILIES = {  # in the look of a mode or gate, by what a gate has in its text
-    "frame before": ("@previous", "previous"),
+    "replan before": ("@previous", "previous"),
     "phase": (" if ", "adaptive"),
     "age limit": ("age <", "every"),
     "robot state": ("state", "state"),
@@ -107,13 +107,13 @@ def replayed(found: pd.DataFrame) -> str:
 
 
 def drifted(records: Records, matched: pd.DataFrame) -> str:
-    """The title of the figure of drift: one gate on the frame before and its partner, a row of `drift.matched`."""
+    """The title of the figure of drift: one gate on the replan before and its partner, a row of `drift.matched`."""
     table = drift.kept(records, [matched.index[0], matched["partner"].iloc[0]])
     previous, anchored = table["vision"]
     return (
-        "Behind a gate on the frame before, kept caches drift farther"
+        "Behind a gate on the replan before, kept caches drift farther"
         if previous < anchored
-        else "Behind a gate on the frame before, kept caches drift no farther"
+        else "Behind a gate on the replan before, kept caches drift no farther"
     )
 
 

@@ -1,6 +1,6 @@
 """How often does each interval hold the true rate? Simulated studies with known truth.
 
-`python -m kvlab.evidence.stats.coverage` makes `data/coverage/`, which the chapter on interval coverage draws.
+`python -m kvlab.evidence.stats.coverage` makes `data/coverage/`, which *3 or 100 episodes* draws.
 
 Success rates of tasks are drawn from a Beta with mean `rate` and intraclass correlation `icc`: 0 gives equal tasks,
 and two episodes of one task are correlated by `icc` otherwise. A study can be asked two things. Of *these tasks*: the

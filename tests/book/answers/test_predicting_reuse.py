@@ -88,8 +88,8 @@ def test_nothing_is_predicted_well_where_the_strictest_is_missed():
 
 def test_the_worst_of_the_other_gates_is_named():
     claim = said(GOOD | {PREVIOUS: (0.18, 0.5), STATE: (0.1, 0.12)})[2]
-    assert claim.startswith("**It fails where a gate uses the frame before.**")
-    assert claim.endswith("images@previous ≥ 0.98: 18 % predicted, 50 % measured.")
+    assert claim.startswith("**It fails where a gate uses the replan before.**")
+    assert claim.endswith("images of the replan before ≥ 0.98: 18 % predicted, 50 % measured.")
     assert said(GOOD)[2].startswith("**Other gates are predicted as well.**")
     assert said({STRICT: (0.2, 0.2)})[2].startswith("**Other gates were not tried.**")
 
@@ -104,9 +104,9 @@ def test_why_it_fails_is_told_by_both_errors():
 def test_tables_have_a_row_a_gate_and_a_row_a_family():
     table = answers.by_gate(found(GOOD | {PREVIOUS: (0.18, 0.5)}))
     assert table.to_html().split("</thead>")[0].count("<tr") == 1
-    assert list(table.loc[("short", "images@previous ≥ 0.98")]) == ["18", "50 (48 to 52)", "-32", ""]
+    assert list(table.loc[("short", "images of the replan before ≥ 0.98")]) == ["18", "50 (48 to 52)", "-32", ""]
     families = answers.by_family(found(GOOD | {PREVIOUS: (0.18, 0.5)}))
-    assert list(families.loc["images"]) == [2, "2", "2"] and list(families.loc["frame before"]) == [1, "32", "32"]
+    assert list(families.loc["images"]) == [2, "2", "2"] and list(families.loc["replan before"]) == [1, "32", "32"]
 
 
 def test_replays_are_compared_on_the_gates_that_have_one():
@@ -124,7 +124,7 @@ def test_replays_are_compared_on_the_gates_that_have_one():
     [
         ("vision >= 0.9", "images"),
         ("vision >= 0.9 & age < 3", "age limit"),
-        ("vision@previous >= 0.9 & age < 3", "frame before"),
+        ("vision@previous >= 0.9 & age < 3", "replan before"),
         ("state >= 0.9", "robot state"),
         ("vision >= 0.945 if gripper < 1 else 0.985", "phase"),
     ],

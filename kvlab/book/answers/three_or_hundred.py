@@ -1,0 +1,199 @@
+"""What *3 or 100 episodes* says: of power, of intervals side by side, and of what pilots would have said."""
+
+from collections.abc import Sequence
+from math import isfinite
+
+import numpy as np
+import pandas as pd
+
+from kvlab.book import text
+from kvlab.book.answers import pilot
+from kvlab.evidence.stats import (
+    Pairs,
+    bootstrap_rate,
+    paired_bootstrap,
+    rate_interval,
+    smallest_drop_paired,
+    smallest_drop_unpaired,
+)
+from kvlab.evidence.stats.coverage import exact_coverage
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+
+ROBOT, SAME, LUCK = "other episodes, as on a robot", "same episodes", "same episodes, 5 % flip by luck"
+FLIPS, POWER, ALPHA = 0.05, 0.8, 0.05
+METHODS = {"exact": "clopper_pearson", "Wilson": "wilson", "bootstrap": "percentile"}
+
+
+def smallest(sizes: Sequence[int], rate: float) -> pd.DataFrame:
+    """The smallest drop from `rate` that a study finds with chance POWER at level ALPHA, in points; by episodes of each
+    setting (rows) and design (columns). Infinite where it finds none.
+    """
+    return pd.DataFrame(
+        {
+            ROBOT: [100 * smallest_drop_unpaired(n, rate, power=POWER, alpha=ALPHA) for n in sizes],
+            LUCK: [100 * smallest_drop_paired(n, FLIPS, POWER, ALPHA) for n in sizes],
+            SAME: [100 * smallest_drop_paired(n, 0.0, POWER, ALPHA) for n in sizes],
+        },
+        index=list(sizes),
+    )
+
+
+def drops(found: pd.DataFrame) -> pd.DataFrame:
+    """The table of `smallest`."""
+    return found.map(lambda drop: f"{drop:.0f}" if isfinite(drop) else "none").rename_axis(columns="episodes")
+
+
+def side_by_side(few: int, confidence: float) -> pd.DataFrame:
+    """Intervals in percent of every count of successes in `few` episodes; the bootstrap's own, of episodes pooled."""
+    rows = {}
+    for k in range(few + 1):
+        drawn = bootstrap_rate([k], [few], "episodes", confidence=confidence)
+        found = {name: rate_interval(k, few, METHODS[name], confidence) for name in ("exact", "Wilson")}
+        rows[f"{k} of {few}"] = {name: f"{100 * i.low:.0f} to {100 * i.high:.0f}" for name, i in found.items()}
+        own = f"{100 * k / few:.0f} alone" if drawn.collapsed else f"{100 * drawn.low:.0f} to {100 * drawn.high:.0f}"
+        rows[f"{k} of {few}"]["bootstrap"] = own
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="successes")
+
+
+def both(
+    records: Records, settings: Sequence[Setting], confidence: float, few: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`pilot.both`, with Wilson's interval."""
+    return tuple(
+        table.assign(wilson=[rate_interval(k, n, "wilson", confidence) for k, n in zip(table.k, table.n, strict=True)])
+        for table in pilot.both(records, settings, confidence, few)
+    )
+
+
+def headline(found: pd.DataFrame) -> str:
+    """The title of the figure of `smallest`."""
+    few, many = found.index[0], found.index[found.index.get_indexer([100], method="nearest")[0]]
+    return (
+        f"On a robot {text.count(few, 'episode')} find {_drop(found[ROBOT][few])}, and {many} find "
+        f"{_drop(found[ROBOT][many])}"
+    )
+
+
+def findings(
+    found: pd.DataFrame, rate: float, rates: pd.DataFrame, few: pd.DataFrame, many: pd.DataFrame, pilots: pd.DataFrame
+) -> list[str]:
+    """The chapter's answer. `found`: `smallest` from `rate`; `rates`: data/coverage; `few` and `many`: `both`;
+    `pilots`: `ranking.of_pilots`.
+    """
+    return [
+        _power(found, int(few.n.iloc[0]), int(many.n.iloc[0]), rate),
+        _collapse(int(few.n.iloc[0]), rate),
+        _agree(many, rates),
+        _pilots(pilots, int(few.n.iloc[0])),
+    ]
+
+
+def collapsed(few: pd.DataFrame) -> str:
+    """In how many pilots the bootstrap has no width, within tasks and pooled."""
+    pooled = sum(k in (0, n) for k, n in zip(few.k, few.n, strict=True))
+    within = sum(interval.collapsed for interval in few.bootstrap)
+    return (
+        f"Resampled within tasks, as here, the bootstrap has no width in {within} of {text.count(len(few), 'pilot')}: "
+        f"with one episode of a task there is nothing else to draw. With all episodes in one pool it "
+        f"still has none in {pooled}."
+    )
+
+
+def paired(differences: pd.DataFrame, episodes: int, confidence: float) -> str:
+    """The same of a difference on the same episodes, out of data/coverage: where nothing differs, and simulated."""
+    alike = Pairs(both=episodes, setting_only=0, control_only=0, neither=0)
+    drawn = paired_bootstrap(alike, "episodes", confidence=confidence)
+    told = "says nothing" if drawn.collapsed else "says something"
+    ten = differences[(differences["tasks"] == 10) & (differences["target"] == "these tasks")]
+    least = ten.groupby("method")["coverage"].min()
+    return (
+        f"For a difference of two settings on the same episodes only the pairs that differ speak. Where none of "
+        f"{episodes} does, the bootstrap {told}, and a drop of {100 * -drawn.low:.0f} points is still possible by "
+        f"Tango's interval. In simulated studies Tango's holds the truth in at least {text.percent(least['tango'])}, "
+        f"the bootstrap in as few as {text.percent(least.drop('tango').min())}."
+    )
+
+
+def orders(pilots: pd.DataFrame) -> pd.DataFrame:
+    """The table of `ranking.of_pilots`: mean chances of a random pilot in percent, by size."""
+    words = {"right": "right order", "level": "level", "wrong": "wrong order"}
+    table = pilots.rename(columns=words)[["pairs", *words.values()]]
+    table = table.assign(**{word: table[word].map(lambda chance: f"{100 * chance:.1f}") for word in words.values()})
+    told = {True: "told apart by all episodes", False: "not told apart"}
+    index = [(told[decided], f"{size} episodes") for decided, size in pilots.index]
+    return table.set_axis(pd.MultiIndex.from_tuples(index)).rename_axis(index=[None, None], columns="pairs of settings")
+
+
+def coverage_title(rates: pd.DataFrame, few: int) -> str:
+    """The title of the figure of coverage."""
+    least = exact_coverage(METHODS["bootstrap"], few, np.linspace(0.01, 0.99, 99)).min()
+    new = rates[(rates["tasks"] == 10) & (rates["target"] == "new tasks") & (rates["icc"] > 0)]
+    best = new.groupby("method")["coverage"].min().max()
+    return (
+        f"With {text.count(few, 'episode')} the bootstrap holds the truth in as few as {text.percent(least)} of "
+        f"studies; about new tasks {'no interval is safe' if best < 0.9 else 'some interval is safe'}"
+    )
+
+
+def _drop(points: float) -> str:
+    return f"a drop of {points:.0f} points" if isfinite(points) else "no drop at all"
+
+
+def _power(found: pd.DataFrame, few: int, many: int, rate: float) -> str:
+    lead = "find a wreck and nothing less" if isfinite(found[ROBOT][few]) else "find nothing"
+    return (
+        f"**{text.count(few, 'episode').capitalize()} {lead}.** On a robot no episode comes twice. "
+        f"From a success of {text.percent(rate)}, {text.count(few, 'episode')} a setting then find "
+        f"{_drop(found[ROBOT][few])} four times in five, and {many} find {_drop(found[ROBOT][many])}. Run on the same "
+        f"episodes in simulation, {many} find {_drop(found[SAME][many])}; if luck flips {100 * FLIPS:.0f} % of "
+        f"them, {_drop(found[LUCK][many])}."
+    )
+
+
+def _collapse(few: int, rate: float) -> str:
+    held = {name: exact_coverage(method, few, np.array([rate]))[0] for name, method in METHODS.items()}
+    low = rate_interval(few, few).low
+    return (
+        f"**The bootstrap collapses where everything succeeds.** Each resample of {few} successes is {few} successes, "
+        f"so its interval is a point. At a true rate of {text.percent(rate)} it holds the truth in "
+        f"{text.percent(held['bootstrap'])} of studies of {text.count(few, 'episode')}, Wilson's in "
+        f"{text.percent(held['Wilson'])} and the exact one in {text.percent(held['exact'])}. Exactly, {few} of {few} "
+        f"is compatible with a rate of {text.percent(low)}."
+    )
+
+
+def _agree(many: pd.DataFrame, rates: pd.DataFrame) -> str:
+    ends = pd.DataFrame({end: _apart(many, end) for end in ("low", "high")}).max(axis=None)
+    ten = rates[(rates["tasks"] == 10) & (rates["icc"] > 0)].groupby(["target", "method"])["coverage"].min()
+    these, new = ten["these tasks"], ten["new tasks"]
+    return (
+        f"**With {int(many.n.iloc[0])} episodes the three nearly agree, and the exact one is the safe one.** Over "
+        f"{text.count(len(many), 'setting')} their bounds differ by at most {100 * ends:.0f} points. Where tasks "
+        f"differ, the exact interval holds the mean of these tasks in at least "
+        f"{text.percent(these['clopper_pearson'])} of simulated studies, the bootstrap within tasks in as few as "
+        f"{text.percent(these['stratified'])}. About *new* tasks even the exact one falls to "
+        f"{text.percent(new['clopper_pearson'])}, so this book speaks of the tasks that were run."
+    )
+
+
+def _apart(many: pd.DataFrame, end: str) -> pd.Series:
+    bounds = many[["exact", "wilson", "bootstrap"]].map(lambda interval: getattr(interval, end))
+    return bounds.max(axis=1) - bounds.min(axis=1)
+
+
+def _pilots(pilots: pd.DataFrame, few: int) -> str:
+    said = []
+    if (True, few) in pilots.index:
+        row = pilots.loc[(True, few)]
+        said.append(
+            f"Of {text.count(int(row['pairs']), 'pair')} that all episodes tell apart, a random pilot of {few} ranks "
+            f"{text.percent(row['right'])} rightly, calls {text.percent(row['level'])} level and reverses "
+            f"{100 * row['wrong']:.1f} %."
+        )
+    if (False, few) in pilots.index:
+        row = pilots.loc[(False, few)]
+        named = 1 - row["level"]
+        wrong = f", in {text.percent(row['wrong'] / named)} of these cases the worse one" if named else ""
+        said.append(f"Where all episodes do not tell, it still names a winner in {text.percent(named)}{wrong}.")
+    return f"**A pilot seldom reverses two settings; it fails to tell them apart.** {' '.join(said)}"

@@ -1,0 +1,110 @@
+"""What *3 or 100 episodes* says of made rows and made simulations: other rows, other sentences."""
+
+from math import inf
+
+import pandas as pd
+import pytest
+
+from kvlab.book import plots
+from kvlab.book.answers import three_or_hundred as answers
+from kvlab.evidence import ranking
+from kvlab.study.settings import Setting
+from made import made
+
+NO_REUSE, GOOD, BAD = Setting("none"), Setting("full", "vision >= 0.98"), Setting("full", "vision >= 0.9")
+FOUND = answers.smallest([3, 10, 100], 0.95)
+RATES = pd.DataFrame(
+    [(10, 0.3, "these tasks", "clopper_pearson", 0.97), (10, 0.3, "these tasks", "stratified", 0.7)]
+    + [(10, 0.3, "new tasks", "clopper_pearson", 0.57), (10, 0.3, "new tasks", "stratified", 0.5)]
+    + [(10, 0.0, "new tasks", "clopper_pearson", 0.1)],  # equal tasks are no question
+    columns=["tasks", "icc", "target", "method", "coverage"],
+)
+
+
+def study(*successes):
+    settings = dict(zip((NO_REUSE, GOOD, BAD), successes, strict=True))
+    return made({setting: [(n < k, 15, [False] * 3) for n in range(100)] for setting, k in settings.items()})
+
+
+def said(*successes, found=FOUND) -> list[str]:
+    records, settings = study(*successes), [NO_REUSE, GOOD, BAD]
+    few, many = answers.both(records, settings, 0.95, 3)
+    pilots = ranking.of_pilots(ranking.rankings(records, settings, [3, 10]))
+    return answers.findings(found, 0.95, RATES, few, many, pilots)
+
+
+def test_three_episodes_find_only_a_wreck():
+    assert list(FOUND.loc[3, [answers.SAME, answers.LUCK]]) == [inf, inf]
+    claim = said(100, 97, 5)[0]
+    assert claim.startswith("**3 episodes find a wreck and nothing less.**")
+    assert "3 episodes a setting then find a drop of 93 points four times in five" in claim
+    assert "100 find a drop of 8 points; if luck flips 5 % of them, a drop of 14 points" in claim
+    nothing = FOUND.assign(**{answers.ROBOT: inf})
+    assert said(100, 97, 5, found=nothing)[0].startswith("**3 episodes find nothing.**")
+    assert "no drop at all" in said(100, 97, 5, found=nothing)[0]
+
+
+def test_the_bootstrap_collapses_by_its_own_chances():
+    """At 95 % a pilot of 3 ends as 3 of 3 with chance 0.857: only then is the interval the point 1, which misses."""
+    claim = said(100, 97, 5)[1]
+    assert "It holds the truth" not in claim and "it holds the truth in 14 % of studies of 3 episodes" in claim
+    assert claim.endswith("Exactly, 3 of 3 is compatible with a rate of 29 %.")
+    table = answers.side_by_side(3, 0.95)
+    assert list(table.bootstrap) == ["0 alone", "0 to 100", "0 to 100", "100 alone"]
+    assert list(table.loc["3 of 3"]) == ["29 to 100", "44 to 100", "100 alone"]
+
+
+def test_the_safe_interval_is_told_by_the_simulation():
+    claim = said(100, 97, 5)[2]
+    assert "in at least 97 % of simulated studies, the bootstrap within tasks in as few as 70 %" in claim
+    assert "falls to 57 %" in claim and "Over 3 settings their bounds differ by at most" in claim
+    title = answers.coverage_title(RATES, 3)
+    assert title == (
+        "With 3 episodes the bootstrap holds the truth in as few as 3 % of studies; about new tasks no interval is safe"
+    )
+    assert answers.coverage_title(RATES.assign(coverage=0.95), 3).endswith("some interval is safe")
+
+
+def test_pilots_are_told_apart_from_what_all_episodes_decide():
+    claim = said(100, 97, 5)[3]
+    assert "Of 2 pairs that all episodes tell apart, a random pilot of 3 ranks" in claim
+    assert "Where all episodes do not tell, it still names a winner in 9 %" in claim  # one of three lost in a pilot
+    decided = said(100, 50, 0)[3]
+    assert "Of 3 pairs" in decided and "do not tell" not in decided
+    assert "tell apart" not in said(100, 99, 98)[3].split("**")[2].split("Where")[0]
+
+
+def test_the_order_of_pairs_is_a_table_of_chances():
+    settings = [NO_REUSE, GOOD, BAD]
+    table = answers.orders(ranking.of_pilots(ranking.rankings(study(100, 97, 5), settings, [3, 10])))
+    assert table.to_html().split("</thead>")[0].count("<tr") == 1
+    assert table.loc[("not told apart", "3 episodes"), "pairs"] == 1
+    assert table.loc[("told apart by all episodes", "3 episodes"), "level"] == "0.0"
+
+
+def test_collapsed_pilots_are_counted_within_tasks_and_pooled():
+    few, _ = answers.both(study(100, 97, 2), [NO_REUSE, GOOD, BAD], 0.95, 3)
+    claim = answers.collapsed(few)
+    assert "no width in 3 of 3 pilots" in claim and claim.endswith("it still has none in 2.")
+
+
+@pytest.mark.parametrize("wilson", [True, False])
+def test_wilson_is_drawn_where_it_is_given(wilson):
+    few, many = answers.both(study(100, 97, 5), [NO_REUSE, GOOD, BAD], 0.95, 3)
+    tables = [table if wilson else table.drop(columns="wilson") for table in (few, many)]
+    fig = plots.three_or_hundred(["a", "b", "c"], *tables)
+    assert [t.get_text() for t in fig.legends[0].texts] == ["exact", *["Wilson"] * wilson, "bootstrap"]
+
+
+def test_the_title_names_what_few_and_many_find():
+    assert answers.headline(FOUND) == "On a robot 3 episodes find a drop of 93 points, and 100 find a drop of 13 points"
+    assert list(answers.drops(FOUND).loc[3]) == ["93", "none", "none"]
+
+
+def test_a_difference_is_told_where_no_pair_differs():
+    """0 of 100 pairs differ: Tango's bound is z^2 / (n + z^2), 3.7 points."""
+    rows = [("tango", 0.94), ("percentile", 0.4), ("stratified", 0.35)]
+    made_up = pd.DataFrame(rows, columns=["method", "coverage"]).assign(tasks=10, target="these tasks")
+    said = answers.paired(made_up, 100, 0.95)
+    assert "the bootstrap says nothing, and a drop of 4 points is still possible" in said
+    assert said.endswith("in at least 94 %, the bootstrap in as few as 35 %.")
