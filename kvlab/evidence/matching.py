@@ -52,26 +52,6 @@ def gain(
     return _percentile(draws, confidence)
 
 
-def contribution(
-    setting: pd.DataFrame,
-    base: pd.DataFrame,
-    curve: Sequence[pd.DataFrame],
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """`gain` of `setting` minus `gain` of `base`, each at its own reuse rate: what `setting` has beyond `base`, reuse
-    apart.
-
-    Where all resamples agree the bounds are those that both gains' own bounds leave. ValueError as in `gain`.
-    """
-    draws = _gains([setting, base], curve, weights(setting.index, resamples, seed)) @ [1, -1]
-    if np.ptp(draws) >= 1e-12:
-        return _percentile(draws, confidence)
-    a, b = (gain(one, curve, confidence, resamples, seed) for one in (setting, base))
-    return Interval(a.estimate - b.estimate, a.low - b.high, a.high - b.low, confidence, "tango", collapsed=True)
-
-
 def matched(
     records: Records,
     settings: Sequence[Setting],
@@ -105,27 +85,6 @@ def matched(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")
 
 
-def steps(
-    records: Records,
-    settings: Sequence[Setting],
-    curve: Sequence[Setting],
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-) -> pd.Series:
-    """What each setting gains beyond the one before it, and the first beyond the curve: Intervals by setting.
-
-    For settings of which each has one condition more than the one before; together at `confidence`. Errors of `gain`.
-    """
-    check_shared(records, [*settings, *curve] if settings else settings)
-    share = 1 - (1 - check_open_unit("confidence", confidence)) / len(settings)
-    family = [exposure(records, other) for other in curve]
-    found = [exposure(records, setting) for setting in settings]
-    pairs = zip(found[1:], found, strict=False)
-    gained = [gain(found[0], family, share, resamples)]
-    gained += [contribution(setting, base, family, share, resamples) for setting, base in pairs]
-    return pd.Series(gained, index=pd.Index(settings, name="setting", tupleize_cols=False), dtype=object)
-
-
 def left_out(records: Records, curve: Sequence[Setting], within: Setting | None = None) -> pd.Series:
     """How far each inner setting of a curve lies from the straight line between its neighbours: success minus the
     line's.
@@ -156,13 +115,6 @@ def shown(rows: pd.DataFrame, label: Callable[[Setting], str] = str) -> pd.DataF
             "points": rows["gain"].map(wording.percent),
         }
     ).rename(label)
-
-
-def direction(difference: Interval) -> str:
-    """`more`, `less`, or `neither demonstrably more nor less`: where an interval of a difference lies beside 0."""
-    if 0 in difference:
-        return "neither demonstrably more nor less"
-    return "more" if difference.low > 0 else "less"
 
 
 def weights(episodes: pd.MultiIndex, resamples: int, seed: int) -> Int[np.ndarray, "draws episodes"]:

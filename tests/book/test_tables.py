@@ -4,15 +4,15 @@ import pytest
 
 from kvlab.book import tables
 from kvlab.evidence import summary
-from kvlab.study.records import collect
 from kvlab.study.settings import Setting
+from made import made
 
 NO_REUSE = Setting("none")
 
 
-def compared(make_row, *settings):
-    rows = [make_row(t, s, (a.mode, a.gate, a.seeing)) for a in settings for t in range(3) for s in range(2)]
-    return summary.compare(collect(rows), list(settings), NO_REUSE)
+def compared(*settings):
+    records = made({setting: [(n > 0, 15, [False, True, False])] * 6 for n, setting in enumerate(settings)})
+    return summary.compare(records, list(settings), NO_REUSE)
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ def test_a_setting_has_two_short_names(setting, kept, gate):
     assert (tables.kept(setting), tables.gate(setting)) == (kept, gate)
 
 
-def test_what_is_kept_is_a_column_only_where_it_differs(make_row):
-    one = tables.by_setting(compared(make_row, NO_REUSE, Setting("full", "every(2)")))
+def test_what_is_kept_is_a_column_only_where_it_differs():
+    one = tables.by_setting(compared(NO_REUSE, Setting("full", "every(2)")))
     assert (one.columns.name, *one.columns) == ("gate", "replans that reuse", "successes", "points")
     assert [*one.index] == ["no reuse", "every(2)"] and one.points["no reuse"] == ""
     both = tables.by_setting(
-        table := compared(make_row, NO_REUSE, Setting("full", "every(2)"), Setting("prefix", "every(2)")),
+        table := compared(NO_REUSE, Setting("full", "every(2)"), Setting("prefix", "every(2)")),
         mean_ms=table.reuse,
     )
     assert both.columns.name == "kept" and both.columns[0] == "gate" and both.columns[-1] == "mean ms"

@@ -13,7 +13,6 @@ TABLES = {
     "compare": lambda records, settings: summary.compare(records, settings, CONTROL),
     "by_task": lambda records, settings: summary.by_task(records, settings),
     "matched": lambda records, settings: matching.matched(records, settings, [CONTROL, PREFIX], beyond=True),
-    "steps": lambda records, settings: matching.steps(records, settings, [CONTROL, PREFIX]),
     "kept": lambda records, settings: drift.kept(records, settings),
     "loop": lambda records, settings: drift.loop(records, settings, CONTROL),
     "beside": lambda records, settings: drift.matched(records, settings, [PREFIX]),

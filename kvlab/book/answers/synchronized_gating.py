@@ -216,6 +216,16 @@ def gates(gained: Mapping[str, pd.DataFrame], records: Mapping[str, Records]) ->
     return pd.DataFrame(rows).set_index("suite").rename_axis(index=None, columns="suite")
 
 
+def straight(off: pd.Series) -> str:
+    """How well a straight line between two thresholds stands for the curve, out of `matching.left_out`."""
+    far, miss = off.abs().idxmax(), 100 * off.abs()
+    return (
+        "A straight line between thresholds is an approximation. With one threshold left out, the line between its "
+        f"neighbours misses it by {miss.median():.0f} points in the median and by {miss[far]:.0f} at most "
+        f"({tables.gate(far)})."
+    )
+
+
 def thresholds(same: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """`stricter` of each suite as a table: both gates' successes and shares, points, and what refused reuse."""
     rows, refused = [], {"state_anchor": "refused by state", "vision_anchor": "by images", "several": "by both"}

@@ -133,3 +133,8 @@ def test_the_spread_pays_only_where_a_chunk_is_cheaper_than_what_reuse_saves():
     )
     assert answers.spread(gained({ADAPTIVE: ALIKE}, reuse=0.9), TIMES).startswith("The spread may pay.")
     assert answers.spread(gained({STATE: ALIKE}), TIMES) == ""
+
+
+def test_how_straight_the_curve_is_names_its_worst_place():
+    off = pd.Series([0.01, -0.2, 0.03], [Setting("full", f"vision >= {t}") for t in (0.99, 0.9, 0.8)])
+    assert answers.straight(off).endswith("by 3 points in the median and by 20 at most (images ≥ 0.9).")
