@@ -16,9 +16,9 @@ SPATIAL = {  # of its first episode
     "chunk": "09d09cac271f",
     "reset": "00920c133f6e",
     "40 control steps": "39ea8d427b4f",
-    "replan 0": "8470107b5dff",
-    "replan 13": "650e60decec5",
-    "episode": "success after 69 control steps",
+    "replan 0": "4158736f28a1",
+    "replan 13": "221ca4f4c323",
+    "episode": "success after 67 control steps",
 }
 
 
