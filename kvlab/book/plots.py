@@ -10,7 +10,7 @@ import io
 import os
 import re
 from base64 import b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -39,6 +39,7 @@ LOOKS = {
     "state_only": (_ORANGE, "v"),
     "layer_wise": (_GREEN, "P"),
     "text_fixed": (_PURPLE, "X"),
+    "chunk": (_PURPLE, ">"),
     # the archived report's two gates, both of which reuse everything
     "baseline": (_BLUE, "s"),
     "synchronized": (_GREY, "d"),
@@ -176,6 +177,30 @@ def differences(
     interval_rows(ax, labels, intervals, names)
     ax.axvline(0, color=_BLACK, linewidth=1)
     ax.set_xlabel(f"points compared with {than}")
+
+
+def frontier(ax: Axes, places: pd.DataFrame, label: Callable[[object], str]) -> None:
+    """Success in percent over ms of inference per control step, of `frontier.frontier`; the unbeaten joined, labelled.
+
+    Each setting is in the look of its mode. Labels stand below and to the right, where a frontier leaves room.
+    """
+    best = places[places.pareto]
+    x, y = ([interval.estimate for interval in best[name]] for name in ("ms_step", "success"))
+    ax.plot(x, [100 * share for share in y], linewidth=1, color=_GREY)
+    for setting, row in places.iterrows():
+        _bar(ax, row.success, row.ms_step.estimate, setting.mode, horizontal=False)
+    for at, share, setting in zip(x, y, best.index, strict=True):
+        ax.annotate(
+            label(setting),
+            (at, 100 * share),
+            (5, -4),
+            textcoords="offset points",
+            rotation=-50,
+            va="top",
+            rotation_mode="anchor",
+            fontsize=7,
+        )
+    ax.set(xlabel="inference per control step, ms", ylabel="success, %", ylim=(-3, 103), xlim=(0, None))
 
 
 def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFrame) -> Figure:

@@ -16,6 +16,7 @@ KEPT = {
     "state_only": "robot state",
     "layer_wise": "half of the layers",
     "text_fixed": "instruction from the start; images",
+    "chunk": "chunk",
 }
 _WORDS = (
     ("vision", "images"),
@@ -23,6 +24,7 @@ _WORDS = (
     ("state", "robot state"),
     ("@previous", " of the replan before"),
     (">=", "≥"),
+    ("<=", "≤"),
     (" & ", ", "),
 )
 
@@ -45,6 +47,17 @@ def gate(setting: Setting) -> str:
         compared, loose, calm, strict = adaptive.groups()
         text = f"{compared}{loose} or {strict} by {', '.join(re.findall('[a-z]+', calm.replace(' and ', ' ')))}"
     return text
+
+
+def lever(setting: Setting) -> str:
+    """A whole setting where levers are compared: `2 denoising steps, executes 10`, `everything kept, every(2)`."""
+    steps, executed = setting.denoising_steps, setting.execute
+    parts = [
+        f"{kept(setting)} kept, {gate(setting)}" if setting.mode != "none" else "",
+        f"{steps} denoising step{'s' * (steps > 1)}" if steps else "",
+        f"executes {executed}" if executed else "",
+    ]
+    return ", ".join(filter(None, parts)) or gate(setting)
 
 
 def _seen(seeing: str) -> str:

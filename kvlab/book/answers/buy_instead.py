@@ -1,0 +1,148 @@
+"""What *What to buy instead* says, out of `frontier.within_margin` (`bought`) and `frontier.frontier` by suite."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from kvlab.book import tables, text
+from kvlab.evidence import control_steps, margins
+from kvlab.evidence.frontier import cheapest
+from kvlab.evidence.wording import percent
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
+from kvlab.study.times import Latency
+
+NO_REUSE = Setting("none")
+
+
+def recorded(study: Study) -> Study:
+    """The study with those of its settings that are recorded in full, and no reuse: a chapter starts no hours of it."""
+    missing = study.plan()["missing"]
+    return replace(study, settings=tuple(s for s in study.settings if s == NO_REUSE or not missing[str(s)]))
+
+
+def left_out(wanted: Iterable[Study], studies: Iterable[Study]) -> list[str]:
+    """Which settings of `wanted` the `studies` lack, a sentence a suite; nothing where they lack none."""
+    said = []
+    for want, have in zip(wanted, studies, strict=True):
+        if lacking := [f"`{setting}`" for setting in want.settings if setting not in have.settings]:
+            said.append(f"Not recorded in full for `{want.protocol.suite}`, so left out: {text.listed(lacking)}.")
+    return said
+
+
+def headline(bought: pd.DataFrame, margin: float) -> str:
+    """The title of the figure: the cheapest setting whose loss is inside the margin."""
+    setting = _saver(bought)
+    if setting is None:
+        return f"No lever is shown to save inference and to lose under {100 * margin:.0f} points"
+    share = bought.loc[setting, _costs(bought)[0]]
+    return (
+        f"Cheapest within {100 * margin:.0f} points: {tables.lever(setting)}, at {text.percent(share)} of the inference"
+    )
+
+
+def findings(
+    bought: pd.DataFrame,
+    places: Mapping[str, pd.DataFrame],
+    records: Mapping[str, Records],
+    machines: Mapping[str, Latency],
+    margin: float,
+    confidence: float,
+) -> list[str]:
+    """The chapter's answer. `machines` as in `frontier.within_margin`."""
+    reuse = bought[[setting.mode != "none" for setting in bought.index]]
+    said = [_best(_saver(bought), "lever", bought, records, machines, margin)]
+    if len(reuse):
+        said.append(_best(_saver(reuse), "setting that reuses", bought, records, machines, margin))
+    return [*said, _frontier(places), *_longer(_saver(bought), records, confidence)]
+
+
+def table(bought: pd.DataFrame, machines: Mapping[str, Latency]) -> pd.DataFrame:
+    """`bought` for readers, one row a setting."""
+    columns = {f"inference, {machine}": bought[machine, "of_control"].map("{:.0%}".format) for machine in machines}
+    for suite in bought.columns.get_level_values(0).difference([*machines, "all"], sort=False):
+        columns[f"points, {suite}"] = bought[suite, "difference"].map(percent)
+        columns[f"loss, {suite}"] = bought[suite, "loss"]
+    return _readable(pd.DataFrame(columns).drop(NO_REUSE))
+
+
+def steps_table(places: Mapping[str, pd.DataFrame], records: Mapping[str, Records], confidence: float) -> pd.DataFrame:
+    """Control steps to success over no reuse's, and the chance to be on the frontier, by suite."""
+    columns = {}
+    for suite, place in places.items():
+        ratios = {s: control_steps.steps_ratio(records[suite], s, NO_REUSE, confidence) for s in place.index}
+        columns[f"steps, {suite}"] = pd.Series({s: _ratio(ratio) for s, ratio in ratios.items() if s != NO_REUSE})
+        columns[f"unbeaten, {suite}"] = place.chance.drop(NO_REUSE).map("{:.0%}".format)
+    return _readable(pd.DataFrame(columns).fillna("not recorded"))
+
+
+def _readable(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.rename(index=tables.lever).rename_axis(index=None, columns="setting")
+
+
+def _ratio(ratio) -> str:
+    return f"{ratio.estimate:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else "fewer than two solved"
+
+
+def _costs(bought: pd.DataFrame) -> list[tuple[str, str]]:
+    return [column for column in bought.columns if column[1] == "of_control"]
+
+
+def _saver(bought: pd.DataFrame) -> Setting | None:
+    """The cheapest setting inside the margin in every suite that costs less than no reuse; None if there is none."""
+    return cheapest(bought[bought[_costs(bought)[0]] < 1])
+
+
+def _best(setting, what, bought, records, machines, margin) -> str:
+    points = f"{100 * margin:.0f} points"
+    if setting is None:
+        return (
+            f"**No {what} is shown to be worth it.** None that saves inference has a loss that is shown to be under "
+            f"{points} in {'every suite' if len(records) > 1 else 'the suite'}."
+        )
+    costs = [f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()]
+    losses = [
+        f"In `{suite}` {margins.loss_words(difference, margin)}: "
+        f"{text.difference(difference, 'without reuse')}, {len(rows.episodes.groupby(['task', 'initial_state']))} episodes."
+        for suite, rows in records.items()
+        for difference in [bought.loc[setting, (suite, "difference")]]
+    ]
+    return (
+        f"**The cheapest {what} within {points}: {tables.lever(setting)}.** A control step takes {text.listed(costs)} "
+        f"of the inference without reuse. {' '.join(losses)}"
+    )
+
+
+def _frontier(places: Mapping[str, pd.DataFrame]) -> str:
+    reusing = {suite: [s for s in place.index[place.pareto] if s.mode != "none"] for suite, place in places.items()}
+    lead = (
+        "Settings that reuse are among the unbeaten" if any(reusing.values()) else "Every setting that reuses is beaten"
+    )
+    said = []
+    for suite, place in places.items():
+        names = [tables.lever(setting) for setting in reusing[suite]]
+        unbeaten = "; ".join(map(tables.lever, place.index[place.pareto]))
+        said.append(
+            f"In `{suite}` no other setting beats these in both cost and success: {unbeaten}. "
+            f"{'None of these reuses' if not names else 'Of these reuse: ' + '; '.join(names)}."
+        )
+    return f"**{lead}.** {' '.join(said)} How sure each place is, the second table says."
+
+
+def _longer(setting: Setting | None, records: Mapping[str, Records], confidence: float) -> list[str]:
+    """Control steps to success of the cheapest setting, where there is one."""
+    if setting is None:
+        return []
+    ratios = {suite: control_steps.steps_ratio(rows, setting, NO_REUSE, confidence) for suite, rows in records.items()}
+    known = {suite: ratio for suite, ratio in ratios.items() if ratio}
+    if not known:
+        return []
+    grown = [suite for suite, ratio in known.items() if ratio.low > 1]
+    lead = "It takes longer to succeed" if grown else "It is not shown to take longer"
+    said = [f"in `{suite}` {_ratio(ratio)} times as many control steps" for suite, ratio in known.items()]
+    return [
+        f"**{lead}.** With {tables.lever(setting)} an episode that both solve takes {text.listed(said)} "
+        "as without reuse."
+    ]
