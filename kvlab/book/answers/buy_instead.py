@@ -8,6 +8,7 @@ import pandas as pd
 from kvlab.book import tables, text
 from kvlab.evidence import control_steps, margins
 from kvlab.evidence.frontier import cheapest
+from kvlab.evidence.rows import successes
 from kvlab.evidence.wording import percent
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -75,7 +76,7 @@ def steps_table(places: Mapping[str, pd.DataFrame], records: Mapping[str, Record
         ratios = {s: control_steps.steps_ratio(records[suite], s, NO_REUSE, confidence) for s in place.index}
         columns[f"steps, {suite}"] = pd.Series({s: _ratio(ratio) for s, ratio in ratios.items() if s != NO_REUSE})
         columns[f"unbeaten, {suite}"] = place.chance.drop(NO_REUSE).map("{:.0%}".format)
-    return _readable(pd.DataFrame(columns).fillna("not recorded"))
+    return _readable(pd.concat(columns, axis=1, sort=False).fillna("not recorded"))
 
 
 def _readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +106,7 @@ def _best(setting, what, bought, records, machines, margin) -> str:
     costs = [f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()]
     losses = [
         f"In `{suite}` {margins.loss_words(difference, margin)}: "
-        f"{text.difference(difference, 'without reuse')}, {len(rows.episodes.groupby(['task', 'initial_state']))} episodes."
+        f"{text.difference(difference, 'without reuse')}, {text.count(len(successes(rows, setting)), 'episode')}."
         for suite, rows in records.items()
         for difference in [bought.loc[setting, (suite, "difference")]]
     ]

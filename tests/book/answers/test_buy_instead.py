@@ -68,3 +68,13 @@ def test_the_title_and_the_tables_follow_the_rows():
     places = {"short": frontier.frontier(good["short"], SETTINGS, TIMES, resamples=100)}
     steps = buy_instead.steps_table(places, good, 0.95)
     assert steps.loc["2 denoising steps"].to_list() == ["1.00 (1.00 to 1.00)", "100%"]
+
+
+def test_suites_may_have_other_settings():
+    records = {"short": study(100, 100), "long": study(100, 100)}
+    places = {
+        suite: frontier.frontier(records[suite], settings, TIMES, resamples=100)
+        for suite, settings in (("short", SETTINGS), ("long", [NO_REUSE, FEWER]))
+    }
+    steps = buy_instead.steps_table(places, records, 0.95)
+    assert len(steps) == 2 and steps.loc["images, instruction kept, every(2)", "steps, long"] == "not recorded"
