@@ -206,7 +206,7 @@ def run(
     before 0.5 write another prompt; and what it says is changed: n_action_steps (LeRobot's own commands take 10),
     rename_map where cameras have other names.
     """
-    from kvlab.evidence.summary import of_setting
+    from kvlab.evidence.rows import of_setting
     from kvlab.study.protocol import Protocol
     from kvlab.study.settings import parse_setting
     from kvlab.study.study import Study

@@ -206,6 +206,7 @@ def test_interrupted_a_study_keeps_what_it_recorded_and_says_how_to_go_on(untrai
     )
     while running.poll() is None and not list(tmp_path.rglob("*.parquet")):
         time.sleep(0.2)
+    assert running.poll() is None, running.communicate()[1]
     os.killpg(running.pid, signal.SIGINT)
     _, stderr = running.communicate()
     assert running.returncode == 130, stderr

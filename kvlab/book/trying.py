@@ -1,6 +1,7 @@
 """*Try this*: a setting of the reader's own on a few episodes, beside no reuse, in under a minute."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown
@@ -21,8 +22,13 @@ def attempt(study: Study, setting: str, episodes: int = 3, workers: int = 2) -> 
     What was tried before is read. ValueError as in `parse_setting` and `Study`.
     """
     tried = Setting("none"), parse_setting(setting)
-    few = replace(study, settings=tuple(dict.fromkeys(tried)), episodes=episodes, folder=TRIED)
+    few = replace(study, settings=tuple(dict.fromkeys(tried)), episodes=episodes, folder=_tried(study))
     return text.say(said(summary.compare(few.run(workers), few.settings, Setting("none")), tried[1]))
+
+
+def _tried(study: Study) -> Path:
+    """Where tries are kept: rows of other numerics than those of `data/runs` are not put beside them."""
+    return TRIED if study.folder == DATA / "runs" else study.folder / "tried"
 
 
 def said(compared: pd.DataFrame, setting: Setting) -> str:

@@ -364,28 +364,3 @@ def test_the_baseline_sweep_finds_where_half_is_lost():
     for suite in ("libero_spatial", "libero_10"):
         half = half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9])
         assert f"In `{suite}` half of the success without reuse is lost where {half:.0%}".replace("%", " %") in said
-
-
-def test_the_first_page_says_what_the_chapters_say():
-    """Its numbers are typed; each sentence is looked for as the chapters' values would have it written."""
-    page = " ".join((BOOK / "intro.md").read_text().split())
-    speed, strict = glued("latency"), setting("full", "vision >= 0.98")
-    prefix, long = setting("prefix", "vision >= 0.945"), setting("none", suite="libero_10")
-    halves = [half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9]) for suite in ("libero_spatial", "libero_10")]
-    pixels = setting("full", "pixels >= 0.93")
-    worse = on_the_curve(percent_reused(pixels)) - pixels["success"].sum()
-    mini, engine = (
-        [float(speed[f"lat_{name}_{which}"]) for which in ("none", "tokens", "full")] for name in ("mini", "engine")
-    )
-    for sentence in (
-        f"everything reused at {percent_reused(strict):.0f} % of the replans {strict['success'].sum()} of 100 episodes",
-        f"{prefix['success'].sum()} of 100 at {percent_reused(prefix):.0f} %",
-        f"the policies solve {setting('none')['success'].sum()} of 100 and {long['success'].sum()} of 100",
-        f"lost at {100 * halves[0]:.0f} % of the replans in `libero_spatial`, at {100 * halves[1]:.0f} % in",
-        f"is worse, by {worse:.0f} points at half of the replans",
-        f"{mini[0]:.0f} ms become {mini[1]:.0f} on a CPU",
-        f"goes from {engine[0]:.1f} to {engine[1]:.1f} ms",
-        f"Behind a gate on small frames they become {mini[2]:.0f} and {engine[2]:.1f} ms",
-        f"The same H100 takes {float(speed['lat_eager_none']):.0f} ms",
-    ):
-        assert sentence in page, sentence
