@@ -28,7 +28,7 @@ def attempt(study: Study, setting: str, episodes: int = 3, workers: int = 2) -> 
 
 def _tried(study: Study) -> Path:
     """Where tries are kept: rows of other numerics than those of `data/runs` are not put beside them."""
-    return TRIED if study.folder == DATA / "runs" else study.folder / "tried"
+    return TRIED if study.folder.name == "runs" else study.folder / "tried"
 
 
 def said(compared: pd.DataFrame, setting: Setting) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from kvlab.book import text
 from kvlab.evidence import summary
 from kvlab.evidence.cost import cost
-from kvlab.evidence.rows import of_setting, successes
+from kvlab.evidence.rows import recorded, successes
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.times import Latency
@@ -33,14 +33,14 @@ def findings(records: Mapping[str, Records], machines: Mapping[str, Latency]) ->
 def _told(setting: Setting, records: Mapping[str, Records], machines: Mapping[str, Latency]) -> str:
     said = []
     for suite, rows in records.items():
-        if not len(of_setting(rows.episodes, setting)):
+        if setting not in recorded(rows):
             continue
         k, n = int(successes(rows, setting).sum()), len(successes(rows, setting))
         change = text.difference(summary.difference(rows, setting, NO_REUSE), "without reuse")
         said.append(f"In `{suite}` {k} of {text.count(n, 'episode')} succeed with `{setting}`, {change}.")
     if not said:
         return ""
-    rows = next(rows for rows in records.values() if len(of_setting(rows.episodes, setting)))
+    rows = next(rows for rows in records.values() if setting in recorded(rows))
     shares = [
         f"{text.percent(cost(setting, rows, times) / cost(NO_REUSE, rows, times))} ({times.name})"
         for times in machines.values()
