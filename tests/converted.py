@@ -8,7 +8,6 @@ OLD = {
     "intro",  # two intervals a row
     "rollouts",
     "latency",
-    "archived_report",
     "live_check",
     "recordings",
 }

@@ -1,4 +1,4 @@
-"""The archived report's tables as data, checked when loaded, and what the book computes from them.
+"""The February report's tables as data, checked when loaded, and what the book computes from them.
 
 `data/reported/README.md` says where the tables come from and what the columns mean.
 """

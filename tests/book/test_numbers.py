@@ -128,6 +128,23 @@ def test_predicting_reuse_says_what_was_recorded():
     )
 
 
+def test_the_february_report_says_what_was_recorded_here():
+    """Cells of its table of claims, counted from the rows."""
+    cells = nbformat.read(BOOK / "february_report.ipynb", as_version=4).cells
+    html = " ".join(o.data.get("text/html", "") for cell in cells for o in cell.get("outputs", []) if "data" in o)
+    said = unescape(html)
+    k = {t: setting("full", f"vision >= {t}")["success"].sum() for t in (0.985, 0.945)}
+    assert f"{k[0.985]} of 100, " in said and f"images ≥ 0.945, {k[0.945]} of 100" in said
+    late = {part: setting("none", seeing=f"late({part}, 1)")["success"].sum() for part in ("vision", "state")}
+    assert f"a late state has {late['state']} of 100, late images {late['vision']} of 100" in said
+    words = [setting(f"{m}:skip", "vision >= 0.985")["success"].sum() for m in ("text_fixed", "vision_only")]
+    assert f"{words[0] - words[1]} points (" in said
+    shares = [
+        percent_reused(setting("full", "vision >= 0.98", suite=suite)) for suite in ("libero_spatial", "libero_10")
+    ]
+    assert f"reuses at {shares[0]:.0f} % and {shares[1]:.0f} %" in said
+
+
 def test_the_films_are_of_one_episode_that_only_a_fresh_state_solves():
     said, gate = glued("rollouts"), "vision >= 0.945"
     for mode, success in (("full", False), ("vision_only:skip", True)):

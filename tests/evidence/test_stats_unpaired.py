@@ -11,6 +11,7 @@ from scipy import stats as scipy_stats
 
 from kvlab.evidence.stats import (
     holm,
+    independent_difference,
     pilot_hypergeometric,
     pilot_predictive,
     posterior,
@@ -75,6 +76,14 @@ def test_difference_contains_is_nested_and_mirrors(counts, one, other):
     assert narrow.width > 0
     mirrored = unpaired_difference(n - a, n, m - b, m, narrow.confidence)
     assert (mirrored.low, mirrored.high) == pytest.approx((-narrow.high, -narrow.low), abs=1e-9)
+
+
+def test_the_difference_of_two_rates_from_their_wilson_intervals_is_newcombes():
+    one, other = rate_interval(56, 70, "wilson"), rate_interval(48, 80, "wilson")
+    found, newcombe = independent_difference(one, other), unpaired_difference(56, 70, 48, 80)
+    assert (found.estimate, found.low, found.high) == pytest.approx((newcombe.estimate, newcombe.low, newcombe.high))
+    with pytest.raises(ValueError, match="intervals of 95% and 90%"):
+        independent_difference(one, rate_interval(48, 80, confidence=0.9))
 
 
 def test_newcombe_published_values():

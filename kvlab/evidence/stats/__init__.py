@@ -27,7 +27,7 @@ from kvlab.evidence.stats.power import (
     smallest_drop_paired,
     smallest_drop_unpaired,
 )
-from kvlab.evidence.stats.unpaired import holm, unpaired_difference, unpaired_p
+from kvlab.evidence.stats.unpaired import holm, independent_difference, unpaired_difference, unpaired_p
 
 __all__ = [
     "Interval",
@@ -37,6 +37,7 @@ __all__ = [
     "bootstrap_rate",
     "episodes_paired",
     "holm",
+    "independent_difference",
     "mcnemar_p",
     "pair",
     "paired_bootstrap",

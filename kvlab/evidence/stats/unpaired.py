@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import hypot
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -80,6 +82,22 @@ def unpaired_difference(
     alpha = 1 - check_open_unit("confidence", confidence)
     low, high = confint_proportions_2indep(k_setting, n_setting, k_control, n_control, method="newcomb", alpha=alpha)
     return Interval(k_setting / n_setting - k_control / n_control, float(low), float(high), confidence, "newcombe")
+
+
+def independent_difference(one: Interval, other: Interval) -> Interval:
+    """The estimate of `one` minus that of `other`, from different data, with the interval that both of theirs leave.
+
+    The method of variance estimates recovery: Zou and Donner (2008), Statistics in Medicine 27:1693. ValueError: two
+    levels of confidence.
+    """
+    if one.confidence != other.confidence:
+        raise ValueError(
+            f"intervals of {one.confidence:.0%} and {other.confidence:.0%} leave none for their difference"
+        )
+    value = one.estimate - other.estimate
+    low = value - hypot(one.estimate - one.low, other.high - other.estimate)
+    high = value + hypot(one.high - one.estimate, other.estimate - other.low)
+    return Interval(value, low, high, one.confidence, "recovery")
 
 
 def holm(p_values: pd.Series) -> pd.Series:

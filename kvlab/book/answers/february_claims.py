@@ -1,0 +1,239 @@
+"""Nine claims of the February report, each held against what was recorded here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+import pandas as pd
+
+from kvlab.book import tables, text
+from kvlab.evidence import frontier, matching, mechanism, reported, verdicts
+from kvlab.evidence.rows import successes
+from kvlab.evidence.share import reuse_share
+from kvlab.evidence.stats import Interval, independent_difference
+from kvlab.evidence.summary import difference
+from kvlab.evidence.verdicts import Prediction
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting, parse_setting
+from kvlab.study.times import Latency
+
+NO_REUSE = Setting("none")
+SPATIAL, TEN = "libero_spatial", "libero_10"
+UNDECIDABLE = "undecidable"
+SWEPT = [Setting("full", f"vision >= {t}") for t in (0.99, 0.985, 0.98, 0.97, 0.96, 0.95, 0.945, 0.9)]
+SWEET, CLIFF = SWEPT[1], SWEPT[2]
+IMAGES, WORDS = Setting("vision_only:skip", "vision >= 0.945"), Setting("text_fixed:skip", "vision >= 0.985")
+WORDS_NEW = Setting("vision_only:skip", "vision >= 0.985")  # as WORDS, but for the instruction
+SYNCHRONIZED = Setting("full", "vision >= 0.8 & state >= 0.8")
+LATE_IMAGES, LATE_STATE = (Setting("none", seeing=f"late({part}, 1)") for part in ("vision", "state"))
+CACHED = [*SWEPT[:4], Setting("prefix", "vision >= 0.98")]  # recorded in both suites
+LEVERS = [  # the report's other levers: shown once they are recorded
+    parse_setting(said)
+    for said in ("none steps=2", "none steps=1", "none execute=10", "none steps=2 execute=10", "chunk when every(2)")
+]
+SETTINGS = {
+    SPATIAL: [NO_REUSE, *SWEPT, *CACHED[4:], IMAGES, WORDS, WORDS_NEW, SYNCHRONIZED, LATE_IMAGES, LATE_STATE],
+    TEN: [NO_REUSE, *CACHED],
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the report: what it printed for it, what was found here, how it ends, what would decide it."""
+
+    says: str
+    printed: str
+    found: str
+    verdict: str
+    decides: str = ""
+
+
+def claims(
+    records: Mapping[str, Records],
+    levers: Sequence[Setting],
+    curves: pd.DataFrame,
+    times: Latency,
+    margin: float,
+    confidence: float = 0.95,
+) -> list[Claim]:
+    """The nine claims, in the report's order. `levers`: those of LEVERS that are recorded in both suites; `curves` as
+    in data/mechanism.
+    """
+    short, results = records[SPATIAL], reported.load()
+    printed = _printed(results)
+    return [
+        _sweet_spot(short, printed, margin, confidence),
+        _cliff(short, results, confidence),
+        _carries_over(records, printed, confidence),
+        _images_or_state(short, printed, confidence),
+        _text(short, printed, margin, confidence),
+        _together(short, printed, confidence),
+        _synchronized(short, printed, margin, confidence),
+        _amplified(curves, confidence),
+        _unsuited(records, levers, times, margin, confidence),
+    ]
+
+
+def table(found: Sequence[Claim]) -> pd.DataFrame:
+    """One row a claim; an undecidable one says what would decide it."""
+    ends = [c.verdict + (f"; would be decided by {c.decides}" if c.verdict == UNDECIDABLE else "") for c in found]
+    return pd.DataFrame(
+        {"ends as": ends, "printed there": [c.printed for c in found], "found here": [c.found for c in found]},
+        index=[f"{number}. {c.says}" for number, c in enumerate(found, 1)],
+    ).rename_axis(columns="the report says")
+
+
+def _printed(results: pd.DataFrame):
+    """A success as printed, by table and row or name."""
+
+    def rate(table: str, **where) -> str:
+        rows = results[results["table"] == table]
+        for column, value in where.items():
+            rows = rows[rows[column] == value]
+        return f"{100 * rows['success'].iloc[0]:.3g} %"
+
+    return rate
+
+
+def _judged(prediction: Prediction) -> str:
+    ends = verdicts.verdict({"": prediction})
+    return UNDECIDABLE if ends == verdicts.UNDECIDED else ends
+
+
+def _points(interval: Interval) -> str:
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.estimate:+z.0f} points ({low:z.0f} to {high:z.0f})"
+
+
+def _k(records: Records, setting: Setting) -> str:
+    found = successes(records, setting)
+    return f"{int(found.sum())} of {len(found)}"
+
+
+def _sweet_spot(records: Records, printed, margin: float, confidence: float) -> Claim:
+    lost = difference(records, SWEET, NO_REUSE, confidence)
+    return Claim(
+        "At a threshold of 0.985 everything can be reused without loss.",
+        f"{printed('baseline', threshold=0.985)}, of an unstated number of episodes",
+        f"{_k(records, SWEET)}, {_points(lost)}, at {text.percent(reuse_share(records, SWEET))} of replans",
+        _judged(Prediction(lost, side=1, nothing=-margin)),
+        "more episodes",
+    )
+
+
+def _cliff(records: Records, results: pd.DataFrame, confidence: float) -> Claim:
+    fallen = difference(records, CLIFF, SWEET, confidence)
+    there = [results[(results["table"] == "baseline") & (results["threshold"] == t)].iloc[0] for t in (0.985, 0.98)]
+    before, after = (row["reuse_rate"] for row in there)
+    alike = min(SWEPT, key=lambda setting: abs(reuse_share(records, setting) - after))
+    return Claim(
+        "There is a cliff: from 0.985 to 0.98 most of the success is lost.",
+        f"{100 * there[0]['success']:.0f} to {100 * there[1]['success']:.0f} %; "
+        f"reuse {100 * before:.0f} to {100 * after:.0f} %",
+        f"{_points(fallen)} from 0.985 to 0.98. Where reuse is as frequent as there, {tables.gate(alike)}, "
+        f"{_k(records, alike)}: a slope along the share of reuse",
+        _judged(Prediction(fallen, side=-1, nothing=-0.5)),
+        "more episodes",
+    )
+
+
+def _carries_over(records: Mapping[str, Records], printed, confidence: float) -> Claim:
+    lost = {suite: difference(records[suite], CLIFF, NO_REUSE, confidence) for suite in (SPATIAL, TEN)}
+    more = independent_difference(lost[TEN], lost[SPATIAL])
+    shares = [text.percent(reuse_share(records[suite], CLIFF)) for suite in (SPATIAL, TEN)]
+    return Claim(
+        "A threshold does not carry over: 0.98 loses more in libero_10.",
+        f"{printed('modality_100', mode='full')} and {printed('libero_10_100', mode='full')}, neither with a control",
+        f"lost in libero_10 beyond what libero_spatial loses: {_points(more)}. "
+        f"It reuses at {shares[0]} and {shares[1]}",
+        _judged(Prediction(more, side=-1)),
+        "one policy on both suites, with more episodes",
+    )
+
+
+def _images_or_state(records: Records, printed, confidence: float) -> Claim:
+    more = difference(records, LATE_STATE, LATE_IMAGES, confidence)
+    images, state = (printed("modality_100", mode=mode) for mode in ("vision_only", "state_only"))
+    return Claim(
+        "Old images are what does the harm; an old state is milder.",
+        f"images kept {images}, the rest {state}; its “state” is a masked camera and the prompt",
+        f"all else fresh, a late state has {_k(records, LATE_STATE)}, late images {_k(records, LATE_IMAGES)}: "
+        f"{_points(more)}",
+        _judged(Prediction(more, side=1)),
+        "a policy whose state cannot jump",
+    )
+
+
+def _text(records: Records, printed, margin: float, confidence: float) -> Claim:
+    lost = difference(records, WORDS, WORDS_NEW, confidence)
+    return Claim(
+        "The instruction's cache can always be reused.",
+        f"{printed('modality_100', mode='text_fixed')}, with the images kept too",
+        f"{_points(lost)} for keeping it from the first step on: its words have read the first images",
+        _judged(Prediction(lost, side=1, nothing=-margin)),
+        "more episodes",
+    )
+
+
+def _together(records: Records, printed, confidence: float) -> Claim:
+    apart = matching.matched(records, [IMAGES], SWEPT, confidence=confidence).loc[IMAGES, "gain"]
+    whole, part = (printed("modality_100", mode=mode) for mode in ("full", "vision_only"))
+    return Claim(
+        "What is reused must be of one moment: consistency matters more than freshness.",
+        f"everything {whole}, images alone {part}",
+        f"images kept with a fresh state, compared with everything at equal reuse: {_points(apart)}",
+        _judged(Prediction(apart, side=-1)),
+        "more episodes",
+    )
+
+
+def _synchronized(records: Records, printed, margin: float, confidence: float) -> Claim:
+    gain = matching.matched(records, [SYNCHRONIZED], SWEPT, confidence=confidence).loc[SYNCHRONIZED, "gain"]
+    small, large = (
+        [printed(name, threshold=0.98, name=gate) for gate in ("synchronized", "baseline")]
+        for name in ("synchronized_3", "synchronized_100")
+    )
+    return Claim(
+        "Synchronized gating, on images and state, is safer.",
+        f"{small[0]} against {small[1]} of 3 episodes; {large[0]} against {large[1]} of 100",
+        f"compared with the image gate at equal reuse ({text.percent(reuse_share(records, SYNCHRONIZED))}): "
+        f"{_points(gain)}",
+        _judged(Prediction(gain, side=1, margin=margin)),
+        "more episodes",
+    )
+
+
+def _amplified(curves: pd.DataFrame, confidence: float) -> Claim:
+    near = curves[(curves[["mode", "age", "phase", "group"]] == ["full", 1, "any", "all"]).all(axis=1)]
+    margin = log(2) / near.filter(like="step_").shape[1]
+    (rate,) = verdicts.above_zero({"": mechanism.forced_growth(near)["rate"]}, margin, confidence).values()
+    low, high = rate.effect.low, rate.effect.high
+    return Claim(
+        "Denoising amplifies small differences exponentially.",
+        "nothing was measured",
+        f"a rate of {rate.effect.estimate:.3f} per step ({low:.3f} to {high:.3f}), "
+        f"where {margin:.3f} would double one by the end",
+        _judged(rate),
+        "more episodes",
+    )
+
+
+def _unsuited(
+    records: Mapping[str, Records], levers: Sequence[Setting], times: Latency, margin: float, confidence: float
+) -> Claim:
+    says = "Reuse is not worth it: fewer steps, longer chunks, smaller or coarser models are the way."
+    bought = frontier.within_margin(records, [*CACHED, *levers], NO_REUSE, {times.name: times}, margin, confidence)
+    best = frontier.cheapest(bought)
+    if best is None:
+        found, verdict = f"no setting is shown to lose less than {100 * margin:.0f} points in both suites", UNDECIDABLE
+    else:
+        saved = 1 - bought.loc[best, (times.name, "of_control")]
+        kept = f"{tables.kept(best)}, {tables.gate(best)}" if best in CACHED else str(best)
+        found = (
+            f"the cheapest setting that loses less than {100 * margin:.0f} points in both suites ({kept}) saves "
+            f"{text.percent(saved)} of the inference per control step"
+        )
+        verdict = UNDECIDABLE if not levers else verdicts.REFUTED if best in CACHED else verdicts.SUPPORTED
+    return Claim(
+        says, "no other way was tried", found, verdict, "fewer denoising steps and longer chunks on the same episodes"
+    )

@@ -1,0 +1,142 @@
+"""What *The February report, re-read* says of made rows: other rows, other ends of its claims."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kvlab.book.answers import february_claims as claims
+from kvlab.book.answers import february_report as answers
+from kvlab.evidence import reported
+from kvlab.study.settings import parse_setting
+from made import TIMES, made
+
+STEPS = np.arange(1, 11)
+FEWER = parse_setting("none steps=2")
+SOLVED = {  # of 100, and how many of 20 replans reuse
+    **{
+        setting: (k, r)
+        for setting, k, r in zip(claims.SWEPT, (99, 99, 97, 80, 70, 55, 48, 5), range(1, 16, 2), strict=True)
+    },
+    claims.CACHED[4]: (99, 3),
+    claims.IMAGES: (95, 10),
+    claims.WORDS: (40, 19),
+    claims.WORDS_NEW: (100, 2),
+    claims.SYNCHRONIZED: (45, 11),
+    claims.LATE_IMAGES: (50, 0),
+    claims.LATE_STATE: (30, 0),
+}
+
+
+def episodes(k: int, reused: int) -> list:
+    return [(n * 37 % 100 < k, 100, [0 < r <= reused for r in range(20)]) for n in range(100)]
+
+
+def curves(rate: float) -> pd.DataFrame:
+    own = [rate + 0.001 * (episode - 4.5) for episode in range(10)]
+    distances = pd.DataFrame([0.01 * np.expm1(one * STEPS) / one for one in own], columns=[f"step_{s}" for s in STEPS])
+    return distances.assign(mode="full", age=1, phase="any", group="all", episode=range(10))
+
+
+def judged(changed=(), ten=70, rate=0.001, levers=(), margin=0.1) -> list[claims.Claim]:
+    solved = {claims.NO_REUSE: (100, 0), **SOLVED, **dict(changed), **{lever: (100, 0) for lever in levers}}
+    long = {setting: (ten, 5) for setting in claims.CACHED} | {claims.NO_REUSE: (75, 0)}
+    long |= {lever: (75, 0) for lever in levers}
+    records = {
+        suite: made({setting: episodes(*found) for setting, found in rows.items()}, suite)
+        for suite, rows in ((claims.SPATIAL, solved), (claims.TEN, long))
+    }
+    return claims.claims(records, levers, curves(rate), TIMES, margin)
+
+
+def ends(**changed) -> list[str]:
+    return [claim.verdict for claim in judged(**changed)]
+
+
+def test_nine_claims_end_by_their_rows():
+    found = judged()
+    assert [claim.verdict for claim in found[:2]] == ["supported", "refuted"] and len(found) == 9
+    assert [claim.verdict for claim in found[3:8]] == ["refuted"] * 5
+    assert (
+        found[0].found.startswith("99 of 100, -1 points (-5 to 3), at 10 % of replans") or "at 15 %" in found[0].found
+    )
+    assert "late state has 30 of 100, late images 50 of 100: -20 points" in found[3].found
+    assert found[4].found.startswith("-60 points")
+
+
+@pytest.mark.parametrize(
+    ("number", "changed", "verdict"),
+    [
+        (1, {claims.SWEET: (60, 3)}, "refuted"),
+        (1, {claims.SWEET: (93, 3)}, "undecidable"),
+        (2, {claims.CLIFF: (20, 5)}, "supported"),
+        (4, {claims.LATE_STATE: (90, 0)}, "supported"),
+        (4, {claims.LATE_STATE: (52, 0)}, "undecidable"),
+        (5, {claims.WORDS: (99, 19)}, "supported"),
+        (6, {claims.IMAGES: (20, 10)}, "supported"),
+        (7, {claims.SYNCHRONIZED: (95, 11)}, "supported"),
+    ],
+)
+def test_other_rows_end_a_claim_otherwise(number, changed, verdict):
+    assert ends(changed=changed)[number - 1] == verdict
+
+
+@pytest.mark.parametrize(("ten", "verdict"), [(20, "supported"), (75, "refuted"), (71, "undecidable")])
+def test_whether_a_threshold_carries_over_is_a_difference_of_losses(ten, verdict):
+    """In libero_spatial 0.98 loses 30 of 100, in libero_10 all but `ten` of 75."""
+    short = {claims.CLIFF: (70, 5)} if verdict == "refuted" else {}
+    assert ends(changed=short, ten=ten)[2] == verdict
+
+
+def test_amplification_follows_the_rate():
+    assert [ends(rate=rate)[7] for rate in (0.001, 0.1)] == ["refuted", "supported"]
+
+
+def test_reuse_is_judged_once_another_lever_is_recorded():
+    (*_, alone), (*_, beside) = judged(ten=75), judged(ten=75, levers=[FEWER])
+    assert alone.verdict == "undecidable" and "(everything, images ≥ 0.97)" not in alone.found
+    assert beside.verdict == "supported" and "(none steps=2) saves" in beside.found
+    (*_, nothing) = judged(ten=5, margin=0.001)
+    assert nothing.found.startswith("no setting is shown to lose less") and nothing.verdict == "undecidable"
+
+
+def test_the_table_says_what_would_decide():
+    table = claims.table(judged())
+    assert table.index[0].startswith("1. At a threshold of 0.985") and len(table) == 9
+    assert table["ends as"].iloc[1] == "refuted"
+    assert table["ends as"].iloc[8].startswith("undecidable; would be decided by fewer denoising steps")
+    assert table.to_html().split("</thead>")[0].count("<tr") == 1
+
+
+def test_the_findings_count_the_claims_and_read_the_printed_tables():
+    found, results = judged(), reported.load()
+    first, few, four, latency = answers.findings(found, results)
+    counts = pd.Series([claim.verdict for claim in found]).value_counts()
+    assert first.startswith("**Most of what it concludes does not hold here.** Of 9 claims")
+    assert f"{counts['refuted']} refuted" in first
+    assert "0 of 3 against 3 of 3, has p = 0.031 alone and 0.34 as one of 11" in few
+    assert "with 22 %, 66.7 %, 57 % and 9 %" in four and "differ by 48 points" in four
+    assert "109 ms for a computed step and 51 ms for a reused one give 17 rows to 1.2 %" in latency
+    alike = [claims.Claim("", "", "", "supported")] * 3
+    assert answers.findings(alike, results)[0].startswith("**Its conclusions hold here.** Of 3 claims")
+    mixed = [*alike, claims.Claim("", "", "", "refuted")]
+    assert answers.findings(mixed, results)[0].startswith("**Its conclusions do not all hold here.** Of 4 claims")
+
+
+def test_what_the_tables_contradict_is_counted():
+    said = answers.disagreements(reported.load())
+    assert "At 0.985 the share of reuse is 83 % in one table and 24 % in another." in said
+    assert "has at least 9 episodes, not 3" in said and "first row has 57 % and no later one more than 24 %" in said
+    assert "Of 11 rows of 100 episodes that have a pilot of 3, 5 differ" in said
+
+
+def test_the_title_counts_the_controls():
+    results = reported.load()
+    assert answers.headline(results).startswith("Of 13 rows of 100 episodes none ran without reuse, so none")
+    results.loc[results["episodes"] == 100, "mode"] = "none"
+    assert answers.headline(results) == "Of 13 rows of 100 episodes 13 ran without reuse, to compare the others with"
+
+
+def test_every_printed_row_has_an_interval_where_its_episodes_are_known():
+    table = answers.rows(reported.load())
+    assert len(table) == 34 and (table.interval == "").sum() == 5
+    assert table.to_html().split("</thead>")[0].count("<tr") == 1
