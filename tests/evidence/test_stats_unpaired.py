@@ -19,6 +19,7 @@ from kvlab.evidence.stats import (
     power_unpaired,
     probability_better,
     probability_drop_below,
+    rate_interval,
     smallest_drop_paired,
     smallest_drop_unpaired,
     unpaired_difference,

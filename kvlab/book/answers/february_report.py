@@ -55,9 +55,13 @@ def _ends(found: Sequence[Claim]) -> str:
     lead = "Most of what it concludes does not hold here" if most else "Its conclusions do not all hold here"
     lead = "Its conclusions hold here" if counts[verdicts.SUPPORTED] == len(found) else lead
     said = text.listed([f"{counts[word] or 'none'} {word}" for word in words])
+    numbers = [n for n, word in enumerate(ends, 1) if word == verdicts.SUPPORTED]
+    which = (
+        f"Number{'s' * (len(numbers) != 1)} {text.listed(numbers)} of the table {'is' if len(numbers) == 1 else 'are'}"
+    )
     return (
         f"**{lead}.** Of {text.count(len(found), 'claim')}, held against the recordings of two small policies: {said}. "
-        f"Whether the report's own policy behaves so, its tables cannot say."
+        f"{f'{which} supported. ' if numbers else ''}Whether the report's own policy behaves so, its tables cannot say."
     )
 
 
@@ -67,10 +71,10 @@ def _few(results: pd.DataFrame) -> str:
     hundred = results[results["episodes"] == 100]
     controls = (hundred["mode"] == "none").sum()
     return (
-        f"**Its tables could not decide.** The sharpest contrast of its small tables, "
-        f"{sharpest}, has p = {family['p_boschloo'].min():.3f} alone and "
-        f"{family['p_holm'].min():.2f} as one of {len(family)}. Of {text.count(len(hundred), 'row')} with 100 episodes "
-        f"{controls or 'none'} ran without reuse. So no loss there can be charged to reuse."
+        f"**Its tables could not decide.** The sharpest contrast of its small tables, {sharpest}, has "
+        f"p = {family['p_boschloo'].min():.3f}; corrected as one of {text.count(len(family), 'comparison')}, "
+        f"{family['p_holm'].min():.2f}. Of {text.count(len(hundred), 'row')} with 100 episodes {controls or 'none'} "
+        f"ran without reuse. So no loss there can be charged to reuse."
     )
 
 
