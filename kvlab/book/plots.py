@@ -39,6 +39,7 @@ LOOKS = {
     "state_only": (_ORANGE, "v"),
     "layer_wise": (_GREEN, "P"),
     "text_fixed": (_PURPLE, "X"),
+    "chunk": (_PURPLE, ">"),
     # the February report's two gates, both of which reuse everything
     "baseline": (_BLUE, "s"),
     "synchronized": (_GREY, "d"),
