@@ -81,11 +81,12 @@ def test_what_another_process_recorded_comes_out_again_to_the_bit(untrained, gl,
 
 
 def test_what_is_published_comes_out_again_to_the_bit(gl):
-    """On whatever machine this is, as long as Mesa draws."""
-    study = Study(DATA / "checkpoints" / "mini_spatial", (Setting("none"), Setting("full", "vision >= 0.985")), 100)
-    recorded = study.recorded()
-    if gl != study.protocol.gl or {*recorded.episodes["numerics"]} != {"portable"}:
-        pytest.skip("these rows are not in portable numerics, or this machine draws by other means")
+    """On whatever machine this is, of whatever vendor, as long as Mesa draws."""
+    if gl != Protocol().gl:
+        pytest.skip("this machine draws by other means")
+    settings = (Setting("none"), Setting("none", denoising_steps=1))
+    study = Study(DATA / "checkpoints" / "mini_spatial", settings, 100, folder=DATA / "levers")
+    recorded = study.read()
     shortest = recorded.episodes.groupby(["initial_state", "task"])["steps"].sum().idxmin()
     found = run_again(study, [shortest[::-1]], workers=1)
     assert found["agrees"].all() and found["first_difference"].isna().all() and len(found) == 2
