@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from kvlab.paths import ROOT
 
-PROGRAMS = {"jupyterlab", "ipykernel", "jupyter-book", "sphinx-book-theme"}  # of `make` and of the book's configuration
+PROGRAMS = {"jupyterlab", "jupyter-book", "sphinx-book-theme"}  # of `make` and of the book's configuration
 
 DECLARED = [
     canonicalize_name(Requirement(text).name)
