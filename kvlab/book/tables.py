@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 import pandas as pd
+from IPython.display import HTML
 
 from kvlab.evidence.wording import p_value, percent
 from kvlab.study.settings import Setting
@@ -87,6 +88,12 @@ def by_setting(compared: pd.DataFrame, **columns: pd.Series) -> pd.DataFrame:
     first = "kept" if len({setting.mode for setting in settings} - {"none"}) > 1 else "gate"
     table = table if first == "kept" else table.drop(columns="kept")
     return table.set_index(first).rename_axis(index=None, columns=first)
+
+
+def prose(frame: pd.DataFrame) -> HTML:
+    """A table whose cells are phrases, which the HTML breaks so that all columns fit the page; nothing is cut short."""
+    with pd.option_context("display.max_colwidth", None):
+        return HTML(frame.to_html(classes="prose", border=0))
 
 
 def success(compared: pd.DataFrame, label: Callable[[Setting], str] = str) -> pd.DataFrame:

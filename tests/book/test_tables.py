@@ -1,5 +1,6 @@
 """Tables of settings: short names, one header row, one interval."""
 
+import pandas as pd
 import pytest
 
 from kvlab.book import tables
@@ -33,6 +34,11 @@ def compared(*settings):
 )
 def test_a_setting_has_two_short_names(setting, kept, gate):
     assert (tables.kept(setting), tables.gate(setting)) == (kept, gate)
+
+
+def test_phrases_are_not_cut_short():
+    phrase = "a phrase of more letters than pandas shows of a cell by itself"
+    assert phrase in tables.prose(pd.DataFrame({"said": [phrase]})).data
 
 
 def test_what_is_kept_is_a_column_only_where_it_differs():

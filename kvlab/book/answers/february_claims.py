@@ -88,7 +88,7 @@ def table(found: Sequence[Claim]) -> pd.DataFrame:
     """One row a claim; an undecidable one says what would decide it."""
     ends = [c.verdict + (f"; would be decided by {c.decides}" if c.verdict == UNDECIDABLE else "") for c in found]
     return pd.DataFrame(
-        {"ends as": ends, "printed there": [c.printed for c in found], "found here": [c.found for c in found]},
+        {"found here": [c.found for c in found], "ends as": ends, "printed there": [c.printed for c in found]},
         index=[f"{number}. {c.says}" for number, c in enumerate(found, 1)],
     ).rename_axis(columns="the report says")
 

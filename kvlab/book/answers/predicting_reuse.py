@@ -170,7 +170,11 @@ def _worst(found: pd.DataFrame, tolerance: float) -> str:
     (_, setting) = worst = others["error"].abs().idxmax()
     row = others.loc[worst]
     wrong = others[others["error"].abs() > tolerance]["family"].unique()
-    lead = f"It fails where a gate uses the {text.listed(wrong)}" if len(wrong) else "Other gates are predicted as well"
+    lead = (
+        f"It fails where a gate uses {text.listed([f'the {name}' for name in wrong])}"
+        if len(wrong)
+        else "Other gates are predicted as well"
+    )
     return (
         f"**{lead}.** The largest miss is that of {tables.gate(setting)}: {text.percent(row['control'])} predicted, "
         f"{text.percent(row['measured'].estimate)} measured."

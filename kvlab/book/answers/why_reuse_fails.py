@@ -70,7 +70,7 @@ def explanations(
             confidence=confidence,
         ),
         "amplification": verdicts.above_zero(
-            {f"`{mode}`: L above 0": rates.get_group(mode) for mode in ("full", "prefix")},
+            {f"{mode}: L above 0": rates.get_group(mode) for mode in ("full", "prefix")},
             log(2) / near.filter(like="step_").shape[1],  # an early difference would at least have to double by the end
             confidence,
         ),
@@ -201,7 +201,7 @@ def _amplification(predictions: Predictions) -> str:
     steps = round(log(2) / first.margin)
     return (
         f"**Denoising amplifies small differences exponentially: {verdicts.verdict(predictions)}.** With "
-        f"{mode.split(':')[0]}, what one denoising step adds to the difference grows by a rate of "
+        f"`{mode.split(':')[0]}`, what one denoising step adds to the difference grows by a rate of "
         f"{rate(first.effect)} in each later one. Over {steps} steps that is a factor of "
         f"{exp(steps * first.effect.estimate):.2f}; doubling would take a rate of {first.margin:.2f}."
     )
