@@ -112,7 +112,6 @@ def test_ratios_compare_the_inputs_at_the_same_moments():
     rows = pd.DataFrame(moments, columns=["input", "relative", "moved", "linear", "real"])
     found = mechanism.ratios(rows.assign(episode=0, replan=[1, 1, 2, 2])).loc[0]
     assert found["gain"] == pytest.approx(4)  # of 2 and 8
-    assert found["moved"] == pytest.approx(np.sqrt(1 / 5 * 2))
     assert found["bend"] == pytest.approx(0.5)
     assert found["steady"] == pytest.approx(2)  # the state jumps at the first moment
     assert np.isnan(mechanism.ratios(rows[:2].assign(episode=0, replan=1)).loc[0, "steady"])
