@@ -186,9 +186,9 @@ def jump(moved: pd.Series) -> pd.Series:
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:
     """`sensitivity` by episode, geometric means over its moments of three ratios.
 
-    `gain`: the relative gain of vision over that of the state; `steady`: the change of the chunk that the images' change
-    since the last replan makes over that of the state's, over moments without a `jump`, NaN in an episode that has
-    none; `bend`: for vision, that change over its linear prediction.
+    `gain`: the relative gain of vision over that of the state; `steady`: the change of the chunk that the images'
+    change since the last replan makes over that of the state's, over moments without a `jump`, NaN in an episode that
+    has none; `bend`: for vision, that change over its linear prediction.
     """
     rows = rows.set_index(["episode", "replan", "input"])[["relative", "moved", "linear", "real"]].unstack("input")
     logs = np.log(rows)
