@@ -1,5 +1,7 @@
 """The loops that rollouts are measured against: what they draw, what they see, and how rates are compared."""
 
+from dataclasses import fields
+
 import mujoco
 import numpy as np
 import pandas as pd
@@ -37,9 +39,13 @@ class Policy:
     def reset(self, instruction, seed):
         self.seen = []
 
-    def act(self, images, state):
+    def act(self, images, state, elapsed=None):
         self.seen.append(state[0])
-        return np.zeros((16, 7)), Replan(False, 0, *[0.0] * 14, 0.0, (0.0,) * 7)
+        nothing = {field.name: 0 for field in fields(Replan)}
+        return np.zeros((16, 7)), Replan(**nothing | {"reused": False, "executed": self.executes()})
+
+    def executes(self, skipped=0):
+        return 5
 
 
 @pytest.mark.parametrize(("wrap", "drawn"), [(lambda env: env, 3), (DrawnEveryStep, 13)])
