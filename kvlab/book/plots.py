@@ -198,7 +198,6 @@ def frontier(ax: Axes, places: pd.DataFrame, label: Callable[[object], str]) -> 
             rotation=-50,
             va="top",
             rotation_mode="anchor",
-            fontsize=7,
         )
     ax.set(xlabel="inference per control step, ms", ylabel="success, %", ylim=(-3, 103), xlim=(0, None))
 

@@ -1,12 +1,12 @@
 """What *What to buy instead* says, out of `frontier.within_margin` (`bought`) and `frontier.frontier` by suite."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import control_steps, margins
+from kvlab.evidence import control_steps, margins, summary
 from kvlab.evidence.frontier import cheapest
 from kvlab.evidence.rows import successes
 from kvlab.evidence.wording import percent
@@ -61,26 +61,45 @@ def findings(
 
 
 def table(bought: pd.DataFrame, machines: Mapping[str, Latency]) -> pd.DataFrame:
-    """`bought` for readers, one row a setting."""
+    """`bought` for readers, one row a setting; the intervals of its points stand in `losses`."""
     columns = {f"inference, {machine}": bought[machine, "of_control"].map("{:.0%}".format) for machine in machines}
     for suite in bought.columns.get_level_values(0).difference([*machines, "all"], sort=False):
-        columns[f"points, {suite}"] = bought[suite, "difference"].map(percent)
+        columns[f"points, {suite}"] = [f"{100 * lost.estimate:z.0f}" for lost in bought[suite, "difference"]]
         columns[f"loss, {suite}"] = bought[suite, "loss"]
-    return _readable(pd.DataFrame(columns).drop(NO_REUSE))
+    return _readable(pd.DataFrame(columns).drop(NO_REUSE).rename(index=tables.lever))
+
+
+def losses(
+    places: Mapping[str, pd.DataFrame], records: Mapping[str, Records], margin: float, confidence: float
+) -> pd.DataFrame:
+    """The paired difference of every setting of a suite, suite by suite, and what it says of the margin."""
+
+    def row(suite: str, setting: Setting) -> dict[str, str]:
+        lost = summary.difference(records[suite], setting, NO_REUSE, confidence)
+        return {"points": percent(lost), "loss": margins.loss(lost, margin)}
+
+    return _by_suite(places, row)
 
 
 def steps_table(places: Mapping[str, pd.DataFrame], records: Mapping[str, Records], confidence: float) -> pd.DataFrame:
-    """Control steps to success over no reuse's, and the chance to be on the frontier, by suite."""
-    columns = {}
-    for suite, place in places.items():
-        ratios = {s: control_steps.steps_ratio(records[suite], s, NO_REUSE, confidence) for s in place.index}
-        columns[f"steps, {suite}"] = pd.Series({s: _ratio(ratio) for s, ratio in ratios.items() if s != NO_REUSE})
-        columns[f"unbeaten, {suite}"] = place.chance.drop(NO_REUSE).map("{:.0%}".format)
-    return _readable(pd.concat(columns, axis=1, sort=False).fillna("not recorded"))
+    """Control steps to success over no reuse's, and the chance to be on the frontier, suite by suite."""
+
+    def row(suite: str, setting: Setting) -> dict[str, str]:
+        ratio = control_steps.steps_ratio(records[suite], setting, NO_REUSE, confidence)
+        return {"control steps": _ratio(ratio), "unbeaten": f"{places[suite].chance[setting]:.0%}"}
+
+    return _by_suite(places, row)
+
+
+def _by_suite(places: Mapping[str, pd.DataFrame], row: Callable[[str, Setting], dict[str, str]]) -> pd.DataFrame:
+    """One row per setting of each suite, the cheapest first."""
+    which = [(suite, setting) for suite, place in places.items() for setting in place.index if setting != NO_REUSE]
+    rows = [{"suite": suite, **row(suite, setting)} for suite, setting in which]
+    return _readable(pd.DataFrame(rows, [tables.lever(setting) for _, setting in which]))
 
 
 def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.rename(index=tables.lever).rename_axis(index=None, columns="setting")
+    return frame.rename_axis(index=None, columns="setting")
 
 
 def _ratio(ratio) -> str:
@@ -129,7 +148,7 @@ def _frontier(places: Mapping[str, pd.DataFrame]) -> str:
             f"In `{suite}` no other setting beats these in both cost and success: {unbeaten}. "
             f"{'None of these reuses' if not names else 'Of these reuse: ' + '; '.join(names)}."
         )
-    return f"**{lead}.** {' '.join(said)} How sure each place is, the second table says."
+    return f"**{lead}.** {' '.join(said)} How sure each place is, the last table says."
 
 
 def _longer(setting: Setting | None, records: Mapping[str, Records], confidence: float) -> list[str]:
@@ -142,8 +161,8 @@ def _longer(setting: Setting | None, records: Mapping[str, Records], confidence:
         return []
     grown = [suite for suite, ratio in known.items() if ratio.low > 1]
     lead = "It takes longer to succeed" if grown else "It is not shown to take longer"
-    said = [f"in `{suite}` {_ratio(ratio)} times as many control steps" for suite, ratio in known.items()]
+    said = [f"In `{suite}` the ratio is {_ratio(ratio)}." for suite, ratio in known.items()]
     return [
-        f"**{lead}.** With {tables.lever(setting)} an episode that both solve takes {text.listed(said)} "
-        "as without reuse."
+        f"**{lead}.** How many times as many control steps does an episode that both solve take with "
+        f"{tables.lever(setting)} as without reuse? {' '.join(said)}"
     ]

@@ -67,7 +67,19 @@ def test_the_title_and_the_tables_follow_the_rows():
     assert table.loc["2 denoising steps", "loss, short"] == "outside" and "no reuse" not in table.index
     places = {"short": frontier.frontier(good["short"], SETTINGS, TIMES, resamples=100)}
     steps = buy_instead.steps_table(places, good, 0.95)
-    assert steps.loc["2 denoising steps"].to_list() == ["1.00 (1.00 to 1.00)", "100%"]
+    assert steps.loc["2 denoising steps"].to_list() == ["short", "1.00 (1.00 to 1.00)", "100%"]
+
+
+def test_every_row_has_one_interval_that_of_the_claim():
+    records = {"short": study(99, 90), "long": study(100, 100)}
+    places = {suite: frontier.frontier(rows, SETTINGS, TIMES, resamples=100) for suite, rows in records.items()}
+    assert buy_instead.table(bought(records), MACHINES).loc["2 denoising steps"].to_list() == [
+        "55%", "-1", "undecided", "0", "inside",
+    ]  # fmt: skip
+    table = buy_instead.losses(places, records, 0.05, 0.95)
+    assert table.columns.to_list() == ["suite", "points", "loss"] and len(table) == 4
+    (row,) = table[(table.suite == "short") & (table.index == "2 denoising steps")].itertuples(index=False)
+    assert row == ("short", "-1 (-5 to 3)", "undecided")
 
 
 def test_suites_may_have_other_settings():
@@ -77,4 +89,4 @@ def test_suites_may_have_other_settings():
         for suite, settings in (("short", SETTINGS), ("long", [NO_REUSE, FEWER]))
     }
     steps = buy_instead.steps_table(places, records, 0.95)
-    assert len(steps) == 2 and steps.loc["images, instruction kept, every(2)", "steps, long"] == "not recorded"
+    assert steps.suite.to_list() == ["short", "short", "long"]
