@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvlab.evidence import ranking
-from kvlab.evidence.stats import Pairs, episodes_paired, pilot_ranking, power_paired, smallest_drop_paired
+from kvlab.evidence.stats import (
+    Pairs,
+    episodes_inside,
+    episodes_paired,
+    paired_difference,
+    pilot_ranking,
+    power_inside,
+    power_paired,
+    smallest_drop_paired,
+)
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
@@ -72,6 +81,29 @@ def test_episodes_needed_turn_round_the_smallest_drop(drop, flips):
 def test_a_drop_that_cannot_be_is_refused(drop, flips):
     with pytest.raises(ValueError, match=r"must lie in \(0, 1 - 2 flips\]"):
         episodes_paired(drop, flips)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "differ", "margin"), [(20, 0.1, 0.2), (30, 0.3, 0.2), (40, 0.0, 0.1), (30, 0.0, 0.1)]
+)
+def test_the_chance_to_exclude_a_loss_counts_every_outcome(pairs, differ, margin):
+    """Every count of wins and losses, with its trinomial chance and its interval as the tables have it."""
+    chance = 0.0
+    for won, lost in itertools.product(range(pairs + 1), repeat=2):
+        if (alike := pairs - won - lost) >= 0:
+            ways = math.comb(pairs, alike) * math.comb(won + lost, won)
+            interval = paired_difference(Pairs(alike, won, lost, 0))
+            chance += ways * (1 - differ) ** alike * (differ / 2) ** (won + lost) * (interval.low > -margin)
+    assert power_inside(pairs, differ, margin) == pytest.approx(chance, abs=1e-8)
+
+
+def test_episodes_that_exclude_a_loss():
+    n = episodes_inside(0.05, 0.05)
+    assert power_inside(n, 0.05, 0.05) >= 0.8 > power_inside(n - 1, 0.05, 0.05)
+    # Where nothing differs: Tango's lower bound is -z^2 / (n + z^2), with z = 1.96 above -0.05 from n = 73 on.
+    assert episodes_inside(0.05, 0.0) == 73
+    with pytest.raises(ValueError, match="margin"):
+        episodes_inside(0.0, 0.1)
 
 
 def test_rankings_of_three_settings():

@@ -21,7 +21,9 @@ from kvlab.evidence.stats.paired import (
 )
 from kvlab.evidence.stats.pilot import PilotCheck, PilotRanking, pilot_hypergeometric, pilot_predictive, pilot_ranking
 from kvlab.evidence.stats.power import (
+    episodes_inside,
     episodes_paired,
+    power_inside,
     power_paired,
     power_unpaired,
     smallest_drop_paired,
@@ -35,6 +37,7 @@ __all__ = [
     "PilotCheck",
     "PilotRanking",
     "bootstrap_rate",
+    "episodes_inside",
     "episodes_paired",
     "holm",
     "independent_difference",
@@ -46,6 +49,7 @@ __all__ = [
     "pilot_predictive",
     "pilot_ranking",
     "posterior",
+    "power_inside",
     "power_paired",
     "power_unpaired",
     "probability_better",

@@ -127,7 +127,7 @@ def mcnemar_p(pairs: Pairs) -> float:
     return float(_mcnemar(table, exact=True).pvalue)
 
 
-def _tango_score(delta: float, b: int, c: int, n: int) -> float:
+def tango_score(delta: float, b: int, c: int, n: int) -> float:
     """Standardised distance of (b - c) / n from `delta`, the variance at the cell rate of c most likely under it."""
     if b - c == n * delta:
         return 0.0
@@ -140,4 +140,4 @@ def _tango_limit(b: int, c: int, n: int, z: float) -> float:
     """The difference below (b - c) / n whose score is `z`; -1 where the difference itself is -1."""
     if c == n:
         return -1.0
-    return float(brentq(lambda delta: _tango_score(delta, b, c, n) - z, -1 + 1e-12, (b - c) / n, xtol=1e-12))
+    return float(brentq(lambda delta: tango_score(delta, b, c, n) - z, -1 + 1e-12, (b - c) / n, xtol=1e-12))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from math import inf
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import brentq
-from scipy.stats import binom, hypergeom
+from scipy.stats import binom, hypergeom, norm
 
 from kvlab.evidence.stats.checks import check_choice, check_open_unit, check_probability, check_whole
+from kvlab.evidence.stats.paired import tango_score
 from kvlab.evidence.stats.unpaired import TESTS, barnard_statistic
 
 
@@ -84,13 +86,48 @@ def episodes_paired(drop: float, flips: float = 0.0, power: float = 0.8, alpha: 
     check_open_unit("power", power)
     if not 0 < drop <= 1 - 2 * flips:
         raise ValueError(f"drop = {drop} must lie in (0, 1 - 2 flips], and flips is {flips}.")
+    return _fewest(lambda pairs: power_paired(pairs, flips, min(flips + drop, 1 - flips), alpha), power)
+
+
+def power_inside(pairs: int, differ: float, margin: float, confidence: float = 0.95) -> float:
+    """Chance that the interval of the paired difference (Tango) lies above `-margin`, so that a loss of `margin` is
+    excluded, when the settings are equally good and a share `differ` of pairs ends differently.
+
+    Exact: summed over how many pairs differ and how many of those the setting wins. ValueError: fewer than one pair,
+    differ outside [0, 1], margin or confidence outside (0, 1).
+    """
+    check_whole("pairs", pairs, least=1)
+    check_probability("differ", differ)
+    check_open_unit("margin", margin)
+    z = norm.isf((1 - check_open_unit("confidence", confidence)) / 2)
+    differing, least, won = np.arange(int(binom.isf(1e-9, pairs, differ)) + 1), [], 0
+    for d in differing:  # where one more differs, no fewer have to be won
+        while won <= d and tango_score(-margin, won, d - won, pairs) <= z:
+            won += 1
+        least.append(won)
+    return float(binom.pmf(differing, pairs, differ) @ binom.sf(np.array(least) - 1, differing, 0.5))
+
+
+@cache
+def episodes_inside(margin: float, differ: float, power: float = 0.8, confidence: float = 0.95) -> int:
+    """Pairs with which a setting as good as no reuse is shown to lose less than `margin` with chance `power`, while
+    with one pair fewer it is not.
+
+    As in `power_inside`, and as in `episodes_paired` where the chance crosses `power` more than once.
+    ValueError: as `power_inside`; power outside (0, 1).
+    """
+    check_open_unit("power", power)
+    return _fewest(lambda pairs: power_inside(pairs, differ, margin, confidence), power)
+
+
+def _fewest(power_of: Callable[[int], float], power: float) -> int:
+    """The least number at which a power that grows with it, but for small steps back, reaches `power`."""
     low, high = 0, 1
-    while power_paired(high, flips, min(flips + drop, 1 - flips), alpha) < power:
+    while power_of(high) < power:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        enough = power_paired(middle, flips, min(flips + drop, 1 - flips), alpha) >= power
-        low, high = (low, middle) if enough else (middle, high)
+        low, high = (low, middle) if power_of(middle) >= power else (middle, high)
     return high
 
 
