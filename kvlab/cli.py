@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -212,8 +211,7 @@ def run(
     from kvlab.study.study import Study
 
     settings = tuple(parse_setting(text) for text in setting)
-    protocol = Protocol if evaluation == "kvlab" else partial(Protocol.published, evaluation)
-    protocol = protocol(suite=suite, gl=gl, device=device, entries=_entries(config), real_time=real_time)
+    protocol = Protocol.of(evaluation, suite=suite, gl=gl, device=device, entries=_entries(config), real_time=real_time)
     study = Study(checkpoint, settings, episodes, protocol, seed, folder)
     if plan:
         typer.echo(study.plan().to_string())

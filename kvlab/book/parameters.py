@@ -4,6 +4,8 @@ Apart from `kvlab.book.execution`, which executes chapters, since what that impo
 """
 
 import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, get_origin
 
 import numpy as np
@@ -13,10 +15,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 # What a parameter of this name may be, in every chapter; said before an episode is run.
 LIMITS = {
+    "budget_ms": Field(gt=0),
     "confidence": Field(gt=0, lt=1),
-    "episodes": Field(ge=1, le=100),
+    "episodes": Field(ge=1, le=500),
     "margin": Field(gt=0, lt=1),
     "rate": Field(gt=0, le=1),
+    "seed": Field(ge=0),
     "share": Field(gt=0, lt=1),
     "tolerance": Field(gt=0, lt=1),
     "workers": Field(ge=1),
@@ -28,6 +32,15 @@ class ParameterError(ValueError):
 
     def _render_traceback_(self) -> list[str]:  # IPython asks for this name
         return [f"{type(self).__name__}: {self}"]
+
+
+@contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """What the library refuses inside, since a parameter is wrong, is shown as its one sentence: a ParameterError."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ParameterError(str(error)) from None
 
 
 def check_parameters(namespace: dict) -> tuple[str, ...]:

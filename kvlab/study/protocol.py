@@ -41,6 +41,11 @@ class Protocol:
         """LIBERO as checkpoints of `openpi` or `lerobot` expect it: stock frames of 256 pixels, replans as they say."""
         return cls(render=RENDER, size=SIZE, evaluation=evaluation, replan_every=replan_every, **others)
 
+    @classmethod
+    def of(cls, evaluation: str, **others) -> "Protocol":
+        """That of kvlab's own checkpoints, or `published` where `evaluation` is another's."""
+        return cls(**others) if evaluation == "kvlab" else cls.published(evaluation, **others)
+
     def __post_init__(self) -> None:
         tasks(self.suite)
         profile(self.render)

@@ -1,6 +1,7 @@
 """How long a replan takes on a stated machine, in any setting: the medians by stage of `data/latency`, added up."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvlab.paths import DATA
@@ -14,10 +15,10 @@ if TYPE_CHECKING:  # workers, which ask for no times, start without it
 MEASURED_STEPS = 10  # denoising steps of the recorded times
 ALLOWED = "pixels >= -1"  # the gate of the timed modes: it always allows reuse, and needs no image encoder
 STAGES = ["gate", "vision", "prefill", "denoise"]
-# name: (how a sentence calls it, table in data/latency, implementation where the table holds several)
+# name: (how a sentence calls it, table in data/latency)
 MACHINES = {
-    "cpu": ("`mini` on two CPU cores", "inference", None),
-    "h100": ("`base` on one H100", "gpu_base", "engine"),
+    "cpu": ("`mini` on two CPU cores", "inference"),
+    "h100": ("`base` on one H100", "gpu_base"),
 }
 
 
@@ -71,14 +72,24 @@ class Latency:
 
 
 def latency(machine: str) -> Latency:
-    """The recorded times of `cpu` or `h100`. ValueError: another name."""
-    if machine not in MACHINES:
-        raise ValueError(f"no machine is called {machine!r}; times are recorded of {', '.join(MACHINES)}")
-    name, table, implementation = MACHINES[machine]
+    """The recorded times of one of MACHINES, or those of a table that `kvlab bench --out` wrote (a path, `*.csv`; of a
+    GPU, the engine's). ValueError: another name; OSError: no such table.
+    """
+    if machine.endswith(".csv"):
+        name, path = f"`{Path(machine).name}`", Path(machine)
+    elif machine in MACHINES:
+        name, path = MACHINES[machine][0], DATA / "latency" / f"{MACHINES[machine][1]}.csv"
+    else:
+        raise ValueError(
+            f"no machine is called {machine!r}; times are recorded of {', '.join(MACHINES)}, and a table that `kvlab "
+            "bench --out` wrote is named by its path"
+        )
     import pandas as pd
 
-    samples = pd.read_csv(DATA / "latency" / f"{table}.csv")
-    if implementation:
-        samples = samples[samples["implementation"] == implementation]
+    samples = pd.read_csv(path)
+    if "implementation" in samples:
+        samples = samples[samples["implementation"] == "engine"]
+    if lacking := {"setting", *(f"ms_{stage}" for stage in STAGES)}.difference(samples):
+        raise ValueError(f"{path} is no table of `kvlab bench --out`: it lacks {', '.join(sorted(lacking))}")
     stages = samples.groupby("setting")[[f"ms_{stage}" for stage in STAGES]].median()
     return Latency(name, stages.set_axis(STAGES, axis=1))

@@ -60,7 +60,7 @@ def test_what_papermill_passes_becomes_the_declared_type(given, becomes):
         ({"confidence": 0.0}, "parameter 'confidence' must be float, got 0.0 (float): Input should be greater than 0"),
         ({"confidence": float("nan")}, "parameter 'confidence' must be float, got nan (float)"),
         ({"episodes": 0}, "parameter 'episodes' must be int, got 0 (int): Input should be greater than or equal to 1"),
-        ({"episodes": 101}, "parameter 'episodes' must be int, got 101 (int): Input should be less than or equal to"),
+        ({"episodes": 501}, "parameter 'episodes' must be int, got 501 (int): Input should be less than or equal to"),
         ({"margin": 1.0}, "parameter 'margin' must be float, got 1.0 (float): Input should be less than 1"),
         ({"margin": 0.0}, "parameter 'margin' must be float, got 0.0 (float): Input should be greater than 0"),
         ({"workers": 0}, "parameter 'workers' must be int, got 0 (int): Input should be greater than or equal to 1"),

@@ -44,11 +44,21 @@ def test_what_was_not_timed_is_said(text, says):
         latency("toaster")
 
 
+def test_a_table_of_ones_own_is_named_by_its_path():
+    own = latency(str(DATA / "latency" / "gpu_base.csv"))
+    assert own.stages.equals(latency("h100").stages) and own.name == "`gpu_base.csv`"
+    with pytest.raises(OSError, match="absent.csv"):
+        latency("absent.csv")
+    with pytest.raises(
+        ValueError, match="rollouts.csv is no table of `kvlab bench --out`: it lacks ms_denoise, "
+    ):
+        latency(str(DATA / "latency" / "rollouts.csv"))
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 def test_added_stages_agree_with_the_measured_totals(machine):
-    _, table, implementation = MACHINES[machine]
-    samples = pd.read_csv(DATA / "latency" / f"{table}.csv")
-    samples = samples[samples["implementation"] == implementation] if implementation else samples
+    samples = pd.read_csv(DATA / "latency" / f"{MACHINES[machine][1]}.csv")
+    samples = samples[samples["implementation"] == "engine"] if "implementation" in samples else samples
     times, seen = latency(machine), 0
     for text, rows in samples.groupby("setting"):
         if " & " not in text:  # what watches every similarity is no setting of a study
