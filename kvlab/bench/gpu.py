@@ -91,10 +91,10 @@ def new_words_ms(engine: Engine, runs: int = 30) -> float:
     """Median time (ms) of words that are new at a replan, before images that are kept: what a changed prompt costs."""
     c, weight = engine.config, engine.action_out.weight
     sizes = {**dict.fromkeys(c.cameras, c.image_tokens), "language": c.max_tokens}
-    fresh = {n: _random_rows(size, c.prefix.width, weight) for n, size in sizes.items()}
+    fresh = {n: (_random_rows(size, c.prefix.width, weight), None) for n, size in sizes.items()}
     kept = engine.prefill(fresh).take(c.cameras)
     words = [_random_rows(c.max_tokens, c.prefix.width, weight) for _ in range(WARM_UPS + runs)]
-    times = [_timed(lambda x=x: engine.prefill({"language": x}, kept), weight.device) for x in words]
+    times = [_timed(lambda x=x: engine.prefill({"language": (x, None)}, kept), weight.device) for x in words]
     return float(np.median(times[WARM_UPS:]))
 
 
@@ -256,9 +256,8 @@ def _observation(policy: Policy, rng: np.random.Generator) -> tuple[dict[str, np
     return frames, rng.uniform(-1, 1, policy.state_dim).astype(np.float32)
 
 
-def _random_rows(rows: int, width: int, like: Tensor) -> tuple[Float[Tensor, "1 rows width"], Tensor]:
-    x = torch.randn(1, rows, width, device=like.device, dtype=like.dtype)
-    return x, torch.ones(1, rows, dtype=torch.bool, device=like.device)
+def _random_rows(rows: int, width: int, like: Tensor) -> Float[Tensor, "1 rows width"]:
+    return torch.randn(1, rows, width, device=like.device, dtype=like.dtype)
 
 
 def _timed(run: Callable[[], object], device: torch.device) -> float:

@@ -210,7 +210,7 @@ def _predict(policy: Policy, observation: dict) -> dict[str, np.ndarray]:
     tokens = policy.tokens(observation["instruction"], state)
     embeds = dict(zip(policy.config.cameras, model.embed_images(images)[:, None], strict=True))
     embeds["language"] = model.embed_language(tokens)
-    fresh = {n: (x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)) for n, x in embeds.items()}
+    fresh = {n: (x, None) for n, x in embeds.items()}
     cache = model.encode_state(policy.state(state), model.prefill(fresh))
     chunk = model.denoise(cache, torch.from_numpy(observation["noise"]).to(policy.device, images.dtype))
     return {"chunk": chunk[0, :, : policy.action_dim].float().cpu().numpy(), "actions": policy.actions(chunk, state)}

@@ -117,7 +117,7 @@ def _answer(policy: Policy, tokens: Tensor, inputs: dict[str, Tensor], name: str
         given = inputs | {name: x}
         parts = {camera: given["vision"][i][None] for i, camera in enumerate(config.cameras)}
         parts[LANGUAGE] = model.embed_language(tokens)
-        prefix = model.prefill({n: (e, torch.ones(e.shape[:2], dtype=torch.bool)) for n, e in parts.items()})
+        prefix = model.prefill({n: (e, None) for n, e in parts.items()})
         return model.denoise(model.encode_state(given["state"], prefix), torch.from_numpy(noise))[0]
 
     return answer

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 STATE = "state"
@@ -15,12 +15,13 @@ LANGUAGE = "language"
 class SegmentKV:
     """Keys (after the rotary embedding) and values of one segment, stacked over layers.
 
-    `valid` marks real tokens; `positions` are those used by the rotary embedding (padding repeats its neighbour's).
+    `valid` marks real tokens, None where all are; `positions` are those used by the rotary embedding (padding repeats
+    its neighbour's).
     """
 
     keys: Float[Tensor, "layers batch kv tokens dim"]
     values: Float[Tensor, "layers batch kv tokens dim"]
-    valid: Bool[Tensor, "batch tokens"]
+    valid: Bool[Tensor, "batch tokens"] | None
     positions: Int[Tensor, "batch tokens"]
 
 
@@ -114,21 +115,35 @@ class KVCache:
                 n: SegmentKV(
                     s.keys.expand(-1, batch, -1, -1, -1),
                     s.values.expand(-1, batch, -1, -1, -1),
-                    s.valid.expand(batch, -1),
+                    None if s.valid is None else s.valid.expand(batch, -1),
                     s.positions.expand(batch, -1),
                 )
                 for n, s in self.segments.items()
             }
         )
 
-    def stacked(self) -> tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"]]:
+    def stacked(self) -> tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"] | None]:
         """All segments along the token axis: keys and values (layers, batch, kv, tokens, dim), and the valid mask."""
         parts = self.segments.values()
         return (
             torch.cat([s.keys for s in parts], dim=3),
             torch.cat([s.values for s in parts], dim=3),
-            torch.cat([s.valid for s in parts], dim=1),
+            valid_tokens((s.positions, s.valid) for s in parts),
         )
+
+
+def valid_tokens(
+    parts: Iterable[tuple[Shaped[Tensor, "batch tokens *rest"], Bool[Tensor, "batch tokens"] | None]],
+) -> Bool[Tensor, "batch tokens"] | None:
+    """Which tokens of all these parts are no padding; None where no part says that it has any.
+
+    Who makes the tokens says so, because to look at a mask is to wait for the GPU that holds it.
+    """
+    parts = list(parts)
+    if all(valid is None for _, valid in parts):
+        return None
+    every = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if v is None else v for x, v in parts]
+    return torch.cat(every, dim=1)
 
 
 def _require_same_tokens(name: str, new: SegmentKV, kept: SegmentKV) -> None:

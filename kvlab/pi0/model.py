@@ -13,15 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from kvlab.pi0.cache import LANGUAGE, STATE, KVCache, SegmentKV
+from kvlab.pi0.cache import LANGUAGE, STATE, KVCache, SegmentKV, valid_tokens
 from kvlab.pi0.config import Pi0Config
 from kvlab.pi0.layers import AdaptiveRMSNorm, GemmaLayer, RMSNorm, Rope, Siglip, rope
 
-Embeds = Mapping[str, tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]]
-Stacked = tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"]]  # what KVCache.stacked() returns
+# By segment: tokens, and which of them are no padding; None where none is, which is faster.
+Embeds = Mapping[str, tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"] | None]]
+Stacked = tuple[Tensor, Tensor, Bool[Tensor, "batch tokens"] | None]  # what KVCache.stacked() returns
 
 
 class Pi0(nn.Module):
@@ -64,20 +65,20 @@ class Pi0(nn.Module):
         """
         kept = KVCache({}) if kept is None else kept.prefix
         names = [n for n in self.order if n in fresh or n in kept.segments]
-        valid = {n: fresh[n][1] if n in fresh else kept.segments[n].valid for n in names}
-        positions = token_positions(valid)
+        old = {n: (s.positions, s.valid) for n, s in kept.segments.items()}
+        positions = token_positions({n: fresh[n] if n in fresh else old[n] for n in names})
         for n in kept.names:
             if not torch.equal(positions[n], kept.segments[n].positions):
                 raise ValueError(f"segment {n!r} cannot be kept: it would move to other positions")
         new = [n for n in names if n in fresh]
         x = torch.cat([fresh[n][0] for n in new], dim=1)
         past = kept.stacked() if kept.segments else None
-        mask = _padding_mask(torch.cat([*([past[2]] if past else []), *(valid[n] for n in new)], dim=1))
+        mask = _padding_mask(valid_tokens([*old.values(), *(fresh[n] for n in new)]))
         by = rope(torch.cat([positions[n] for n in new], dim=1), self.config.prefix.head_dim, x.dtype)
         keys, values = _keys_values(self.prefix[:depth], x, by, past, mask)
-        sizes = [valid[n].shape[1] for n in new]
+        sizes = [positions[n].shape[1] for n in new]
         parts = zip(new, keys.split(sizes, 3), values.split(sizes, 3), strict=True)
-        return KVCache({n: SegmentKV(k, v, valid[n], positions[n]) for n, k, v in parts}).join(kept, self.order)
+        return KVCache({n: SegmentKV(k, v, fresh[n][1], positions[n]) for n, k, v in parts}).join(kept, self.order)
 
     def encode_state(self, state: Float[Tensor, "batch state"], prefix: KVCache) -> KVCache:
         """`prefix` with the state token's keys and values. They do not depend on the denoising step.
@@ -87,12 +88,9 @@ class Pi0(nn.Module):
         if self.config.pi05:
             return prefix
         past = prefix.prefix.stacked()
-        x = self.state_in(state)[:, None]
-        valid = torch.ones_like(past[2][:, :1])
-        positions = past[2].sum(1, keepdim=True)
+        x, positions = self.state_in(state)[:, None], _next_position(past)
         by = rope(positions, self.config.expert.head_dim, x.dtype)
-        mask = _padding_mask(torch.cat([past[2], valid], dim=1))
-        segment = SegmentKV(*_keys_values(self.expert, x, by, past, mask), valid, positions)
+        segment = SegmentKV(*_keys_values(self.expert, x, by, past, _padding_mask(past[2], 1)), None, positions)
         return prefix.join(KVCache({STATE: segment}), self.order)
 
     def velocity(
@@ -105,9 +103,8 @@ class Pi0(nn.Module):
     def _places(self, past: Stacked, chunk: int) -> tuple[Rope, Bool[Tensor, "batch 1 1 all"] | None]:
         """Where a chunk stands after a cache: its rotary embedding and its attention mask."""
         _, values, valid = past
-        positions = valid.sum(1, keepdim=True) + torch.arange(chunk, device=valid.device)
-        by = rope(positions, self.config.expert.head_dim, values.dtype)
-        return by, _padding_mask(torch.cat([valid, valid.new_ones(len(valid), chunk)], dim=1))
+        positions = _next_position(past) + torch.arange(chunk, device=values.device)
+        return rope(positions, self.config.expert.head_dim, values.dtype), _padding_mask(valid, chunk)
 
     def _velocity(
         self, past: Stacked, actions: Tensor, clock: Float[Tensor, "batch width"], by: Rope, mask: Tensor | None
@@ -139,9 +136,8 @@ class Pi0(nn.Module):
         """
         past, steps, x = cache.stacked(), steps or self.config.denoising_steps, noise
         # All that does not depend on the actions is computed once: small models are bound by the number of operations.
-        times = [start * (1 - step / steps) for step in range(steps)]
-        times = torch.tensor(times, device=x.device, dtype=torch.float32)
-        clocks = self._clock(times).to(x.dtype)
+        times = start * (1 - torch.arange(steps, device=x.device, dtype=torch.float64) / steps)
+        clocks = self._clock(times.float()).to(x.dtype)
         places = self._places(past, x.shape[1])
         for step, clock in enumerate(clocks, start=1):
             x = x - self._velocity(past, x, clock.expand(len(x), -1), *places) / (steps / start)
@@ -163,12 +159,13 @@ class Pi0(nn.Module):
         """
         past = self.encode_state(state, self.prefill(fresh)).stacked()
         keys, values = (t.repeat_interleave(draws, dim=1) for t in past[:2])
+        seen = None if past[2] is None else past[2].repeat_interleave(draws, 0)
         actions, valid = actions.repeat_interleave(draws, 0), valid.repeat_interleave(draws, 0)
         # Beta(1.5, 1) is the law of u ** (1 / 1.5) for uniform u.
         time = 0.001 + 0.999 * torch.rand(len(actions), device=actions.device) ** (1 / 1.5)
         noise = torch.randn_like(actions)
         noisy = time[:, None, None] * noise + (1 - time[:, None, None]) * actions
-        velocity = self.velocity((keys, values, past[2].repeat_interleave(draws, 0)), noisy, time)
+        velocity = self.velocity((keys, values, seen), noisy, time)
         error = (velocity.float() - (noise - actions)).square().mean(-1)
         return (error * valid).sum() / valid.sum()
 
@@ -184,10 +181,15 @@ def time_embedding(time: Float[Tensor, " batch"], width: int) -> Float[Tensor, "
     return torch.cat([angle.sin(), angle.cos()], dim=-1).to(time.dtype)
 
 
-def token_positions(valid: Mapping[str, Bool[Tensor, "batch tokens"]]) -> dict[str, Int[Tensor, "batch tokens"]]:
-    """Positions that run on over valid tokens, segment by segment."""
-    running = torch.cat(list(valid.values()), dim=1).cumsum(1) - 1
-    return dict(zip(valid, running.split([v.shape[1] for v in valid.values()], 1), strict=True))
+def token_positions(
+    parts: Mapping[str, tuple[Shaped[Tensor, "batch tokens *rest"], Bool[Tensor, "batch tokens"] | None]],
+) -> dict[str, Int[Tensor, "batch tokens"]]:
+    """Positions that run on over valid tokens, segment by segment; of `Embeds` or what has as many tokens."""
+    first, sizes = next(iter(parts.values()))[0], [x.shape[1] for x, _ in parts.values()]
+    valid = valid_tokens(parts.values())
+    every = torch.arange(sum(sizes), device=first.device).expand(len(first), -1)
+    running = every if valid is None else valid.cumsum(1) - 1
+    return dict(zip(parts, running.split(sizes, 1), strict=True))
 
 
 def _keys_values(
@@ -203,6 +205,14 @@ def _keys_values(
     return torch.stack(keys), torch.stack(values)
 
 
-def _padding_mask(valid: Bool[Tensor, "batch tokens"]) -> Bool[Tensor, "batch 1 1 tokens"] | None:
-    """Attention mask over keys; None where no token is padding, which is faster."""
-    return None if not valid.is_cuda and bool(valid.all()) else valid[:, None, None]
+def _next_position(past: Stacked) -> Int[Tensor, "batch 1"]:
+    """The position behind all valid tokens of a cache."""
+    keys, _, valid = past
+    if valid is None:
+        return torch.full((keys.shape[1], 1), keys.shape[3], device=keys.device)
+    return valid.sum(1, keepdim=True)
+
+
+def _padding_mask(valid: Bool[Tensor, "batch tokens"] | None, further: int = 0) -> Bool[Tensor, "batch 1 1 all"] | None:
+    """Attention mask over these tokens and as many `further` ones, which are no padding; None where no token is."""
+    return None if valid is None else F.pad(valid, (0, further), value=True)[:, None, None]

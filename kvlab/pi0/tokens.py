@@ -30,8 +30,8 @@ def prefill_tokens(
     and its keys and values are those of `old`. Language comes last, and is computed in all layers.
     """
     names = [name for name in model.order if name in fresh]
-    valid = {name: fresh[name][1] for name in names}
-    positions, x = token_positions(valid), torch.cat([fresh[name][0] for name in names], dim=1)
+    positions = token_positions({name: fresh[name] for name in names})
+    x = torch.cat([fresh[name][0] for name in names], dim=1)
     depth, place, words = (
         len(model.prefix),
         torch.cat(list(positions.values()), dim=1),
@@ -56,9 +56,9 @@ def prefill_tokens(
         if i == depth // 2:
             middle = weights[live >= words]
     keys, values = (torch.stack(side) for side in zip(*found, strict=True))
-    sizes = [v.shape[1] for v in valid.values()]
+    sizes = [positions[name].shape[1] for name in names]
     parts = zip(names, keys.split(sizes, 3), values.split(sizes, 3), strict=True)
-    made = KVCache({n: SegmentKV(k, v, valid[n], positions[n]) for n, k, v in parts})
+    made = KVCache({n: SegmentKV(k, v, None, positions[n]) for n, k, v in parts})
     return made, Attention(torch.stack(entropy), middle)
 
 

@@ -119,8 +119,7 @@ def embed(model: Pi0, batch: data.Batch) -> Embeds:
     """The prefix segments of a batch, ready for `Pi0.prefill`."""
     cameras = model.config.cameras
     tokens = model.embed_images(batch.images.flatten(0, 1)).unflatten(0, (len(cameras), -1))
-    seen = torch.ones(tokens.shape[1:3], dtype=torch.bool, device=tokens.device)
-    segments = {name: (tokens[i], seen) for i, name in enumerate(cameras)}
+    segments = {name: (tokens[i], None) for i, name in enumerate(cameras)}
     return segments | {LANGUAGE: (model.embed_language(batch.tokens), batch.tokens_valid)}
 
 

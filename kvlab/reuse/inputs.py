@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kvlab.pi0 import Policy
 from kvlab.pi0.cache import LANGUAGE
+from kvlab.pi0.model import Embeds
 
 
 class Inputs:
@@ -25,7 +26,7 @@ class Inputs:
             self._clock.lap("vision")
         return self._image_tokens
 
-    def embeds(self, names: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
+    def embeds(self, names: Iterable[str]) -> Embeds:
         """The prefix segments of these names, without padding, ready for `Pi0.prefill`."""
         cameras, parts = self.model.config.cameras, {}
         for name in names:
@@ -33,7 +34,7 @@ class Inputs:
                 x = self.model.embed_language(self._prompt)
             else:
                 x = self.image_tokens()[cameras.index(name)][None]
-            parts[name] = (x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))
+            parts[name] = (x, None)
         return parts
 
 

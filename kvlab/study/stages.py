@@ -54,7 +54,7 @@ def _inference(policy: Policy) -> dict[str, str]:
     with torch.inference_mode():
         seen = dict(zip(config.cameras, model.embed_images(policy.images(frames))[:, None], strict=True))
         embeds = seen | {LANGUAGE: model.embed_language(policy.tokens("pick up the bowl"))}
-        prefix = model.prefill({name: (x, torch.ones(x.shape[:2], dtype=torch.bool)) for name, x in embeds.items()})
+        prefix = model.prefill({name: (x, None) for name, x in embeds.items()})
         cache = model.encode_state(state, prefix)
         chunk = model.denoise(cache, noise)
     return {

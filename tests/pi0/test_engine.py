@@ -64,8 +64,7 @@ def moments(small) -> list[dict[str, Tensor]]:
 def prefill(model: Pi0 | Engine, moment: dict, names=PREFIX, kept: KVCache | None = None, depth=None) -> KVCache:
     images = model.embed_images(moment["images"])
     embeds = {**dict(zip(IMAGES, images[:, None], strict=True)), "language": model.embed_language(moment["tokens"])}
-    valid = {n: torch.ones(embeds[n].shape[:2], dtype=torch.bool) for n in names}
-    return model.prefill({n: (embeds[n], valid[n]) for n in names}, kept, depth)
+    return model.prefill({n: (embeds[n], None) for n in names}, kept, depth)
 
 
 def whole(model: Pi0 | Engine, moment: dict) -> KVCache:
@@ -81,7 +80,7 @@ def assert_same(ours: KVCache, theirs: KVCache) -> None:
     for name in theirs.names:
         mine, other = ours.segments[name], theirs.segments[name]
         assert error(mine.keys, other.keys) < ROUNDING and error(mine.values, other.values) < ROUNDING
-        assert torch.equal(mine.positions, other.positions) and torch.equal(mine.valid, other.valid)
+        assert torch.equal(mine.positions, other.positions) and mine.valid is other.valid is None
 
 
 def test_an_inference_is_that_of_the_model_at_every_stage(small, engine, moments):
@@ -103,7 +102,7 @@ def test_few_rows_attend_to_several_blocks_of_keys(small, engine, moments):
     """A block has 128 keys; there are 141 and 301. What was seen is kept: words, state and actions are few rows."""
     then, now = moments
     kept, words = prefill(small, then).take(IMAGES), small.embed_language(now["tokens"])
-    fresh = {"language": (words, torch.ones(words.shape[:2], dtype=torch.bool))}
+    fresh = {"language": (words, None)}
     theirs, ours = (one.encode_state(now["state"], one.prefill(fresh, kept)) for one in (small, engine))
     assert_same(ours, theirs)
     assert error(engine.denoise(ours, now["noise"]), small.denoise(theirs, now["noise"])) < ROUNDING
@@ -202,7 +201,7 @@ def test_what_the_engine_does_not_run_is_said(small, engine, moments, tiny, monk
     with pytest.raises(ValueError, match="without padding"):
         engine.prefill({"language": (x, torch.tensor([[True, True, False]]))})
     with pytest.raises(ValueError, match="without padding"):
-        engine.prefill({"language": (x.expand(2, -1, -1), torch.ones(2, 3, dtype=torch.bool))})
+        engine.prefill({"language": (x.expand(2, -1, -1), None)})
     made = prefill(engine, moments[0])
     with pytest.raises(ValueError, match="'language' cannot be kept: it would move"):
         prefill(engine, moments[0], ("agentview",), made.take(["language"]))

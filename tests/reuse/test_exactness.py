@@ -36,7 +36,7 @@ class ByHand:
         tokens = self.model.embed_images(self.policy.images(o.images))
         parts = dict(zip(CAMERAS, tokens[:, None], strict=True))
         parts["language"] = self.model.embed_language(self.policy.tokens("pick up the bowl"))
-        return {n: (parts[n], torch.ones(parts[n].shape[:2], dtype=torch.bool)) for n in names}
+        return {n: (parts[n], None) for n in names}
 
     def state(self, o, prefix: KVCache) -> KVCache:
         return self.model.encode_state(self.policy.state(o.state), prefix)

@@ -64,7 +64,7 @@ def embeds(policy, seen, told) -> dict:
     """Segments with the frames of one moment and the prompt of another."""
     parts = dict(zip(CAMERAS, policy.model.embed_images(policy.images(seen.images))[:, None], strict=True))
     parts["language"] = policy.model.embed_language(policy.tokens(INSTRUCTION, told.state))
-    return {n: (x, torch.ones(x.shape[:2], dtype=torch.bool)) for n, x in parts.items()}
+    return {n: (x, None) for n, x in parts.items()}
 
 
 def answer(policy, cache, replan: int, chunks: int = 1, stream: tuple = ()) -> torch.Tensor:

@@ -140,7 +140,7 @@ def test_verifying_by_hand(policy, observations, mode):
     tokens, model = policy.model.embed_images(policy.images(then.images)), policy.model
     parts = dict(zip(("agentview", "wrist"), tokens[:, None], strict=True))
     parts["language"] = model.embed_language(policy.tokens("pick up the bowl"))
-    prefix = model.prefill({n: (p, torch.ones(p.shape[:2], dtype=torch.bool)) for n, p in parts.items()})
+    prefix = model.prefill({n: (p, None) for n, p in parts.items()})
     cache = model.encode_state(policy.state(now.state), prefix)
     answer = x - NOISED * model.velocity(cache.stacked(), x, torch.tensor([NOISED]))
     moved = (
@@ -190,7 +190,7 @@ def test_without_images_their_tokens_are_left_out_of_attention(policy, observati
         for c, x in zip(("agentview", "wrist"), tokens, strict=True)
     }
     words = model.embed_language(policy.tokens("pick up the bowl"))
-    parts["language"] = (words, torch.ones(words.shape[:2], dtype=torch.bool))
+    parts["language"] = (words, None)
     cache = model.encode_state(policy.state(o.state), model.prefill(parts))
     noise = np.random.default_rng([5, 0]).standard_normal((1, 4, 3), dtype=np.float32)
     expected = policy.actions(model.denoise(cache, torch.from_numpy(noise).double()))

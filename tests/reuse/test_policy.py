@@ -1,5 +1,6 @@
 """`CachedPolicy` in closed loop: decisions, records, noise, and that an episode leaves nothing behind."""
 
+import copy
 import math
 from collections import Counter
 from dataclasses import replace
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from kvlab.pi0.cache import LANGUAGE
+from kvlab.pi0.layers import GemmaLayer
 from kvlab.pi0.policy import resize_with_pad
 from kvlab.reuse import CachedPolicy, Replan, parse_gate, parse_mode
 from kvlab.reuse.gates import SIMILARITIES
+from kvlab.reuse.inputs import Inputs, Stopwatch
 from kvlab.reuse.phase import PHASES, SAMPLES
 
 STAGES = ("ms_gate", "ms_vision", "ms_prefill", "ms_denoise")
@@ -51,6 +55,22 @@ def calls(policy, monkeypatch) -> Counter:
     for name in ("embed_images", "prefill", "encode_state", "denoise"):
         count(name)
     return counter
+
+
+def test_no_token_is_padding_and_no_value_is_looked_at_to_know_it(policy, observations, monkeypatch):
+    """On a device without values: what waits for a GPU fails there. No layer attends through a mask."""
+    model, attend, masks = copy.deepcopy(policy.model).to("meta"), GemmaLayer.attend, []
+
+    def watched(*given, attn_mask=None):
+        masks.append(attn_mask)
+        return attend(*given, attn_mask=attn_mask)
+
+    monkeypatch.setattr(GemmaLayer, "attend", staticmethod(watched))
+    there, clock = replace(policy, model=model), Stopwatch(torch.device("meta"))
+    inputs = Inputs(there, observations[0].images, observations[0].state, there.tokens("pick up the bowl"), clock)
+    cache = model.encode_state(inputs.state, model.prefill(inputs.embeds((*model.config.cameras, LANGUAGE))))
+    chunk = model.denoise(cache, torch.zeros(1, 4, 3, dtype=torch.float64, device="meta"))
+    assert chunk.is_meta and masks == [None] * (2 + 2 + 3 * 3)  # the last layer of the first two only projects
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def embeds(policy, o) -> dict:
     tokens = policy.model.embed_images(policy.images(o.images))
     parts = dict(zip(CAMERAS, tokens[:, None], strict=True))
     parts["language"] = policy.model.embed_language(policy.tokens("pick up the bowl"))
-    return {n: (x, torch.ones(x.shape[:2], dtype=torch.bool)) for n, x in parts.items()}
+    return {n: (x, None) for n, x in parts.items()}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from triton import knobs
 
@@ -88,11 +88,11 @@ class Engine:
         new = [n for n in names if n in fresh]
         rows = sum(sizes[n] for n in new)
         past = self._kv.load(list(kept.segments.values()), first=rows)
-        where = [places[n][1] for n in new]
+        where = [places[n] for n in new]
         shape = ("prefix", tuple((size, n in fresh) for n, size in sizes.items()), depth)
         self._graphs(shape, partial(self._prefix_layers, where, past, depth), torch.cat([fresh[n][0][0] for n in new]))
         keys, values = (x.split([sizes[n] for n in new], 3) for x in own(self._kv.prefix, rows, depth))
-        segments = {n: SegmentKV(k, v, *places[n]) for n, k, v in zip(new, keys, values, strict=True)}
+        segments = {n: SegmentKV(k, v, None, places[n]) for n, k, v in zip(new, keys, values, strict=True)}
         made = KVCache(segments).join(kept, self.order)
         if depth is None:
             self._kv.hold(list(made.segments.values()))
@@ -106,7 +106,7 @@ class Engine:
         prefix = prefix.prefix
         kept = self._kv.load(list(prefix.segments.values()))
         self._graphs(("state", kept), partial(self._state_layers, kept), state)
-        segment = SegmentKV(*own(self._kv.state, 1), *_place(kept, 1, state.device))
+        segment = SegmentKV(*own(self._kv.state, 1), None, _place(kept, 1, state.device))
         self._kv.hold(state=segment)
         return prefix.join(KVCache({STATE: segment}), self.order)
 
@@ -143,17 +143,14 @@ class Engine:
         same = all(made.segments[name] is kept.segments.get(name) for name in self.config.cameras)
         return made if same else None
 
-    def _places(
-        self, sizes: Mapping[str, int], fresh: Embeds, kept: KVCache
-    ) -> dict[str, tuple[Bool[Tensor, "1 tokens"], Int[Tensor, "1 tokens"]]]:
-        """Each segment's valid mask and positions. ValueError for padding, a batch, or kept tokens that moved."""
-        given = [fresh[n] for n in sizes if n in fresh]
-        if any(len(x) > 1 for x, _ in given) or not torch.cat([valid for _, valid in given], dim=1).all():
+    def _places(self, sizes: Mapping[str, int], fresh: Embeds, kept: KVCache) -> dict[str, Int[Tensor, "1 tokens"]]:
+        """Each segment's positions. ValueError for padding, a batch, or kept tokens that moved."""
+        if any(len(x) > 1 or not (valid is None or valid.all()) for x, valid in fresh.values()):
             raise ValueError("the engine takes one observation without padding: leave padded tokens out")
         places, start = {}, 0
         for name, size in sizes.items():
             places[name] = _place(start, size, self.action_out.weight.device)
-            if name in kept.segments and not torch.equal(kept.segments[name].positions, places[name][1]):
+            if name in kept.segments and not torch.equal(kept.segments[name].positions, places[name]):
                 raise ValueError(f"segment {name!r} cannot be kept: it would move to other positions")
             start += size
         return places
@@ -170,10 +167,9 @@ class Engine:
 
 
 @cache
-def _place(start: int, size: int, device: torch.device) -> tuple[Bool[Tensor, "1 tokens"], Int[Tensor, "1 tokens"]]:
-    """Valid mask and positions of `size` tokens from position `start` on."""
-    valid = torch.ones(1, size, dtype=torch.bool, device=device)
-    return valid, torch.arange(start, start + size, device=device)[None]
+def _place(start: int, size: int, device: torch.device) -> Int[Tensor, "1 tokens"]:
+    """Positions of `size` tokens from `start` on."""
+    return torch.arange(start, start + size, device=device)[None]
 
 
 def _one(cache: KVCache, index: int) -> KVCache:
@@ -183,7 +179,7 @@ def _one(cache: KVCache, index: int) -> KVCache:
             name: SegmentKV(
                 s.keys[:, index : index + 1],
                 s.values[:, index : index + 1],
-                s.valid[index : index + 1],
+                None,
                 s.positions[index : index + 1],
             )
             for name, s in cache.segments.items()
