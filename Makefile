@@ -28,12 +28,17 @@ help:
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+# In an environment of its own: see there.
+CLIENT := tests/serve/requirements.txt
+
+$(READY): pyproject.toml constraints.txt $(CLIENT)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
 	  "kvlab needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name one with: make PYTHON=/path/to/python3.11")'
 	@echo "Setting up $(VENV) with $(PYTHON): some minutes, 4 GB, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) pip install --progress-bar off -e '.[test]' -c constraints.txt 2>&1 | grep --line-buffered -vE $(PIP_NOISE)
+	@$(PYTHON) -m venv $(VENV)/openpi-client && $(VENV)/openpi-client/bin/pip install -q -r $(CLIENT) || \
+	  echo "openpi's client could not be set up ($(CLIENT)); the tests that need it will say so"
 	@$(VENV)/bin/kvlab doctor --install
 	@touch $@
 

@@ -1,6 +1,8 @@
 """The command line: a thin skin over the library. Heavy imports stay inside the commands: `--help` is instant."""
 
+import asyncio
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -22,6 +24,9 @@ Checkpoint = Annotated[
 Config = Annotated[
     list[str] | None,
     typer.Option(help="NAME=VALUE, an entry of a published checkpoint's config.json, as JSON; repeatable."),
+]
+Device = Annotated[
+    str, typer.Option(help="Of the policy: cpu (float32), cuda (bfloat16, eager) or engine (cuda, by graphs).")
 ]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -172,9 +177,7 @@ def run(
         str, typer.Option(help="Whose frames, states, step limits and executed actions: kvlab, openpi or lerobot.")
     ] = "kvlab",
     config: Config = None,
-    device: Annotated[
-        str, typer.Option(help="Of the policy: cpu (float32), cuda (bfloat16, eager) or engine (cuda, by graphs).")
-    ] = "cpu",
+    device: Device = "cpu",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and how long it would take.")] = False,
 ) -> None:
     """Run settings on the same episodes with the same noise; what is recorded already is read and not run again.
@@ -221,6 +224,55 @@ def run(
         records = study.run(workers, backend)
         for one in study.settings:
             typer.echo(f"{one}: {_outcome(of_setting(records.episodes, one))}")
+
+
+@app.command()
+def serve(
+    checkpoint: Checkpoint,
+    setting: Annotated[str, typer.Option(help="As of `kvlab run`, such as `prefix when every(2) steps=2`.")] = "none",
+    protocol: Annotated[
+        str, typer.Option(help="openpi: what its client speaks; vla-eval: vla-evaluation-harness.")
+    ] = "openpi",
+    host: Annotated[str, typer.Option(help="Address to listen on; one that others reach needs a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    api_key: Annotated[str | None, typer.Option(envvar="KVLAB_API_KEY", help="What clients have to know.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Folder for a line of JSON of each answer, with every signal; none without it.")
+    ] = None,
+    config: Config = None,
+    device: Device = "cpu",
+    numerics: Annotated[
+        str, typer.Option(help="portable: the bits of `kvlab run`; native: faster on a CPU, other last bits.")
+    ] = "portable",
+) -> None:
+    """Serve a policy that reuses to clients that people already have, each connection with a cache of its own.
+
+    OPENPI: observation/image and observation/wrist_image (uint8, turned by 180 degrees), observation/state and prompt,
+    as its LIBERO client sends them; cameras of other names are observation/NAME. The answer has the whole chunk under
+    actions. Its protocol does not say where an episode begins: kvlab takes a new connection, another prompt, a jump of
+    the hand and its return to the start for one, and computes. Clients that know better send session_id or
+    __reset_policy_state__ with each observation, or {endpoint: reset} before an episode; those reuse more.
+
+    VLA-EVAL: `vla-eval run --no-docker` with `server: {url: ws://127.0.0.1:8000}`.
+    """
+    from kvlab.numerics import variables
+
+    os.environ.update(variables(numerics))  # before anything imports torch or numpy
+    from kvlab.serve import Served, running
+    from kvlab.study.settings import parse_setting
+
+    options = {"entries": json.dumps(_entries(config)) if config else "", "numerics": numerics}
+    served = Served.load(checkpoint, parse_setting(setting), device, log_signals=log is not None, **options)
+
+    async def until_interrupted() -> None:
+        async with running(served, protocol, host, port, api_key, log) as listens:
+            typer.echo(f"kvlab serves {served.name}, {served.setting}, by {protocol} on ws://{host}:{listens}")
+            await asyncio.Event().wait()
+
+    try:
+        asyncio.run(until_interrupted())
+    except KeyboardInterrupt:
+        typer.echo("kvlab: stopped", err=True)
 
 
 def _entries(config: list[str] | None) -> dict[str, object]:

@@ -13,6 +13,7 @@ BELOW = {  # what a room may know, itself apart
     "reuse": {"pi0"},
     "sim": {"numerics"},
     "study": {"reuse", "sim", "pi0", "numerics", "paths"},
+    "serve": {"study", "reuse", "pi0"},
     "evidence": {"study", "reuse", "sim", "pi0", "paths"},
     "bench": {"evidence", "study", "reuse", "sim", "pi0", "paths"},
     "book": {"evidence", "bench", "study", "reuse", "sim", "pi0", "paths"},

@@ -100,20 +100,19 @@ def gl_kind(driver: str) -> str:
 @cache
 def _policy(checkpoint: Path, protocol: Protocol, digest: str) -> Policy:
     """This process's policy; `digest` is there to load again what was replaced."""
-    policy = load_policy(checkpoint, protocol.device, protocol.entries)
-    on_cpu = protocol.numerics == "portable" and protocol.device == "cpu"
-    return portable(policy) if on_cpu else policy
+    return load_policy(checkpoint, protocol.device, protocol.entries, protocol.numerics)
 
 
-def load_policy(checkpoint: Path, device: str, entries: str = "") -> Policy:
-    """The checkpoint's policy as a study runs it on one of DEVICES, `entries` as in a protocol.
+def load_policy(checkpoint: Path, device: str, entries: str = "", numerics: str = "native") -> Policy:
+    """The checkpoint's policy as a study runs it on one of DEVICES, `entries` and `numerics` as in a protocol.
 
     Raises as `kvlab.pi0.load` does; ValueError for the engine where it cannot run the model, ModuleNotFoundError
     without Triton.
     """
     given = {"entries": json.loads(entries)} if entries else {}
     if device == "cpu":
-        return load(checkpoint, **given)
+        policy = load(checkpoint, **given)
+        return portable(policy) if numerics == "portable" else policy
     policy = load(checkpoint, "cuda", torch.bfloat16, **given)
     if device == "engine":
         from kvlab.pi0.engine import accelerate  # needs Triton, which a study on a CPU does not
