@@ -15,12 +15,13 @@ export PIP_ROOT_USER_ACTION := ignore
 # What pip says of every file that it looks at, in which its progress and its errors would drown.
 PIP_NOISE := '^(  |Looking in|Requirement already|WARNING: Location|DEPRECATION|\[notice\]|$$)'
 
-.PHONY: help setup report book test lab clean
+.PHONY: help setup report book test vla-eval lab clean
 
 help:
 	@echo "make report   execute the chapters and make _build/html/index.html; changes nothing that git tracks"
 	@echo "make book     execute the chapters and make book/*.ipynb and figures/ anew"
 	@echo "make test     run every check"
+	@echo "make vla-eval run vla-evaluation-harness, unchanged, against kvlab serve (fetches it from PyPI; some minutes)"
 	@echo "make setup    only set up .venv and the OpenGL driver (the others do it by themselves)"
 	@echo "make book/NAME.ipynb   execute one chapter after a change of book/NAME.md"
 	@echo "make lab      open the chapters in JupyterLab"
@@ -53,6 +54,17 @@ book: $(READY)
 test: $(READY)
 	@$(RUN) ruff check kvlab tests
 	@$(RUN) pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env tests book
+
+# It needs LIBERO too, so its environment sees the packages of the other one.
+HARNESS := $(VENV)/vla-eval/bin
+$(HARNESS)/vla-eval: | $(READY)
+	@$(PYTHON) -m venv $(VENV)/vla-eval
+	@$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  >"$$($(HARNESS)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/kvlab.pth"
+	@$(HARNESS)/pip install -q vla-eval==0.8.0
+
+vla-eval: $(HARNESS)/vla-eval
+	@$(RUN) pytest -n 0 -s tests/serve/harness.py
 
 book/%.ipynb: book/%.md | $(READY)
 	@$(RUN) kvlab.book.execution --publish $*

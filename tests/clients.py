@@ -1,9 +1,11 @@
 """Clients of a policy server as tests use them: openpi's own, in its own environment, and an episode that it drives."""
 
+import re
 import struct
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +66,14 @@ def drive(port: int, index: int, initial_state: int, limit: int, execute: int = 
                 if not success:
                     success, steps = env.step(np.clip(action, -1.0, 1.0)), steps + 1
     return success, steps, told
+
+
+@contextmanager
+def kvlab_serve(*options) -> Iterator[int]:
+    """The program as a user starts it, and the port on which it listens."""
+    command = [Path(sys.executable).with_name("kvlab"), "serve", "--port", "0", *map(str, options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield int(re.search(r"on ws://127.0.0.1:(\d+)", process.stdout.readline())[1])
+        finally:
+            process.terminate()

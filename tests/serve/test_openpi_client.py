@@ -1,16 +1,10 @@
 """An episode over the wire by openpi's own client, unchanged: the same rows as `kvlab run` records, to the bit."""
 
-import re
-import subprocess
-import sys
-from contextlib import contextmanager
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from clients import drive
+from clients import drive, kvlab_serve
 from kvlab.paths import DATA
 from kvlab.sim.published import step_limit
 from kvlab.sim.workers import by_task
@@ -20,17 +14,6 @@ from kvlab.study.study import Study
 
 CHECKPOINT = DATA / "checkpoints" / "mini_spatial"
 SETTING = "prefix when vision >= 0.97"
-
-
-@contextmanager
-def kvlab_serve(*options):
-    """The program as a user starts it, and the port on which it listens."""
-    command = [Path(sys.executable).with_name("kvlab"), "serve", "--port", "0", *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield int(re.search(r"on ws://127.0.0.1:(\d+)", process.stdout.readline())[1])
-        finally:
-            process.terminate()
 
 
 def test_an_episode_is_that_of_kvlab_run_to_the_bit(gl, tmp_path):
