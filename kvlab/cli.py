@@ -25,6 +25,16 @@ Config = Annotated[
     list[str] | None,
     typer.Option(help="NAME=VALUE, an entry of a published checkpoint's config.json, as JSON; repeatable."),
 ]
+Tokenizer = Annotated[
+    Path | None, typer.Option(help="File, where a published checkpoint's folder has none: PaliGemma's tokenizer.json.")
+]
+Statistics = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of the normalisation, where a published checkpoint's folder has none: openpi's norm_stats.json, or "
+        "meta/stats.json of the LeRobot dataset it was trained on."
+    ),
+]
 Device = Annotated[
     str, typer.Option(help="Of the policy: cpu (float32), cuda (bfloat16, eager) or engine (cuda, by graphs).")
 ]
@@ -177,6 +187,8 @@ def run(
         str, typer.Option(help="Whose frames, states, step limits and executed actions: kvlab, openpi or lerobot.")
     ] = "kvlab",
     config: Config = None,
+    tokenizer: Tokenizer = None,
+    statistics: Statistics = None,
     device: Device = "cpu",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and how long it would take.")] = False,
 ) -> None:
@@ -214,7 +226,8 @@ def run(
     from kvlab.study.study import Study
 
     settings = tuple(parse_setting(text) for text in setting)
-    protocol = Protocol.of(evaluation, suite=suite, gl=gl, device=device, entries=_entries(config), real_time=real_time)
+    given = {"entries": _entries(config, statistics), "tokenizer": tokenizer or ""}
+    protocol = Protocol.of(evaluation, suite=suite, gl=gl, device=device, real_time=real_time, **given)
     study = Study(checkpoint, settings, episodes, protocol, seed, folder)
     if plan:
         typer.echo(study.plan().to_string())
@@ -240,6 +253,8 @@ def serve(
         Path | None, typer.Option(help="Folder for a line of JSON of each answer, with every signal; none without it.")
     ] = None,
     config: Config = None,
+    tokenizer: Tokenizer = None,
+    statistics: Statistics = None,
     device: Device = "cpu",
     numerics: Annotated[
         str, typer.Option(help="portable: the bits of `kvlab run`; native: faster on a CPU, other last bits.")
@@ -261,7 +276,8 @@ def serve(
     from kvlab.serve import Served, running
     from kvlab.study.settings import parse_setting
 
-    options = {"entries": json.dumps(_entries(config)) if config else "", "numerics": numerics}
+    entries = json.dumps(_entries(config, statistics))
+    options = {"entries": entries, "numerics": numerics, "tokenizer": tokenizer or ""}
     served = Served.load(checkpoint, parse_setting(setting), device, log_signals=log is not None, **options)
 
     async def until_interrupted() -> None:
@@ -275,9 +291,13 @@ def serve(
         typer.echo("kvlab: stopped", err=True)
 
 
-def _entries(config: list[str] | None) -> dict[str, object]:
-    """NAME=VALUE as entries; a value that is no JSON is text."""
+def _entries(config: list[str] | None, statistics: Path | None = None) -> dict[str, object]:
+    """NAME=VALUE as entries; a value that is no JSON is text. Statistics go in as what is in their file."""
     entries = {}
+    if statistics:
+        from kvlab.pi0.normalisation import NORM_STATS, read_statistics
+
+        entries[NORM_STATS] = read_statistics(statistics)
     for text in config or []:
         name, equals, value = text.partition("=")
         if not (name and equals):
@@ -316,6 +336,8 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="How often each episode is measured.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Folder for the rows and how they were made.")] = None,
     config: Config = None,
+    tokenizer: Tokenizer = None,
+    statistics: Statistics = None,
 ) -> None:
     """Measure inference by stage, setting by setting, on observations of real episodes; on a machine that does nothing
     else.
@@ -333,17 +355,18 @@ def bench(
     from kvlab.study.observations import record
 
     torch.set_num_threads(threads)
+    given = {"entries": _entries(config, statistics), "tokenizer": tokenizer}
     if device == "cuda":
         if rollouts:
             raise ValueError("--rollouts measures on the CPU: leave --device out")
-        return _bench_on_gpu(checkpoint, preset, repeats, out, _entries(config))
+        return _bench_on_gpu(checkpoint, preset, repeats, out, given)
     if device != "cpu" or preset:
         raise ValueError(
             f"the device is cpu or cuda, and --preset goes with --device cuda; got {device!r} and {preset!r}"
         )
     from kvlab.pi0 import load
 
-    policy = load(checkpoint, entries=_entries(config))
+    policy = load(checkpoint, **given)
     facts = {"command": shlex.join(["kvlab", *sys.argv[1:]]), **machine(checkpoint)}
     if facts["load_average"] > latency.QUIET:
         typer.echo(f"kvlab: the load average is {facts['load_average']}: other work slows what is measured", err=True)
@@ -358,7 +381,7 @@ def bench(
 
 
 def _bench_on_gpu(
-    checkpoint: Path, preset: str | None, repeats: int, out: Path | None, entries: dict[str, object]
+    checkpoint: Path, preset: str | None, repeats: int, out: Path | None, given: dict[str, object]
 ) -> None:
     import torch
 
@@ -371,7 +394,7 @@ def _bench_on_gpu(
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: it is one of {', '.join(PRESETS)}")
     random = gpu.random_policy(PRESETS[preset]) if preset else None
-    policy = random or load(checkpoint, "cuda", torch.bfloat16, entries=entries)
+    policy = random or load(checkpoint, "cuda", torch.bfloat16, **given)
     errors = gpu.agreement(policy)
     typer.echo(errors.to_string(index=False))
     rows, facts = gpu.report(policy, latency.settings(policy.config), runs=20, rounds=repeats)

@@ -72,6 +72,7 @@ RUN = {"--setting": "none", "--episodes": "3", "--suite": "libero_spatial", "--g
         ({"--evaluation": "openvla"}, "evaluation must be one of kvlab, openpi, lerobot, got 'openvla'"),
         ({"--evaluation": "lerobot"}, "is kvlab's own, and the evaluation lerobot would mislead it"),
         ({"--device": "tpu"}, "device must be one of cpu, cuda, engine, got 'tpu'"),
+        ({"--statistics": "nowhere.json"}, "there is no file of statistics nowhere.json"),
         ({"--config": "pi05"}, "--config should be NAME=VALUE, such as discrete_state_input=false; got 'pi05'"),
         ({"--config": "pi05=true"}, "is not a published checkpoint, whose config.json has the entries ['pi05']"),
         (

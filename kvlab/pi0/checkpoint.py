@@ -21,7 +21,7 @@ from kvlab.pi0.config import Pi0Config
 from kvlab.pi0.files import local_folder, other_kind, read_json
 from kvlab.pi0.model import Pi0
 from kvlab.pi0.names import PI05_MARK, spare, wanted
-from kvlab.pi0.normalisation import numbers
+from kvlab.pi0.normalisation import NORM_STATS, numbers, read_statistics
 from kvlab.pi0.openpi import NORMS
 from kvlab.pi0.policy import Conventions, Policy
 from kvlab.pi0.published import describe, is_published, require_pi0
@@ -63,11 +63,13 @@ def load(
     dtype: torch.dtype = torch.float32,
     tokenizer: Path | str | None = None,
     entries: Mapping[str, object] | None = None,
+    statistics: Path | str | None = None,
 ) -> Policy:
     """Read a checkpoint: a folder in kvlab's own, LeRobot's or openpi's PyTorch format, or the id of one on the Hub.
 
-    `tokenizer` names the tokenizer file where the folder has none: published ones leave PaliGemma's out. `entries` are
-    entries of a published `config.json` that it leaves out or should have otherwise, such as openpi's
+    `tokenizer` names the tokenizer file where the folder has none: published ones leave PaliGemma's out. `statistics`
+    names that of the normalisation where a published folder has none or others are wanted (`read_statistics`).
+    `entries` are entries of a published `config.json` that it leaves out or should have otherwise, such as openpi's
     `discrete_state_input`, or LeRobot's `rename_map`. Ids are those of `files.local_folder`.
     Raises FileNotFoundError naming what is missing, ValueError where a file is damaged, is that of another policy, or
     where tensors are missing, unexpected or of another shape (all are named), or where there is no such device, and
@@ -77,8 +79,9 @@ def load(
         raise ValueError(f"the device {device!r} is asked for, but torch finds no CUDA GPU on this machine: take 'cpu'")
     folder = local_folder(checkpoint)
     words = Path(tokenizer or folder / TOKENIZER).expanduser()
+    entries = dict(entries or {}) | ({NORM_STATS: read_statistics(statistics)} if statistics else {})
     written = (folder / CONFIG).is_file()
-    config = (read_json(folder / CONFIG) if written else {}) | dict(entries or {})
+    config = (read_json(folder / CONFIG) if written else {}) | entries
     if is_published(config):
         return _load_published(folder, config, device, dtype, words)
     if not written and (told := other_kind(folder)):
@@ -124,6 +127,11 @@ def checkpoint_digest(checkpoint: Path | str) -> str:
     return _digest(tuple((path, name, *_version(path)) for path, name in files))
 
 
+def file_digest(path: Path) -> str:
+    """The same of one file."""
+    return _digest(((path, "", *_version(path)),))
+
+
 def _version(path: Path) -> tuple[int, ...]:
     """What changes with a file's content, so that gigabytes are read once and not at every question."""
     told = path.stat()
@@ -150,7 +158,7 @@ def _load_published(folder: Path, config: dict, device: str, dtype: torch.dtype,
         raise FileNotFoundError(
             f"{tokenizer} is not there: published checkpoints leave PaliGemma's {TOKENIZER} out "
             "(google/paligemma-3b-pt-224 has it), so put it beside the weights (of an id on the Hub, after "
-            "`hf download ID --local-dir FOLDER`) or name it with tokenizer="
+            "`hf download ID --local-dir FOLDER`) or name it: --tokenizer FILE"
         )
     words = _tokenizer(tokenizer)
     if (first := words.token_to_id("<bos>")) is None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from kvlab.pi0.entries import Entries, Told
 from kvlab.pi0.files import damage_is_named, inside, read_json
-from kvlab.pi0.normalisation import affine
+from kvlab.pi0.normalisation import DATASET, affine
 from kvlab.pi0.policy import STATE_PROMPT, Conventions
 
 IMAGES = "observation.images."
@@ -65,6 +65,7 @@ class Config(Entries):
     use_proprioceptive_memory: Literal[False] | None = None
     # Not LeRobot's entries of this file: what its commands take, or what its releases differ in.
     rename_map: dict[str, str] | None = None
+    norm_stats: dict[str, dict] | None = None
     lerobot_version: str | None = None
 
 
@@ -108,8 +109,8 @@ def read(folder: Path, data: dict) -> Told:
     if (frames := (config.normalization_mapping or {}).get("VISUAL", "IDENTITY")) != "IDENTITY":
         raise ValueError(f"{where}: frames should need no normalisation (IDENTITY), got {frames}")
     before, after = (Processor.read(folder, f"policy_{part}processor.json") for part in ("pre", "post"))
-    stats = _stats(folder, "state", "observation.state", "STATE", before, config.input_features)
-    stats |= _stats(folder, "action", "action", "ACTION", after, config.output_features)
+    stats = _stats(folder, "state", "STATE", before, config.input_features, config.norm_stats)
+    stats |= _stats(folder, "action", "ACTION", after, config.output_features, config.norm_stats)
     prompt = next((text for name, text in PROMPTS.items() if name in before.steps), "{task}")
     return Told(
         variants=(config.paligemma_variant, config.action_expert_variant),
@@ -229,19 +230,28 @@ def _relative(before: Processor, after: Processor, action_dim: int) -> tuple[boo
 
 
 def _stats(
-    folder: Path, ours: str, feature: str, kind: str, processor: Processor, features: dict[str, Feature] | None
+    folder: Path,
+    ours: str,
+    kind: str,
+    processor: Processor,
+    features: dict[str, Feature] | None,
+    given: dict[str, dict] | None,
 ) -> dict:
-    name = "normalizer_processor" if ours == "state" else "unnormalizer_processor"
+    """Of the state or the action, out of the folder or, if there are any, out of those that are `given`."""
+    name, theirs = ("normalizer_processor", "state") if ours == "state" else ("unnormalizer_processor", "actions")
     if name not in processor.steps:
         raise ValueError(f"{processor.path} should have a step {name}, it has {', '.join(processor.steps)}")
-    config, file = processor.settings(name, Normalizer), processor.steps[name].state_file
+    feature, file = DATASET[theirs], processor.steps[name].state_file
+    config = processor.settings(name, Normalizer)
     keys = config.normalize_observation_keys
     mode = config.norm_map.get(kind, "IDENTITY") if ours == "action" or keys is None or feature in keys else "IDENTITY"
-    if not file or not (path := inside(folder, file)).is_file():
-        raise FileNotFoundError(f"{folder} lacks the statistics of {feature}: {file or 'its processor names no file'}")
-    with damage_is_named(path):
-        tensors = load_file(path)
-    stats = {k.removeprefix(f"{feature}."): v.tolist() for k, v in tensors.items() if k.startswith(f"{feature}.")}
+    told = (features or {}).get(feature)
+    if given:  # openpi's may be padded to the model's width
+        path = folder / "config.json"
+        width = told.shape[0] if told else None
+        stats = {kind: values[:width] for kind, values in given.get(theirs, {}).items()}
+    else:
+        path, stats = _stored(folder, feature, file)
 
     def widened(width):
         if mode == "MEAN_STD":  # LeRobot adds it on the way in only
@@ -249,9 +259,20 @@ def _stats(
         return np.where(width == 0, config.eps, width)
 
     found = affine(ours, stats, mode, widened, path)
-    told = (features or {}).get(feature)
     if told and (width := len(found[f"{ours}_mean"])) != told.shape[0]:
         raise ValueError(
             f"{folder / 'config.json'} says {feature} has {told.shape[0]} numbers, its statistics have {width}"
         )
     return found
+
+
+def _stored(folder: Path, feature: str, file: str | None) -> tuple[Path, dict[str, list]]:
+    """The processor's file, and the statistics of a feature in it."""
+    if not file or not (path := inside(folder, file)).is_file():
+        raise FileNotFoundError(
+            f"{folder} lacks the statistics of {feature}: {file or 'its processor names no file'}; --statistics names "
+            "openpi's norm_stats.json or a dataset's meta/stats.json in their place"
+        )
+    with damage_is_named(path):
+        tensors = load_file(path)
+    return path, {k.removeprefix(f"{feature}."): v.tolist() for k, v in tensors.items() if k.startswith(f"{feature}.")}

@@ -2,9 +2,12 @@
 
 import reprlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
+
+from kvlab.pi0.files import read_json
 
 # Normalisation modes, by LeRobot's names: the two statistics that they are made of.
 MODES = {
@@ -13,7 +16,29 @@ MODES = {
     "QUANTILES": ("q01", "q99"),
     "QUANTILE10": ("q10", "q90"),
 }
+NORM_STATS = "norm_stats"  # the entry of statistics, in openpi's file and, where they are given, of a `config.json`
+# Of the state and of actions, by openpi's names: theirs in the statistics of a LeRobot dataset (`meta/stats.json`).
+DATASET = {"state": "observation.state", "actions": "action"}
 LARGEST = float(np.finfo(np.float32).max)  # a model's numbers are no larger
+
+
+def read_statistics(path: Path | str) -> dict[str, dict[str, list]]:
+    """Statistics of state and actions in openpi's `norm_stats.json`, or in a LeRobot dataset's `meta/stats.json`.
+
+    Raises FileNotFoundError where there is no such file, ValueError where it is neither.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file of statistics {path}")
+    found = read_json(path)
+    found = {ours: found[theirs] for ours, theirs in DATASET.items() if theirs in found} or found.get(NORM_STATS)
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in DATASET):
+        raise ValueError(
+            f"{path} should be openpi's norm_stats.json or a LeRobot dataset's meta/stats.json, with statistics of the "
+            "state and of actions"
+        )
+    kinds = {name for pair in MODES.values() for name in pair}
+    return {name: {kind: found[name][kind] for kind in sorted(kinds & found[name].keys())} for name in DATASET}
 
 
 def numbers(values: object, what: str, width: int | None = None) -> Float64[np.ndarray, " width"]:

@@ -42,6 +42,7 @@ class Config(Entries):
     dtype: str | None = None
     pytorch_compile_mode: str | None = None
     extra_delta_transform: bool | None = None
+    norm_stats: dict[str, dict] | None = None  # given from outside: in place of the folder's
 
 
 def read(folder: Path, data: dict, pi05_weights: bool) -> Told:
@@ -54,7 +55,7 @@ def read(folder: Path, data: dict, pi05_weights: bool) -> Told:
             f"{where} lacks {name}, which openpi's converter does not write and which decides what this policy does "
             f"({values}): add it to config.json, or give it as --config {name}={example}"
         )
-    path, norms = _norms(folder)
+    path, norms = (where, config.norm_stats) if config.norm_stats else _norms(folder)
     mode = "QUANTILES" if pi05_weights else "MEAN_STD"
     stats = {}
     for ours, theirs in (("state", "state"), ("action", "actions")):
@@ -88,7 +89,8 @@ def _norms(folder: Path) -> tuple[Path, dict]:
     if len(found) != 1:
         names = ", ".join(str(path.relative_to(folder)) for path in found) or "none"
         raise FileNotFoundError(
-            f"{folder} should hold one assets/*/norm_stats.json with the normalisation statistics, it has {names}"
+            f"{folder} should hold one assets/*/norm_stats.json with the normalisation statistics, it has {names}; "
+            "--statistics names such a file elsewhere"
         )
     norms = read_json(found[0]).get("norm_stats")
     if not isinstance(norms, dict) or not all(isinstance(one, dict | None) for one in norms.values()):

@@ -3,8 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from kvlab import numerics
+from kvlab.pi0.checkpoint import file_digest
 from kvlab.sim.published import EVALUATIONS, RENDER, SIZE, step_limit
 from kvlab.sim.render import profile
 from kvlab.sim.suites import tasks
@@ -21,7 +23,8 @@ class Protocol:
 
     `evaluation` (of `kvlab.sim.published`) says what is observed and how long an episode may be; see `published`.
     `numerics` (of `kvlab.numerics`) says whether other machines come to the same bits.
-    `entries` are those of a published `config.json` that are given from outside (`kvlab.pi0.load`), kept as JSON.
+    `entries` are those of a published `config.json` that are given from outside (`kvlab.pi0.load`), kept as JSON, and
+    `tokenizer` is the file of one where the checkpoint's folder has none.
     With `real_time` the world does not wait for an inference (`kvlab.study.clock`); its text form will do.
     """
 
@@ -34,6 +37,7 @@ class Protocol:
     device: str = "cpu"  # of the policy, one of DEVICES
     numerics: str = "portable"
     entries: str | Mapping[str, object] = ""
+    tokenizer: str | Path = ""
     real_time: Clock | str | None = None
 
     @classmethod
@@ -55,6 +59,8 @@ class Protocol:
         if not isinstance(self.entries, str):
             text = json.dumps(dict(self.entries), sort_keys=True) if self.entries else ""
             object.__setattr__(self, "entries", text)
+        if self.tokenizer:  # as a worker in another folder finds it
+            object.__setattr__(self, "tokenizer", str(Path(self.tokenizer).expanduser().resolve()))
         if (self.replan_every is not None and self.replan_every < 1) or self.size < 1:
             raise ValueError(f"replan_every and size must be above 0, got {self.replan_every} and {self.size}")
         if self.gl not in GL_KINDS:
@@ -79,7 +85,9 @@ class Protocol:
         Fields that came later are left out at their defaults: older rows lack them. Of real time only the delays count,
         and none where they are 0: such a world is one that waits.
         """
-        later = {"evaluation": "kvlab", "device": "cpu", "numerics": "portable", "entries": ""}
+        later = {"evaluation": "kvlab", "device": "cpu", "numerics": "portable", "entries": "", "tokenizer": ""}
         limit = {"step_limit": step_limit(self.suite, self.evaluation)}
         fields = {k: v for k, v in asdict(self).items() if k != "real_time" and later.get(k) != v}
+        if self.tokenizer:
+            fields["tokenizer"] = file_digest(Path(self.tokenizer))
         return fields | limit | ({"delays": asdict(delays)} if (delays := self.delays(setting)) else {})

@@ -55,7 +55,9 @@ class Study:
         if self.seed < 0:
             raise ValueError(f"a seed is a whole number from 0 on, got {self.seed}")
         object.__setattr__(self, "checkpoint", local_folder(self.checkpoint))
-        object.__setattr__(self, "policy", load_policy(self.checkpoint, self.protocol.device, self.protocol.entries))
+        told = self.protocol
+        policy = load_policy(self.checkpoint, told.device, told.entries, tokenizer=told.tokenizer)
+        object.__setattr__(self, "policy", policy)
         if self.protocol.replan_every is None:
             told = replace(self.protocol, replan_every=self.policy.conventions.execute)
             object.__setattr__(self, "protocol", told)

@@ -100,16 +100,18 @@ def gl_kind(driver: str) -> str:
 @cache
 def _policy(checkpoint: Path, protocol: Protocol, digest: str) -> Policy:
     """This process's policy; `digest` is there to load again what was replaced."""
-    return load_policy(checkpoint, protocol.device, protocol.entries, protocol.numerics)
+    return load_policy(checkpoint, protocol.device, protocol.entries, protocol.numerics, protocol.tokenizer)
 
 
-def load_policy(checkpoint: Path, device: str, entries: str = "", numerics: str = "native") -> Policy:
-    """The checkpoint's policy as a study runs it on one of DEVICES, `entries` and `numerics` as in a protocol.
+def load_policy(
+    checkpoint: Path, device: str, entries: str = "", numerics: str = "native", tokenizer: str | Path = ""
+) -> Policy:
+    """The checkpoint's policy as a study runs it on one of DEVICES, the others as in a protocol.
 
     Raises as `kvlab.pi0.load` does; ValueError for the engine where it cannot run the model, ModuleNotFoundError
     without Triton.
     """
-    given = {"entries": json.loads(entries)} if entries else {}
+    given = {"entries": json.loads(entries) if entries else None, "tokenizer": tokenizer or None}
     if device == "cpu":
         policy = load(checkpoint, **given)
         return portable(policy) if numerics == "portable" else policy

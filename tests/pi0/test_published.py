@@ -317,3 +317,57 @@ def test_a_hub_id_without_network(monkeypatch, tmp_path):
     told = "nobody/pi0_nowhere is no folder here and could not be had from the Hugging Face Hub .* give its folder$"
     with pytest.raises(FileNotFoundError, match=told):
         load("nobody/pi0_nowhere")
+
+
+def lost_statistics(folder: Path) -> dict[str, dict]:
+    """Takes a folder's statistics away, and gives them in openpi's form."""
+    if (openpis := folder / "assets/lab/libero/norm_stats.json").exists():
+        found = json.loads(openpis.read_text())["norm_stats"]
+        openpis.unlink()
+        return found
+    flat = load_file(folder / "pre.safetensors")
+    for part in ("pre", "post"):
+        (folder / f"{part}.safetensors").unlink()
+    rows = {"state": "observation.state.", "actions": "action."}
+    return {
+        ours: {name.removeprefix(theirs): flat[name].tolist() for name in flat if name.startswith(theirs)}
+        for ours, theirs in rows.items()
+    }
+
+
+@pytest.mark.parametrize("form", ["openpi", "lerobot"])
+@pytest.mark.parametrize("kind", ["pi0", "pi05"])
+@pytest.mark.parametrize("of", ["openpi", "dataset"])
+def test_statistics_that_the_folder_lacks_are_named(publish, tmp_path, form, kind, of):
+    folder, _ = publish(form, kind)
+    whole, path = load(folder), tmp_path / "given.json"
+    found = lost_statistics(folder)
+    with pytest.raises(FileNotFoundError, match="--statistics names"):
+        load(folder)
+    if of == "openpi":
+        path.write_text(json.dumps({"norm_stats": found}))
+    else:
+        more = {"count": [7], "episode_index": {"mean": [0.5]}}
+        path.write_text(json.dumps({"observation.state": found["state"] | more, "action": found["actions"] | more}))
+    given = load(folder, statistics=path)
+    for name, values in whole.stats.items():
+        np.testing.assert_allclose(given.stats[name], values, rtol=1e-12)
+
+
+def test_given_statistics_may_be_padded_to_the_models_width(publish, tmp_path):
+    folder, _ = publish("lerobot", "pi05")
+    whole, found = load(folder), lost_statistics(folder)
+    padded = {name: {kind: values + [0.0] * 3 for kind, values in one.items()} for name, one in found.items()}
+    (tmp_path / "norm_stats.json").write_text(json.dumps({"norm_stats": padded}))
+    given = load(folder, statistics=tmp_path / "norm_stats.json")
+    assert all(np.allclose(given.stats[name], values) for name, values in whole.stats.items())
+
+
+@pytest.mark.parametrize("content", ["{}", '{"norm_stats": {"state": {}}}', '{"action": {}}', '{"norm_stats": 3}'])
+def test_what_is_no_file_of_statistics(publish, tmp_path, content):
+    folder, _ = publish("openpi", "pi0")
+    with pytest.raises(FileNotFoundError, match="there is no file of statistics"):
+        load(folder, statistics=tmp_path / "nowhere.json")
+    (tmp_path / "some.json").write_text(content)
+    with pytest.raises(ValueError, match="should be openpi's norm_stats.json or a LeRobot dataset's meta/stats.json"):
+        load(folder, statistics=tmp_path / "some.json")

@@ -205,14 +205,35 @@ def test_a_policy_in_a_worker_has_the_entries_too(publish):
     assert not trial._policy(folder, protocol, "").prompt_has_state
 
 
+def test_a_tokenizer_elsewhere_is_told_by_what_is_in_it(publish, tmp_path):
+    """And given statistics are part of the key as they are; so neither need lie there for the rows to be found."""
+    folder, elsewhere = publish(), tmp_path / "words"
+    elsewhere.mkdir()
+    within = Study(folder, (NONE,), 1, Protocol.published("openpi"))
+    (folder / "tokenizer.json").rename(elsewhere / "tokenizer.json")
+    with pytest.raises(FileNotFoundError, match="tokenizer.json is not there: .* or name it: --tokenizer FILE"):
+        Study(folder, (NONE,), 1, Protocol.published("openpi"))
+    studies = []
+    for name in ("tokenizer.json", "the_same.json", "another.json"):
+        if name != "tokenizer.json":
+            text = (elsewhere / "tokenizer.json").read_text()
+            (elsewhere / name).write_text(text + "\n" * (name == "another.json"))
+        protocol = Protocol.published("openpi", tokenizer=elsewhere / name, numerics="native")
+        studies.append(Study(folder, (NONE,), 1, protocol))
+    paths = [study.recording(NONE).path for study in (within, *studies)]
+    assert paths[1] == paths[2] and len({*paths}) == 3
+    policy = trial._policy(folder, studies[0].protocol, "")
+    assert policy.tokens("pick up").tolist() == within.policy.tokens("pick up").tolist()
+
+
 def test_as_many_actions_are_executed_as_the_checkpoint_says(publish, monkeypatch):
     """openpi's evaluation executes 5; LeRobot's as many as `n_action_steps`, which conventions hold."""
     folder = publish()
     assert Study(folder, (NONE,), 1, Protocol.published("openpi")).protocol.replan_every == 5
     load = study_module.load_policy
 
-    def of_lerobot(*arguments):
-        policy = load(*arguments)
+    def of_lerobot(*arguments, **named):
+        policy = load(*arguments, **named)
         return replace(policy, conventions=replace(policy.conventions, execute=7))
 
     monkeypatch.setattr(study_module, "load_policy", of_lerobot)
