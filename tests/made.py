@@ -36,5 +36,5 @@ def made(episodes: dict[Setting, Sequence[Episode]], suite: str = "libero_spatia
             counts = {"steps": steps, "replans": len(reuses), "reused": sum(reuses)}
             rows.append(who | counts | {"success": success, "error": None})
             replans += [who | {"replan": k, "step": 5 * k, "reused": reused} for k, reused in enumerate(reuses)]
-    table = pd.DataFrame(rows).astype({"success": "boolean", "error": "object"})
+    table = pd.DataFrame(rows).astype({"success": "boolean", "error": "object", "denoising_steps": "Int64"})
     return Records(table, pd.DataFrame(replans))

@@ -202,6 +202,14 @@ def frontier(ax: Axes, places: pd.DataFrame, label: Callable[[object], str]) -> 
     ax.set(xlabel="inference per control step, ms", ylabel="success, %", ylim=(-3, 103), xlim=(0, None))
 
 
+def budget(ax: Axes, ms: float) -> None:
+    """The budget as a labelled upright line in a figure of `frontier`."""
+    ax.axvline(ms, color=_VERMILION, linestyle="--", linewidth=1)
+    ax.annotate(
+        "budget", (ms, 0), (3, 3), xycoords=("data", "axes fraction"), textcoords="offset points", color=_VERMILION
+    )
+
+
 def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFrame) -> Figure:
     """Exact and bootstrap intervals of each setting side by side, after a few episodes (left) and after many.
 

@@ -49,9 +49,7 @@ def test_a_table_of_ones_own_is_named_by_its_path():
     assert own.stages.equals(latency("h100").stages) and own.name == "`gpu_base.csv`"
     with pytest.raises(OSError, match="absent.csv"):
         latency("absent.csv")
-    with pytest.raises(
-        ValueError, match="rollouts.csv is no table of `kvlab bench --out`: it lacks ms_denoise, "
-    ):
+    with pytest.raises(ValueError, match="rollouts.csv is no table of `kvlab bench --out`: it lacks ms_denoise, "):
         latency(str(DATA / "latency" / "rollouts.csv"))
 
 

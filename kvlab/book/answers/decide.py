@@ -1,0 +1,287 @@
+"""What *Decide for your own policy* says, out of `decision.judge` (`judged`) and the rows of one policy."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML
+
+from kvlab.book import tables, text
+from kvlab.book.answers.buy_instead import NO_REUSE, recorded
+from kvlab.book.recorded import already
+from kvlab.evidence import decision, margins, prediction, rows, summary
+from kvlab.evidence.share import allowed_share
+from kvlab.evidence.wording import percent
+from kvlab.paths import DATA, ROOT
+from kvlab.pi0 import Policy
+from kvlab.pi0.files import HUB_ID
+from kvlab.reuse import parse_execution, parse_gate
+from kvlab.reuse.gates import SIMILARITIES
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
+from kvlab.study.times import Latency
+
+SIGNALS = {"vision_anchor": "images", "pixels_anchor": "thumbnails", "state_anchor": "robot state"}
+SHARES = (0.1, 0.25, 0.5, 0.75)
+REPORTED = "vision >= 0.985"  # the February report's gate
+NOTHING = "Nothing is recorded yet."
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: settings of a policy on a suite, the times of a machine, what may be spent and what be lost."""
+
+    study: Study  # no reuse among its settings
+    times: Latency
+    budget_ms: float  # of inference per control step
+    margin: float  # of success, a share
+    confidence: float = 0.95
+
+    @property
+    def points(self) -> str:
+        """The margin in words."""
+        return text.count(round(100 * self.margin), "point")
+
+
+def find(checkpoint: str) -> Path | str:
+    """The folder, relative ones from the root of the repository, or the id on the Hub. OSError: says what there is."""
+    if (folder := ROOT / checkpoint).exists():
+        return folder
+    if HUB_ID.fullmatch(checkpoint):
+        return checkpoint
+    here = [f"data/checkpoints/{path.name}" for path in sorted((DATA / "checkpoints").iterdir()) if path.is_dir()]
+    raise FileNotFoundError(
+        f"there is no checkpoint {checkpoint}; here are {text.listed(here)}, and others are named by their folder or, "
+        "on the Hugging Face Hub, as owner/name"
+    )
+
+
+def least_ms(question: Question, setting: Setting) -> float:
+    """What a control step takes at least, in ms, however often the setting reuses. ValueError: there is no time."""
+    ways = (False,) if setting.mode == "none" else (False, True)
+    study, fastest = question.study, min(question.times.replan_ms(setting, allowed) for allowed in ways)
+    chunk = study.policy.config.chunk
+    return fastest / (parse_execution(setting.execute or study.protocol.replan_every or chunk).count or chunk)
+
+
+def asking(question: Question, settings: Iterable[Setting]) -> tuple[Question, list[str]]:
+    """The question with more settings, those recorded or such as may fit the budget; a sentence on the others.
+
+    One that only says the policy's defaults is asked once.
+    """
+    study, policy, able, said = question.study, question.study.policy, {}, []
+    for setting in settings:
+        setting = setting.without_defaults(policy.config.denoising_steps, study.protocol.replan_every)
+        try:
+            setting.on(policy, study.protocol.replan_every)
+            able[setting] = least_ms(question, setting) <= question.budget_ms
+        except ValueError as error:
+            said.append(f"Left out is `{setting}`: {error}.")
+    slow = [setting for setting, fits in able.items() if not fits and setting not in study.settings]
+    slow = [setting for setting in slow if setting not in already(study, slow)]
+    if slow:
+        said.append(
+            f"Left out: {text.listed([f'`{setting}`' for setting in slow])}. However often they reuse, they take more "
+            f"than the budget of {question.budget_ms:g} ms per control step, by the times of {question.times.name}."
+        )
+    wanted = [setting for setting in able if setting not in slow]
+    return replace(question, study=replace(study, settings=tuple(dict.fromkeys([*study.settings, *wanted])))), said
+
+
+def planned(question: Question, run: bool, workers: int) -> list[str]:
+    """What is recorded, what the next cell runs, and how long that takes, before anything runs."""
+    said = [text.planned(question.study, workers=workers)]
+    if question.study.plan()["missing"].any() and not run:
+        said.append("`run` is off, so that nothing is run: what is recorded in full is judged. Turn it on to run them.")
+    return said
+
+
+def read(question: Question, run: bool, workers: int) -> Records | None:
+    """The rows to decide by: with `run` all, else those of the settings recorded in full; None without no reuse's."""
+    study = question.study if run else recorded(question.study)
+    if study.plan()["missing"].any() and not run:
+        return None
+    return study.run(workers)
+
+
+LADDER = {  # the steps of `decision.choice`
+    "enough": "Change nothing",
+    "lever": "Take {lever}",
+    "reuse": "Reuse: {lever}",
+    "undecided": "Run more episodes of one: {lever}",
+    "outside": "Nothing that fits is good enough",
+    "nothing": "Nothing fits the budget",
+}
+
+
+def headline(judged: pd.DataFrame) -> str:
+    """The recommendation in a few words."""
+    step, setting = decision.choice(judged)
+    return LADDER[step].format(lever=setting and tables.lever(setting))
+
+
+def findings(question: Question, records: Records | None, judged: pd.DataFrame | None, workers: int) -> list[str]:
+    """The recommendation, what fits, what to keep, and how to confirm it."""
+    mode, why = keep(question.study.policy)
+    kept = f"**If you keep anything of the cache, keep it by `{mode}`.** {why}"
+    if records is None:
+        return [f"**There is no verdict yet.** {NOTHING} {question.study.estimate(workers)}", _reach(question), kept]
+    return [
+        recommendation(question, judged),
+        _fits(question, judged),
+        f"{kept}{_against_full(question, records, mode)}",
+        *_confirm(question, judged),
+    ]
+
+
+def recommendation(question: Question, judged: pd.DataFrame) -> str:
+    """What to do, with its cost and its loss."""
+    step, setting = decision.choice(judged)
+    lead, budget = f"**{headline(judged)}.**", f"{question.budget_ms:g} ms"
+    if step == "outside":
+        return (
+            f"{lead} Every setting within {budget} loses over {question.points}. Take a faster machine, compile the "
+            "model, or state a wider margin."
+        )
+    row = judged.loc[setting]
+    costs = f"A control step takes {row.ms:.1f} ms of inference; the budget is {budget}."
+    if step == "enough":
+        return f"{lead} {costs} No cache is needed, and no other lever."
+    if step == "nothing":
+        return f"{lead} With {tables.lever(setting)}, the cheapest, a control step takes {row.ms:.1f} ms, not {budget}."
+    loss = margins.loss_words(row.difference, question.margin)
+    effect = f"{text.difference(row.difference, 'without reuse')}, {text.count(row.n, 'episode')}"
+    more = {
+        "lever": "Nothing is kept, so nothing can be stale.",
+        "reuse": "No setting without reuse fits with a loss that is shown to be inside the margin.",
+        "undecided": f"{text.count(row.needed, 'episode')} would decide, if it is as good as no reuse.",
+    }[step]
+    return f"{lead} {costs} {loss[0].upper()}{loss[1:]}: {effect}. {more}"
+
+
+def _fits(question: Question, judged: pd.DataFrame) -> str:
+    control, fits = judged.loc[NO_REUSE], judged[judged.fits]
+    without = sum(setting.mode == "none" for setting in fits.index)
+    reusing = [setting for setting in judged.index if setting.mode != "none"]
+    said = (
+        f"**Without reuse a control step takes {control.ms:.1f} ms, {'within' if control.fits else 'over'} the "
+        f"budget.** That is by the times of {question.times.name}. Of {text.count(len(judged), 'setting')} {len(fits)} "
+        f"fit, {without} of them without reuse."
+    )
+    if not reusing:
+        return said
+    longest = question.times.replan_ms(NO_REUSE, allowed=False)
+    return f"{said} Reuse lowers the mean alone: a replan that computes takes {longest:.0f} ms with a cache, too."
+
+
+def _reach(question: Question) -> str:
+    settings = question.study.settings
+    fit = sum(least_ms(question, setting) <= question.budget_ms for setting in settings)
+    return (
+        f"**{text.count(fit, 'setting')} can fit the budget of {question.budget_ms:g} ms.** Without reuse a control "
+        f"step takes {least_ms(question, NO_REUSE):.1f} ms by the times of {question.times.name}."
+    )
+
+
+def keep(policy: Policy) -> tuple[str, str]:
+    """The mode that keeps the most without an old robot state, and why."""
+    if not policy.config.pi05:
+        return "prefix", (
+            "In a Pi0 the robot state is a token of its own beside the prefix: images and instruction may be old while "
+            "the state is fresh."
+        )
+    if policy.prompt_has_state:
+        return "vision_only:skip", (
+            "The prompt of this Pi0.5 holds the robot state, so that `full` and `prefix` would keep an old one; this "
+            "mode keeps the images alone, and reads a fresh prompt."
+        )
+    return "prefix", "This Pi0.5 has no robot state, as a token or in its prompt: `full` and `prefix` are the same."
+
+
+def _against_full(question: Question, records: Records, mode: str) -> str:
+    """The mode compared with keeping everything behind the same gate, where both are recorded."""
+    known = rows.recorded(records)
+    for setting in known:
+        if setting.mode == mode != "full" and (everything := replace(setting, mode="full")) in known:
+            gained = summary.difference(records, setting, everything, question.confidence)
+            n = text.count(len(rows.successes(records, setting)), "episode")
+            return f" With `{setting.gate}` it succeeds in {text.difference(gained, 'with everything kept')}, {n}."
+    return ""
+
+
+def _confirm(question: Question, judged: pd.DataFrame) -> list[str]:
+    """How to confirm a setting that was chosen among several; nothing where none was."""
+    step, setting = decision.choice(judged)
+    if step not in ("lever", "reuse"):
+        return []
+    others, needed = text.count(len(judged) - 1, "setting"), text.count(judged.needed[setting], "episode")
+    return [
+        f"**Confirm it on new episodes.** It was chosen among {others}, which favours the lucky. Another `seed` gives "
+        f"new episodes. With {needed} a loss of {question.points} is excluded with a chance of 80 %, if the setting is "
+        "as good as no reuse."
+    ]
+
+
+def verdicts(question: Question, judged: pd.DataFrame) -> HTML:
+    """A sentence for every setting, beside what it rests on."""
+    table = pd.DataFrame(
+        {
+            "replans that reuse": judged.reuse.map("{:.0%}".format),
+            "ms per control step": judged.ms.map("{:.1f}".format),
+            "points": judged.difference.map(percent),
+            "verdict": [_verdict(question, setting, row) for setting, row in judged.iterrows()],
+        }
+    )
+    return tables.prose(table.rename(index=tables.lever).rename_axis(index=None, columns="setting"))
+
+
+def _verdict(question: Question, setting: Setting, row: pd.Series) -> str:
+    fits = "It fits" if row.fits else "It does not fit"
+    if setting == NO_REUSE:
+        return f"{fits}."
+    link = "and" if row.fits == (row.loss == margins.INSIDE) else "but"
+    more = f"; {row.needed:,} episodes would decide" if row.loss == margins.UNDECIDED else ""
+    return f"{fits}, {link} {margins.loss_words(row.difference, question.margin)} ({row.loss}){more}."
+
+
+def design(question: Question, judged: pd.DataFrame) -> pd.DataFrame:
+    """Of the settings that fit, how many pairs exclude a loss, if they are as good as no reuse."""
+    chosen = judged[judged.fits & judged.loss.notna()]
+    columns = {"end differently": [f"{row.differ} of {row.n}" for row in chosen.itertuples()]}
+    for margin in sorted({question.margin, margins.BUY, margins.MARGIN}):
+        needed = [decision.needed(row.differ, row.n, margin, question.confidence) for row in chosen.itertuples()]
+        columns[f"episodes for {100 * margin:.0f} points"] = [f"{many:,}" for many in needed]
+    return pd.DataFrame(columns, [tables.lever(setting) for setting in chosen.index]).rename_axis(columns="setting")
+
+
+def thresholds(records: Records) -> pd.DataFrame:
+    """By how many replans of the rows without reuse each signal reaches which threshold; a row for each of SHARES."""
+    replans = rows.of_setting(records.replans, NO_REUSE)
+    shares = [share for share in SHARES if share <= replans[[*SIGNALS]].notna().mean().min()]
+    columns = {
+        f"{name} ≥": [f"{prediction.threshold(records, NO_REUSE, share, signal):.4f}" for share in shares]
+        for signal, name in SIGNALS.items()
+    }
+    return pd.DataFrame(columns, [f"{share:.0%}" for share in shares]).rename_axis(columns="replans allowed")
+
+
+def threshold_words(records: Records) -> str:
+    """What the February report's threshold would allow, and how far such predictions were off where they were tried."""
+    allowed = text.percent(_predicted(records, REPORTED))
+    said = f"The February report's `{REPORTED}` would allow {allowed} of replans here."
+    tried = [
+        abs(_predicted(records, setting.gate) - allowed_share(records, setting))
+        for setting in rows.recorded(records)
+        if setting.mode != "none" and 0 < len(reads := parse_gate(setting.gate).reads) and reads <= {*SIMILARITIES}
+    ]
+    if not tried:
+        return f"{said} No gate that compares is recorded here, so that no prediction can be checked."
+    gates = text.count(len(tried), "gate")
+    points = text.count(round(100 * max(tried)), "point")
+    return f"{said} {gates} that compare were tried; the share came out within {points} of the prediction."
+
+
+def _predicted(records: Records, gate: str) -> float:
+    return prediction.from_control(records, NO_REUSE, gate)

@@ -1,0 +1,206 @@
+"""What *Decide for your own policy* says of made rows, and where there are none; its snippet runs."""
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import jupytext
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from kvlab.book import execution
+from kvlab.book.answers import decide
+from kvlab.evidence import decision
+from kvlab.paths import BOOK, DATA
+from kvlab.reuse.gates import SIMILARITIES
+from kvlab.reuse.phase import PHASES
+from kvlab.sim.env import LiberoEnv
+from kvlab.sim.suites import task
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
+from made import TIMES, made
+
+NO_REUSE, FEWER = Setting("none"), Setting("none", denoising_steps=1)
+IMAGES, EVERYTHING = Setting("prefix", "vision >= 0.9"), Setting("full", "vision >= 0.9")
+SETTINGS = (NO_REUSE, FEWER, IMAGES, EVERYTHING)
+
+
+def question(checkpoint, tmp_path, budget_ms=12, margin=0.05) -> decide.Question:
+    return decide.Question(Study(checkpoint, SETTINGS, 100, folder=tmp_path), TIMES, budget_ms, margin)
+
+
+def rows(fewer=100, images=100, everything=100) -> Records:
+    """Of 100 episodes so many succeed, without reuse all; four replans in 20 control steps, of which half may reuse.
+
+    The images of every second replan are alike (0.95), those of the others are not (0.5).
+    """
+    many = dict(zip(SETTINGS, (100, fewer, images, everything), strict=True))
+    records = made({s: [(n < many[s], 20, [False, s.mode != "none"] * 2) for n in range(100)] for s in SETTINGS})
+    replans = records.replans.assign(**dict.fromkeys((*SIMILARITIES, *PHASES), np.nan))
+    later = replans.replan > 0
+    for signal in decide.SIGNALS:
+        replans.loc[later, signal] = np.where(replans.replan[later] % 2, 0.95, 0.5)
+    return replace(records, replans=replans)
+
+
+def said(question, records) -> tuple[list[str], pd.DataFrame]:
+    judged = decision.judge(records, NO_REUSE, question.times, question.budget_ms, question.margin)
+    return decide.findings(question, records, judged, 2), judged
+
+
+def test_a_cheaper_lever_comes_before_a_cache(untrained, tmp_path):
+    (taken, fits, kept, confirmed), judged = said(question(untrained, tmp_path), rows(everything=60))
+    assert taken.startswith("**Take 1 denoising step.** A control step takes 7.0 ms of inference; the budget is 12 ms.")
+    assert "The loss, if any, is under 4 points: as many as without reuse" in taken and "100 episodes" in taken
+    assert fits.startswith("**Without reuse a control step takes 14.2 ms, over the budget.**")
+    assert "Of 4 settings 1 fit, 1 of them without reuse" in fits and "takes 71 ms with a cache, too" in fits
+    assert kept.startswith("**If you keep anything of the cache, keep it by `prefix`.** In a Pi0 the robot state is a")
+    assert "With `vision >= 0.9` it succeeds in 40 points more than with everything kept (31 to 50), 100 episodes." in kept
+    assert confirmed.startswith("**Confirm it on new episodes.** It was chosen among 3 settings")
+    assert decide.headline(judged) == "Take 1 denoising step"
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "solved", "starts"),
+    [
+        (20, {}, "**Change nothing.** A control step takes 14.2 ms of inference; the budget is 20 ms. No cache"),
+        (13.5, {"fewer": 60}, "**Reuse: everything kept, images ≥ 0.9.** A control step takes"),
+        (13.5, {"fewer": 97, "images": 60, "everything": 60}, "**Run more episodes of one: 1 denoising step.**"),
+        (12, {"fewer": 60}, "**Nothing that fits is good enough.** Every setting within 12 ms loses over 5 points."),
+        (5, {}, "**Nothing fits the budget.** With 1 denoising step, the cheapest, a control step takes 7.0 ms"),
+    ],
+)
+def test_the_recommendation_follows_the_rows(untrained, tmp_path, budget_ms, solved, starts):
+    found, _ = said(question(untrained, tmp_path, budget_ms), rows(**solved))
+    assert found[0].startswith(starts)
+
+
+def test_every_setting_has_a_verdict_in_one_sentence(untrained, tmp_path):
+    asked = question(untrained, tmp_path)
+    _, judged = said(asked, rows(fewer=97, everything=60))
+    html = decide.verdicts(asked, judged).data
+    for sentence in (
+        "It fits, but a loss of 5 points is neither shown nor excluded (undecided); 155 episodes would decide.",
+        "It does not fit, and the loss is over 5 points (outside).",
+        "It does not fit, but the loss, if any, is under 4 points (inside).",
+        "It does not fit.",
+    ):
+        assert f"<td>{sentence}</td>" in html
+    assert decide.design(asked, judged).loc["1 denoising step"].to_list() == ["3 of 100", "155", "53"]
+
+
+def test_thresholds_are_those_that_the_replans_without_reuse_reach(untrained):
+    """Two of four replans are alike, one is not, and the first has nothing to be like."""
+    table = decide.thresholds(rows())
+    assert table.loc["50%"].to_list() == ["0.9500"] * 3 and table.loc["75%"].to_list() == ["0.5000"] * 3
+    words = decide.threshold_words(rows())
+    assert "`vision >= 0.985` would allow 0 % of replans" in words
+    assert words.endswith("2 gates that compare were tried; the share came out within no point of the prediction.")
+
+
+def test_what_to_keep_depends_on_where_the_robot_state_is():
+    def policy(pi05: bool, in_prompt: bool = False):
+        return SimpleNamespace(config=SimpleNamespace(pi05=pi05), prompt_has_state=in_prompt)
+
+    assert decide.keep(policy(False))[0] == "prefix"
+    mode, why = decide.keep(policy(True, in_prompt=True))
+    assert mode == "vision_only:skip" and "`full` and `prefix` would keep an old one" in why
+    assert "are the same" in decide.keep(policy(True))[1]
+
+
+def test_without_rows_it_is_said_what_would_run_and_nothing_is(untrained, tmp_path):
+    """Of a control step, five of which one replan serves, prefix takes at least 57 / 5 ms and full 53 / 5."""
+    none, same = question(untrained, tmp_path, budget_ms=11), Setting("none", denoising_steps=2, execute="5")
+    none = replace(none, study=replace(none.study, settings=(NO_REUSE,)))
+    long, spread = Setting("none", execute="9"), Setting("full", "vision >= 0.9 if spread < 0.1 else 0.99")
+    asked, (too_long, no_time, left_out) = decide.asking(none, [same, *SETTINGS, long, spread])
+    assert asked.study.settings == (NO_REUSE, FEWER, EVERYTHING)
+    assert too_long == "Left out is `none execute=9`: 9 actions are to be executed, but a chunk has 8 actions."
+    assert "of which there is no time" in no_time
+    would, off = decide.planned(asked, run=False, workers=2)
+    assert would == (
+        "Of `libero_spatial` 300 of 300 episodes would be run: about 20 min with 2 workers (of 8.0 s each, as is "
+        "assumed, since none is recorded)."
+    )
+    assert off.startswith("`run` is off, so that nothing is run")
+    assert left_out.startswith("Left out: `prefix when vision >= 0.9`. However often they reuse, they take more than")
+    assert decide.read(asked, run=False, workers=2) is None
+    nothing, reach, kept = decide.findings(asked, None, None, workers=2)
+    assert nothing.startswith("**There is no verdict yet.** Nothing is recorded yet. 300 of 300 episodes would be run")
+    assert reach.startswith("**2 settings can fit the budget of 11 ms.** Without reuse a control step takes 14.2 ms")
+    assert kept.startswith("**If you keep anything of the cache")
+
+
+def outputs(notebook) -> str:
+    shown = [
+        output.get("data", {}).get("text/markdown", "") for cell in notebook.cells for output in cell.get("outputs", [])
+    ]
+    return "\n".join(shown)
+
+
+def test_the_notebook_of_a_checkpoint_without_rows_says_so_to_its_end(untrained, tmp_path):
+    """As a batch queue would run it: it ends well, and nothing was run."""
+    given = {"checkpoint": str(untrained), "rows": str(tmp_path / "rows")}
+    out = execution.execute(BOOK / "decide.md", tmp_path / "out.ipynb", given, bar=False)
+    text = outputs(nbformat.read(out, as_version=4))
+    assert "episodes would be run: about" in text and "**There is no verdict yet.**" in text
+    assert not (tmp_path / "rows").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"checkpoint": "mini"},
+            "there is no checkpoint mini; here are data/checkpoints/mini_libero_10 and data/check",
+        ),
+        ({"suite": "libero_90"}, "libero_spatial"),
+        ({"settings": ["half when always"]}, "unknown mode 'half': modes are none, full, prefix"),
+        ({"machine": "toaster"}, "no machine is called 'toaster'; times are recorded of cpu, h100"),
+        ({"budget_ms": 0.0}, "parameter 'budget_ms' must be float"),
+    ],
+)
+def test_what_there_is_not_is_said_in_one_sentence(tmp_path, given, says):
+    with pytest.raises(ValueError, match=re.escape(says)) as error:
+        execution.execute(BOOK / "decide.md", tmp_path / "out.ipynb", given, bar=False)
+    assert "failed with ParameterError" in str(error.value)
+
+
+class Robot:
+    """What the snippet needs of a robot, by LIBERO; it is done after so many control steps."""
+
+    def __init__(self, env: LiberoEnv, steps: int):
+        self.env, self.left, self.logged = env, steps, []
+
+    def done(self) -> bool:
+        return self.left <= 0
+
+    def images(self):
+        return self.env.observe().images
+
+    def state(self):
+        return self.env.state()
+
+    def execute(self, action) -> None:
+        self.env.step(np.clip(action, -1, 1))
+        self.left -= 1
+
+    def log(self, reused: bool, age: int, ms: float) -> None:
+        self.logged.append((reused, age, ms))
+
+
+def test_the_snippet_controls_a_robot():
+    (snippet,) = [cell.source for cell in jupytext.read(BOOK / "decide.md").cells if "def control(" in cell.source]
+    assert len(snippet.splitlines()) <= 16
+    exec(snippet, names := {})
+    one = task("libero_spatial", 0)
+    env = LiberoEnv(one)
+    env.reset(initial_state=40, seed=0)
+    names["control"](robot := Robot(env, 40), DATA / "checkpoints" / "mini_spatial", one.language)
+    env.close()
+    reused, age, ms = zip(*robot.logged, strict=True)
+    assert len(robot.logged) == 8 and robot.left == 0  # five actions of each chunk
+    assert not reused[0] and any(reused) and max(age) <= 2 and min(ms) > 0
