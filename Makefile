@@ -52,7 +52,7 @@ book: $(READY)
 	@$(RUN) kvlab.book.execution --publish --jobs $(JOBS)
 
 test: $(READY)
-	@$(RUN) ruff check kvlab tests
+	@$(RUN) ruff check kvlab tests examples
 	@$(RUN) pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env tests book
 
 # It needs LIBERO too, so its environment sees the packages of the other one.

@@ -126,8 +126,12 @@ class CachedPolicy:
     ) -> tuple[Float32[np.ndarray, "actions action"], Replan]:
         """One replan: actions in the environment's units, and its record. RuntimeError before the first `reset`.
 
-        Where no images are given (None), their tokens are left out of attention. `elapsed` says how many control steps
-        were executed since the last replan, by default as many as its record said. Actions that a model predicts
+        `images` are frames in RGB of any size under the names of `policy.config.cameras`; LIBERO's are agentview and
+        wrist, upright for kvlab's checkpoints, turned by 180 degrees for those of openpi and LeRobot. `state` is as the
+        policy was trained on it: LIBERO's is the hand's position (3, m), its orientation as axis-angle (3, rad) and the
+        finger joints (2, m). Its first three numbers are taken for the hand's position where the gate asks for the
+        path. Where no images are given (None), their tokens are left out of attention. `elapsed` says how many control
+        steps were executed since the last replan, by default as many as its record said. Actions that a model predicts
         relative to the state are relative to this one, whatever is reused; of a kept chunk, what is left is returned.
         """
         if self._instruction is None:
