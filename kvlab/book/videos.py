@@ -24,8 +24,8 @@ from kvlab.evidence.rows import of_setting
 from kvlab.paths import BOOK, DATA
 from kvlab.pi0 import load
 from kvlab.reuse import CachedPolicy, parse_gate
-from kvlab.sim.env import CAMERAS, LiberoEnv
-from kvlab.sim.render import Renderer
+from kvlab.sim.env import LiberoEnv
+from kvlab.sim.filmed import Filmed
 from kvlab.sim.suites import STEP_LIMITS, task
 from kvlab.study.protocol import Protocol
 from kvlab.study.records import EPISODE, ORIGIN
@@ -100,46 +100,23 @@ def films(folder: Path = DATA / "runs", shown: Sequence[tuple[Setting, bool]] = 
     return chosen
 
 
-class Filmed:
-    """An environment that is drawn before each step, by a renderer of its own; `frames` grows."""
-
-    def __init__(self, env: LiberoEnv, side: int = SIDE):
-        self._env, self.frames = env, []
-        self._renderer = Renderer(env.model, env.render, side)
-        self._camera = env.model.camera(CAMERAS["agentview"]).id
-
-    def __getattr__(self, name: str):
-        return getattr(self._env, name)
-
-    def draw(self) -> None:
-        self.frames += self._renderer.draw(self._env.data, [self._camera])
-
-    def step(self, action: np.ndarray) -> bool:
-        self.draw()
-        return self._env.step(action)
-
-    def close(self) -> None:
-        self._renderer.close()
-        self._env.close()
-
-
 def replay(film: Film, policy: CachedPolicy) -> list[UInt8[np.ndarray, "h w 3"]]:
     """The pictures of the episode run again: as many as `film.frames`.
 
     ValueError where success, steps or any decision to reuse is not what was recorded.
     """
     row = film.row
-    env = Filmed(LiberoEnv(task(row["suite"], row["task"]), PROTOCOL.render, PROTOCOL.size))
+    pictures = []
+    env = Filmed(LiberoEnv(task(row["suite"], row["task"]), PROTOCOL.render, PROTOCOL.size), pictures.append, SIDE)
     try:
         seen = (row["initial_state"], row["seed"], film.setting.seeing)
         outcome, replans, _ = rollout(env, policy, *seen)
-        env.draw()
     finally:
         env.close()
     now = (outcome["success"], outcome["steps"], [r["reused"] for r in replans])
     if now != (then := (row["success"], row["steps"], [r["reused"] for r in row["replan_rows"]])):
         raise ValueError(f"run again, {film.name} is {now[:2]} and not the recorded {then[:2]}, or decides otherwise")
-    return env.frames
+    return pictures
 
 
 def drawn(film: Film, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Iterator[UInt8[np.ndarray, "height w 3"]]:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pyarrow.compute import field
 
 from kvlab.sim.workers import by_task
-from kvlab.study.recordings import stored
+from kvlab.study.protocol import Protocol
+from kvlab.study.recordings import Recording, stored
 from kvlab.study.records import EPISODE, ORIGIN, SETTING, Records, collect
+from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 from kvlab.study.trial import run_episode
 
@@ -38,6 +41,31 @@ def run_again(study: Study, trials: Sequence[tuple[int, int]], workers: int = 2)
         now = study.recording(setting).named(stored([row for row in rows if row["order"] == order]))
         tables.append(compare(collect(then), collect(now)).assign(setting=str(setting)))
     return pd.concat(tables).sort_values(["task", "initial_state", "setting"], ignore_index=True)
+
+
+def recorded_episode(recording: Recording, task: int, state: int, seed: int) -> Records:
+    """The rows of one recorded episode. ValueError where it is not recorded."""
+    wanted = (field("task") == task) & (field("initial_state") == state) & (field("seed") == seed)
+    rows = recording.named(recording.read()).filter(wanted)
+    if not len(rows):
+        setting = Setting(**recording.key["setting"])
+        raise ValueError(f"task {task}, initial state {state} of `{setting}` is not recorded")
+    return collect(rows)
+
+
+def play(
+    recording: Recording, checkpoint: Path, protocol: Protocol, task: int, state: int, seed: int, pictures: Path
+) -> tuple[Records, dict[str, object]]:
+    """Run a recorded episode again, with the pictures of `run_episode` in a folder, without writing.
+
+    Returns its rows now, and what `compare` says of them. ValueError where it is not recorded; BrokenProcessPool where
+    its process is ended.
+    """
+    then, setting = recorded_episode(recording, task, state, seed), Setting(**recording.key["setting"])
+    job = (checkpoint.resolve(), protocol, task, state, seed, 0, setting, pictures)
+    (row,) = by_task(run_episode, [(task, [job])], 1, "play", "episode", numerics=protocol.numerics)
+    now = collect(recording.named(stored([row])))
+    return now, compare(then, now).iloc[0].to_dict()
 
 
 def compare(recorded: Records, now: Records) -> pd.DataFrame:

