@@ -18,6 +18,7 @@ KEPT = {
     "layer_wise": "half of the layers",
     "text_fixed": "instruction from the start; images",
     "chunk": "chunk",
+    "tokens": "image tokens",
 }
 _WORDS = (
     ("vision", "images"),
@@ -32,7 +33,7 @@ _WORDS = (
 
 def kept(setting: Setting) -> str:
     """What a setting keeps, as tables and figures name it: `everything`, `images (splice)`."""
-    mode, *notes = re.fullmatch(r"(\w+)(\[.*\])?(?::(\w+))?", setting.mode).groups()
+    mode, *notes = re.fullmatch(r"(\w+)(.*?)(?::(\w+))?", setting.mode).groups()
     notes = " ".join(filter(None, notes))
     return KEPT[mode] + (f" ({notes})" if notes else "")
 

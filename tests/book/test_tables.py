@@ -30,6 +30,7 @@ def compared(*settings):
         ),
         (Setting("vision_only:splice", "pixels >= 0.9"), "images (splice)", "thumbnails ≥ 0.9"),
         (Setting("layer_wise[2:]:skip", "every(2)"), "half of the layers ([2:] skip)", "every(2)"),
+        (Setting("tokens@previous:fuse", "every(3)"), "image tokens (@previous fuse)", "every(3)"),
     ],
 )
 def test_a_setting_has_two_short_names(setting, kept, gate):
