@@ -9,11 +9,10 @@ from IPython.display import Markdown
 from kvlab.book import text
 from kvlab.evidence import summary
 from kvlab.evidence.stats import rate_interval
-from kvlab.paths import DATA
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
 
-TRIED = DATA / "tried"  # apart from what the chapters count
+TRIED = "tried"  # the name of every folder of tries
 
 
 def attempt(study: Study, setting: str, episodes: int = 3, workers: int = 2) -> Markdown:
@@ -22,13 +21,13 @@ def attempt(study: Study, setting: str, episodes: int = 3, workers: int = 2) -> 
     What was tried before is read. ValueError as in `parse_setting` and `Study`.
     """
     tried = Setting("none"), parse_setting(setting)
-    few = replace(study, settings=tuple(dict.fromkeys(tried)), episodes=episodes, folder=_tried(study))
+    few = replace(study, settings=tuple(dict.fromkeys(tried)), episodes=episodes, folder=tried_beside(study.folder))
     return text.say(said(summary.compare(few.run(workers), few.settings, Setting("none")), tried[1]))
 
 
-def _tried(study: Study) -> Path:
-    """Where tries are kept: rows of other numerics than those of `data/runs` are not put beside them."""
-    return TRIED if study.folder.name == "runs" else study.folder / "tried"
+def tried_beside(folder: Path) -> Path:
+    """Where tries are kept: apart from what the chapters count in `folder`, and from tries beside other rows."""
+    return folder.parent / TRIED if folder.name == "runs" else folder / TRIED
 
 
 def said(compared: pd.DataFrame, setting: Setting) -> str:

@@ -11,9 +11,8 @@ TRIED = Setting("full", "vision >= 0.9")
 
 
 @pytest.fixture
-def study(untrained, make_row, tmp_path, monkeypatch):
+def study(untrained, make_row, tmp_path):
     """A study of which nothing is recorded, and what was tried beside it: task 0 fails, tasks 1 and 2 are solved."""
-    monkeypatch.setattr(trying, "TRIED", tmp_path / "tried")
     there = Study(untrained, (Setting("none"), TRIED), 3, Protocol(), folder=tmp_path / "tried")
     for task in range(3):
         there.recording(Setting("none")).add(make_row(task=task) | {"success": True})
