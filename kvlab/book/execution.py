@@ -33,6 +33,7 @@ from kvlab.sim.workers import end_with_the_first
 # What a running kernel says of itself differs between machines (Python's patch version), so it is fixed here.
 _KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 _LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 REPORT = ROOT / "_build" / "report"
 
 
@@ -160,8 +161,10 @@ def execute_all(sources: list[Path], jobs: int, how: Callable[..., Path] = execu
 
 
 def clean(notebook: NotebookNode) -> NotebookNode:
-    """`notebook` without what differs from run to run: execution metadata, times, progress bars. Works in place."""
-    notebook.metadata.pop("papermill", None)
+    """`notebook` without what differs from run to run: execution metadata, times, progress bars, and without views of
+    widgets, which nothing stands behind once the kernel has ended. Works in place."""
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
     notebook.metadata["language_info"] = _LANGUAGE
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
@@ -177,6 +180,7 @@ def _settled(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """`outputs` with one stream of a kind (its pieces come as they like), without the lines of progress bars."""
     kept, streams = [], {}
     for output in outputs:
+        output.get("data", {}).pop(WIDGET_VIEW, None)
         if output.output_type == "stream" and output.name in streams:
             streams[output.name].text += output.text
             continue

@@ -230,6 +230,14 @@ def test_other_warnings_stay_when_a_progress_bar_goes():
     assert [output.text for output in cell.outputs] == ["UserWarning: look here\n"]
 
 
+def test_a_view_of_a_widget_goes_and_the_page_beside_it_stays():
+    output = nbformat.v4.new_output("display_data", {book.WIDGET_VIEW: {"model_id": "1"}, "text/html": "<p>page</p>"})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])])
+    notebook.metadata["widgets"] = {}
+    book.clean(notebook)
+    assert notebook.cells[0].outputs[0].data == {"text/html": "<p>page</p>"} and "widgets" not in notebook.metadata
+
+
 def test_with_other_parameters_a_chapter_says_what_its_rows_say(tmp_path):
     """In papermill's output, without a change of what is published."""
     published = {path: path.read_bytes() for folder in (BOOK, FIGURES) for path in folder.glob("*.*") if path.is_file()}
