@@ -100,3 +100,15 @@ def test_a_saved_chapter_is_as_it_was(folder):
         saved = folder / "book" / f"{name}.ipynb"
         assert saved.read_bytes() == (BOOK / saved.name).read_bytes()
         assert differences(saved.with_suffix(".md"), BOOK / saved.name) == []
+
+
+def test_the_explorer_is_live_once_its_cells_are_run(browser, lab):
+    opened(browser, f"{lab}/tree/explore.ipynb", "explore")
+    assert browser.evaluate("document.querySelectorAll('.kvlab-explorer .hint').length") == 1  # as published
+    browser.evaluate("jupyterapp.commands.execute('notebook:run-all-cells').then(() => null)")
+    field = "document.querySelector('.kvlab-explorer [name={}]')"
+    eventually(lambda: browser.evaluate(f"{field.format('run')} !== null"), 120)
+    browser.evaluate(f"{field.format('setting')}.value = 'half when vision >= 0.9', {field.format('run')}.click()")
+    said = "document.querySelector('.kvlab-explorer .run .said').textContent"
+    eventually(lambda: browser.evaluate(said).startswith("Unknown mode 'half': modes are none, full"), 120)
+    eventually(lambda: browser.evaluate(f"{field.format('run')}.disabled") is False, 120)
