@@ -205,6 +205,7 @@ def frontier(ax: Axes, places: pd.DataFrame, label: Callable[[object], str]) -> 
 def budget(ax: Axes, ms: float) -> None:
     """The budget as a labelled upright line in a figure of `frontier`."""
     ax.axvline(ms, color=_VERMILION, linestyle="--", linewidth=1)
+    ax.set_xlim(right=max(ax.get_xlim()[1], 1.1 * ms))
     ax.annotate(
         "budget", (ms, 0), (3, 3), xycoords=("data", "axes fraction"), textcoords="offset points", color=_VERMILION
     )

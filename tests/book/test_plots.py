@@ -127,3 +127,13 @@ def test_strips_write_each_count_and_shade_by_what_was_possible():
     assert [text.get_text() for text in ax.texts] == ["10", "0", "5", "2"]
     assert ax.collections[0].get_clim() == (0, 10)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "full"]
+
+
+def test_a_budget_beyond_every_setting_is_in_the_figure():
+    fig, (ax,) = plots.panels(1, height=3.0)
+    ax.set_xlim(0, 12)
+    plots.budget(ax, 50)
+    assert ax.get_xlim()[1] > 50
+    plots.budget(ax, 10)
+    assert ax.get_xlim()[1] > 50
+    plt.close(fig)

@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from kvlab.book import tables, text
-from kvlab.book.answers.buy_instead import NO_REUSE, recorded
+from kvlab.book.answers.buy_instead import NO_REUSE, left_out, recorded
 from kvlab.book.recorded import already
 from kvlab.evidence import decision, margins, prediction, rows, summary
 from kvlab.evidence.share import allowed_share
@@ -94,7 +94,8 @@ def planned(question: Question, run: bool, workers: int) -> list[str]:
     """What is recorded, what the next cell runs, and how long that takes, before anything runs."""
     said = [text.planned(question.study, workers=workers)]
     if question.study.plan()["missing"].any() and not run:
-        said.append("`run` is off, so that nothing is run: what is recorded in full is judged. Turn it on to run them.")
+        said.append("`run` is off, so that nothing is run; turn it on to run them.")
+        said += left_out([question.study], [recorded(question.study)])
     return said
 
 
@@ -278,9 +279,9 @@ def threshold_words(records: Records) -> str:
     ]
     if not tried:
         return f"{said} No gate that compares is recorded here, so that no prediction can be checked."
-    gates = text.count(len(tried), "gate")
+    gates = "1 gate that compares was" if len(tried) == 1 else f"{len(tried)} gates that compare were"
     points = text.count(round(100 * max(tried)), "point")
-    return f"{said} {gates} that compare were tried; the share came out within {points} of the prediction."
+    return f"{said} {gates} tried; the share came out within {points} of the prediction."
 
 
 def _predicted(records: Records, gate: str) -> float:

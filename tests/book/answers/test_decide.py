@@ -18,6 +18,7 @@ from kvlab.reuse.gates import SIMILARITIES
 from kvlab.reuse.phase import PHASES
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.suites import task
+from kvlab.study.protocol import Protocol
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
@@ -120,18 +121,29 @@ def test_without_rows_it_is_said_what_would_run_and_nothing_is(untrained, tmp_pa
     assert asked.study.settings == (NO_REUSE, FEWER, EVERYTHING)
     assert too_long == "Left out is `none execute=9`: 9 actions are to be executed, but a chunk has 8 actions."
     assert "of which there is no time" in no_time
-    would, off = decide.planned(asked, run=False, workers=2)
+    would, off, lacking = decide.planned(asked, run=False, workers=2)
     assert would == (
         "Of `libero_spatial` 300 of 300 episodes would be run: about 20 min with 2 workers (of 8.0 s each, as is "
         "assumed, since none is recorded)."
     )
     assert off.startswith("`run` is off, so that nothing is run")
+    assert lacking == (
+        "Not recorded in full for `libero_spatial`, so left out: `none steps=1` and `full when vision >= 0.9`."
+    )
     assert left_out.startswith("Left out: `prefix when vision >= 0.9`. However often they reuse, they take more than")
     assert decide.read(asked, run=False, workers=2) is None
     nothing, reach, kept = decide.findings(asked, None, None, workers=2)
     assert nothing.startswith("**There is no verdict yet.** Nothing is recorded yet. 300 of 300 episodes would be run")
     assert reach.startswith("**2 settings can fit the budget of 11 ms.** Without reuse a control step takes 14.2 ms")
     assert kept.startswith("**If you keep anything of the cache")
+
+
+def test_what_is_asked_for_is_run(untrained, tmp_path, gl):
+    study = Study(untrained, (NO_REUSE,), 1, Protocol(gl=gl), folder=tmp_path)
+    asked = decide.Question(study, TIMES, 12, 0.05)
+    assert decide.read(asked, run=False, workers=1) is None
+    assert len(decide.read(asked, run=True, workers=1).episodes) == 1
+    assert len(decide.read(asked, run=False, workers=1).episodes) == 1
 
 
 def outputs(notebook) -> str:
