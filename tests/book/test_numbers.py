@@ -364,6 +364,25 @@ def test_the_latency_chapter_quotes_what_was_measured_of_pi05_and_of_the_engines
     assert float(said["lat_error"]) < 2
 
 
+def test_decide_takes_the_cheapest_lever_that_fits_and_loses_little():
+    """Of the settings without a cache, by their rows and the medians of the stages, added here."""
+    stages = pd.read_csv(DATA / "latency" / "inference.csv").query("setting == 'none'").median(numeric_only=True)
+    table = ds.dataset(DATA / "levers" / "libero_spatial", format="parquet").to_table().to_pandas()
+    rows = table[table["mode"].eq("none") & table["seeing"].eq("live") & table["seed"].eq(0)]
+    steps = rows["denoising_steps"].fillna(10).astype(int)
+    replan = stages.ms_gate + stages.ms_vision + stages.ms_prefill + stages.ms_denoise * steps / 10
+    said = answer("decide").splitlines()
+    ms = {}
+    for key, one in rows.assign(ms=rows["replans"] * replan, taken=steps).groupby(["taken", "execute"], dropna=False):
+        ms[key[0] if pd.isna(key[1]) else key] = one["ms"].sum() / one["steps"].sum()
+    assert f"takes {ms[10]:.1f} ms, over the budget" in said[1] and ms[10] > 10
+    assert f"**Take 1 denoising step.** A control step takes {ms[1]:.1f} ms" in said[0] and ms[1] < min(
+        ms[2], ms[5], 10
+    )
+    solved = {taken: rows[steps.eq(taken) & rows["execute"].isna()]["success"].sum() for taken in (1, 10)}
+    assert f"{solved[1] - solved[10]} point more than without reuse" in said[0]
+
+
 def half_at(suite: str, thresholds: list[float]) -> float:
     """The share of replans that reuse at which straight lines between settings fall to half of no reuse's success."""
     solved, curve = setting("none", suite=suite)["success"].sum(), [(0.0, 1.0)]
