@@ -15,13 +15,14 @@ export PIP_ROOT_USER_ACTION := ignore
 # What pip says of every file that it looks at, in which its progress and its errors would drown.
 PIP_NOISE := '^(  |Looking in|Requirement already|WARNING: Location|DEPRECATION|\[notice\]|$$)'
 
-.PHONY: help setup report book test vla-eval lab clean
+.PHONY: help setup report book test vla-eval serve-load lab clean
 
 help:
 	@echo "make report   execute the chapters and make _build/html/index.html; changes nothing that git tracks"
 	@echo "make book     execute the chapters and make book/*.ipynb and figures/ anew"
 	@echo "make test     run every check"
 	@echo "make vla-eval run vla-evaluation-harness, unchanged, against kvlab serve (fetches it from PyPI; some minutes)"
+	@echo "make serve-load  ask kvlab serve ten thousand times, well and badly, and time what it adds"
 	@echo "make setup    only set up .venv and the OpenGL driver (the others do it by themselves)"
 	@echo "make book/NAME.ipynb   execute one chapter after a change of book/NAME.md"
 	@echo "make lab      open the chapters in JupyterLab"
@@ -65,6 +66,9 @@ $(HARNESS)/vla-eval: | $(READY)
 
 vla-eval: $(HARNESS)/vla-eval
 	@$(RUN) pytest -n 0 -s tests/serve/harness.py
+
+serve-load: $(READY)
+	@$(RUN) pytest -n 0 -s tests/serve/full_load.py
 
 book/%.ipynb: book/%.md | $(READY)
 	@$(RUN) kvlab.book.execution --publish $*

@@ -69,11 +69,11 @@ def drive(port: int, index: int, initial_state: int, limit: int, execute: int = 
 
 
 @contextmanager
-def kvlab_serve(*options) -> Iterator[int]:
-    """The program as a user starts it, and the port on which it listens."""
+def kvlab_serve(*options) -> Iterator[tuple[int, int]]:
+    """The program as a user starts it: the port on which it listens, and the process."""
     command = [Path(sys.executable).with_name("kvlab"), "serve", "--port", "0", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield int(re.search(r"on ws://127.0.0.1:(\d+)", process.stdout.readline())[1])
+            yield int(re.search(r"on ws://127.0.0.1:(\d+)", process.stdout.readline())[1]), process.pid
         finally:
             process.terminate()

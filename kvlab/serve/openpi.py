@@ -41,7 +41,7 @@ class Openpi:
         answer = self._session.answer(self._moment(sent))
         self._note(answer, sent[PROMPT])
         timing = {"infer_ms": answer.ms, "wait_ms": waited * 1e3, "prev_total_ms": self._total_ms}
-        told = {"policy_timing": {"infer_ms": answer.replan.ms_total}, "server_timing": timing, "kvlab": answer.told()}
+        told = {"policy_timing": {"infer_ms": answer.policy_ms}, "server_timing": timing, "kvlab": answer.told()}
         reply = pack({"actions": answer.actions, **told})
         self._total_ms = (time.perf_counter() - asked) * 1e3
         return reply

@@ -106,7 +106,7 @@ class Served:
                 f"the frame of the camera {camera} should be uint8 of shape (height, width, 3), {SMALLEST} to "
                 f"{LARGEST} pixels a side; got {_said(frame)}"
             )
-        return np.ascontiguousarray(frame[:, ::-1]) if self._is_own else frame
+        return mirrored(frame) if self._is_own else frame
 
     def state(self, sent: object) -> Float32[np.ndarray, " state"]:
         """The policy's state out of what was sent. ValueError where that is not as many finite numbers."""
@@ -131,6 +131,11 @@ def prompt_of(sent: object) -> str:
     if not isinstance(sent, str) or not sent.strip() or len(sent) > LONGEST:
         raise ValueError(f"the prompt should be text of 1 to {LONGEST} characters, got {_said(sent)}")
     return sent
+
+
+def mirrored(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Left and right exchanged; a pixel at a time, which numpy does in half the time."""
+    return np.ascontiguousarray(np.ascontiguousarray(frame).view("V3")[:, ::-1]).view(np.uint8)
 
 
 def shorter_turn(turn: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:

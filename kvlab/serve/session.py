@@ -44,6 +44,7 @@ class Answer:
     replan: Replan
     began: str | None  # why an episode began here; None if none did
     number: int  # of the replan in its episode, from 0
+    policy_ms: float  # of the policy's call
     ms: float  # from the request to the answer, waiting for other connections apart
 
     def told(self) -> dict[str, object]:
@@ -82,11 +83,13 @@ class Session:
             self._number = 0
             if began != "return":
                 self._home = state[:3]
+        ready = time.perf_counter()
         actions, replan = self._policy.act(frames, state, moment.elapsed)
+        policy_ms = (time.perf_counter() - ready) * 1e3
         if not np.isfinite(actions).all():
             raise ValueError("the policy answered with actions that are not finite")
         self._prompt, self._hand, self._number = prompt, state[:3], self._number + 1
-        return Answer(actions, replan, began, self._number - 1, (time.perf_counter() - started) * 1e3)
+        return Answer(actions, replan, began, self._number - 1, policy_ms, (time.perf_counter() - started) * 1e3)
 
     def _begins(self, moment: Moment, prompt: str, state: np.ndarray) -> str | None:
         if moment.begins:

@@ -30,7 +30,7 @@ def test_the_harness_runs_a_task_by_itself(tmp_path):
     assert PROGRAM.exists(), f"vla-eval is not in {PROGRAM.parent}: `make vla-eval` fetches it from PyPI"
     config, log = tmp_path / "config.yaml", tmp_path / "log"
     served = ("--checkpoint", DATA / "checkpoints" / "mini_spatial", "--setting", "prefix when every(2)")
-    with kvlab_serve(*served, "--protocol", "vla-eval", "--log", log) as port:
+    with kvlab_serve(*served, "--protocol", "vla-eval", "--log", log) as (port, _):
         url = {"url": f"ws://127.0.0.1:{port}", "timeout": 120}
         config.write_text(yaml.safe_dump({"server": url, "benchmarks": [BENCHMARK]}))
         command = [PROGRAM, "run", "--no-docker", "--config", config, "--output-dir", tmp_path, "--yes"]

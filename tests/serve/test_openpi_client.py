@@ -21,7 +21,7 @@ def test_an_episode_is_that_of_kvlab_run_to_the_bit(gl, tmp_path):
         pytest.skip("this machine draws by other means than Mesa")
     study = Study(CHECKPOINT, (parse_setting(SETTING),), 1, folder=tmp_path / "runs")
     ran = study.run(workers=1)
-    with kvlab_serve("--checkpoint", CHECKPOINT, "--setting", SETTING, "--log", tmp_path / "log") as port:
+    with kvlab_serve("--checkpoint", CHECKPOINT, "--setting", SETTING, "--log", tmp_path / "log") as (port, _):
         job = (port, 0, study.states[0], step_limit("libero_spatial"))
         (found,) = by_task(drive, [(0, [job])], 1, "by openpi's client", "episode")
     success, steps, told = found
