@@ -5,8 +5,8 @@ const CHOICES = `
   <div class="choices">
     <label>Suite <select name="world"></select></label>
     <label>What is kept <select name="kept"></select></label>
-    <label>Gate <select name="family"></select></label>
-    <label class="slider">Threshold <output name="when"></output><input type="range" name="at" min="0" step="1"></label>
+    <label>Gate, or another lever <select name="family"></select></label>
+    <label class="slider">Threshold, or another number <output name="when"></output><input type="range" name="at" min="0" step="1"></label>
   </div>
   <div class="numbers" aria-live="polite"></div>
   <div class="choices"><label>Compare by <select name="across"></select></label></div>
