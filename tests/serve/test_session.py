@@ -173,3 +173,19 @@ def test_what_a_server_cannot_serve_is_said(serve_setting):
         serve_setting("none seeing black")
     with pytest.raises(ValueError, match="9 actions are to be executed, but a chunk has 8"):
         serve_setting("none execute=9")
+
+
+def test_connections_share_an_engine_and_nothing_of_each_other(serve_setting):
+    """Its buffers are the same for all; interleaved, each is answered as alone."""
+    from kvlab.pi0.engine import accelerate  # after Triton was told to interpret
+
+    served = serve_setting("prefix when every(2)")
+    served = replace(served, policy=accelerate(served.policy))
+    episodes = [episode(scene, OUT[:3]) for scene in (0, 1)]
+    alone = [bits(answers(served, one)) for one in episodes]
+    sessions = [Session(served) for _ in episodes]
+    found = [[], []]
+    for pair in zip(*episodes, strict=True):
+        for session, one, mine in zip(sessions, pair, found, strict=True):
+            mine.append(session.answer(one))
+    assert [bits(mine) for mine in found] == alone
