@@ -344,15 +344,12 @@ def bench(
 
     With --rollouts: control steps per second of whole episodes, beside plain loops that draw at every step.
 
-    With --device cuda: how far the engine's answers are from the eager ones in every mode; 20 x --repeats inferences of
-    each setting, what the GPU could do at best, its memory and the time to load; and LeRobot's time for the preset base
-    where LeRobot is installed.
+    With --device cuda: how far the engine's answers are from the eager ones and from float32 in every mode; 20 x
+    --repeats inferences of each setting, and without reuse of the eager model in one CUDA graph, as it is and compiled;
+    what the GPU could do at best, its memory and the time to load; and for the preset base, where LeRobot is installed,
+    its time, compiled and not.
     """
     import torch
-
-    from kvlab.bench import latency, throughput
-    from kvlab.study.facts import machine, write
-    from kvlab.study.observations import record
 
     torch.set_num_threads(threads)
     given = {"entries": _entries(config, statistics), "tokenizer": tokenizer}
@@ -364,7 +361,10 @@ def bench(
         raise ValueError(
             f"the device is cpu or cuda, and --preset goes with --device cuda; got {device!r} and {preset!r}"
         )
+    from kvlab.bench import latency, throughput
     from kvlab.pi0 import load
+    from kvlab.study.facts import machine, write
+    from kvlab.study.observations import record
 
     policy = load(checkpoint, **given)
     facts = {"command": shlex.join(["kvlab", *sys.argv[1:]]), **machine(checkpoint)}
@@ -383,9 +383,10 @@ def bench(
 def _bench_on_gpu(
     checkpoint: Path, preset: str | None, repeats: int, out: Path | None, given: dict[str, object]
 ) -> None:
+    import pandas as pd
     import torch
 
-    from kvlab.bench import gpu, latency
+    from kvlab.bench import gpu, latency, peers
     from kvlab.pi0 import PRESETS, load
     from kvlab.study.facts import write
 
@@ -397,16 +398,21 @@ def _bench_on_gpu(
     policy = random or load(checkpoint, "cuda", torch.bfloat16, **given)
     errors = gpu.agreement(policy)
     typer.echo(errors.to_string(index=False))
-    rows, facts = gpu.report(policy, latency.settings(policy.config), runs=20, rounds=repeats)
+    rows, facts = gpu.report(policy, gpu.of_both(policy.config), runs=20, rounds=repeats)
+    rows = pd.concat([rows, peers.in_one_graph(policy, runs=20, rounds=repeats)])
     for implementation, table in gpu.by_implementation(rows).groupby(level=0, sort=False):
         typer.echo(f"{implementation}: {latency.table(table.droplevel(0))}")
     typer.echo("\n".join(f"{name}: {fact}" for name, fact in facts.items()))
+    made = {"command": shlex.join(["kvlab", *sys.argv[1:]]), "policy": preset or str(checkpoint)} | facts
+    made["engine_error"], name = float(errors.error.max()), f"gpu_{preset}" if preset else "gpu"
     if out is not None:
-        made = {"command": shlex.join(["kvlab", *sys.argv[1:]]), "policy": preset or str(checkpoint)}
-        made["engine_error"] = float(errors.error.max())
-        name = f"gpu_{preset}" if preset else "gpu"
-        write(out, name, rows, made | facts)
+        write(out, name, rows, made)
         errors.to_csv(out / f"{name}_errors.csv", index=False, float_format="%.3g")
+    made |= (theirs := peers.lerobot(policy.config))  # at last: to compile it takes minutes
+    typer.echo("\n".join(f"{name}: {fact}" for name, fact in theirs.items()))
+    if out is not None:
+        write(out, name, rows, made)
+        peers.add_machine(out / f"{name}_machines.csv", rows, made)
 
 
 @contextmanager

@@ -22,3 +22,9 @@ def small_config(depth: int = 2, **changes) -> Pi0Config:
         denoising_steps=2,
     )
     return replace(config, **changes)
+
+
+_STREAM = GemmaConfig(width=32, mlp_dim=64, depth=2, num_heads=2, num_kv_heads=1, head_dim=32)  # what the engine takes
+FOR_THE_ENGINE = small_config(
+    prefix=_STREAM, expert=_STREAM, vocab_size=300, max_tokens=12, state_dim=4, action_dim=3, chunk=6, denoising_steps=1
+)

@@ -14,7 +14,7 @@ from unittest.mock import Mock
 import pandas as pd
 import pytest
 
-from kvlab.bench import gpu
+from kvlab.bench import gpu, peers
 from kvlab.bench.latency import STAGES
 from kvlab.cli import app, program
 from kvlab.paths import ROOT
@@ -263,26 +263,27 @@ def test_an_unknown_preset_is_one_sentence(capsys, monkeypatch):
 
 def test_a_bench_on_a_gpu_writes_its_rows_and_errors(tmp_path, capsys, monkeypatch):
     """Measured on this processor, as far as the command line goes."""
+    machine = {"processor": "a processor", "computed_by": "a GPU", "date": "today"}
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     rows = pd.DataFrame([{"implementation": "engine", "setting": "none", "repeat": 0, "episode": 0, "replan": 0}])
     rows = rows.assign(reused=False, **{f"ms_{stage}": 1.5 for stage in STAGES})
     monkeypatch.setattr(gpu, "random_policy", lambda config: SimpleNamespace(config=config))
     monkeypatch.setattr(gpu, "agreement", lambda policy: pd.DataFrame([{"mode": "none", "replan": 0, "error": 0.25}]))
     monkeypatch.setattr(
-        gpu, "report", lambda policy, settings, runs, rounds: (rows, {"settings": len(settings), "rounds": rounds})
+        gpu, "report", lambda policy, settings, runs, rounds: (rows, machine | {"settings": len(settings)})
     )
-    for preset, settings in (("base", 11), ("base_pi05", 9)):
+    graph = rows.assign(implementation="eager, one CUDA graph", ms_total=2.5)
+    monkeypatch.setattr(peers, "in_one_graph", lambda policy, runs, rounds: graph)
+    monkeypatch.setattr(peers, "lerobot", lambda config: {"lerobot": "9", "lerobot_ms": [7.0]})
+    for preset, settings in (("base", 13), ("base_pi05", 11)):
         options = ("--device", "cuda", "--preset", preset, "--repeats", 2, "--out", tmp_path)
         assert "0.25" in said(capsys, monkeypatch, "bench", *options)
         assert pd.read_csv(tmp_path / f"gpu_{preset}_errors.csv").error.tolist() == [0.25]
-        assert pd.read_csv(tmp_path / f"gpu_{preset}.csv").ms_total.tolist() == [1.5]
+        assert pd.read_csv(tmp_path / f"gpu_{preset}.csv").ms_total.tolist() == [1.5, 2.5]
+        assert pd.read_csv(tmp_path / f"gpu_{preset}_machines.csv").ms.tolist() == [1.5, 2.5, 7]
         facts = json.loads((tmp_path / f"gpu_{preset}.json").read_text())
-        assert (facts["policy"], facts["engine_error"], facts["settings"], facts["rounds"]) == (
-            preset,
-            0.25,
-            settings,
-            2,
-        )
+        assert (facts["policy"], facts["engine_error"], facts["settings"]) == (preset, 0.25, settings)
+        assert facts["lerobot_ms"] == [7.0]
 
 
 def test_train_hands_every_option_on(tmp_path, capsys, monkeypatch):

@@ -3,14 +3,13 @@
 Times do not depend on what is seen, so frames, states and, for a preset, weights are random.
 """
 
-import gc
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import metadata
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,8 @@ from tqdm import tqdm
 
 from kvlab.bench import latency
 from kvlab.bench.latency import STAGES
-from kvlab.bench.parity import byte_tokenizer
-from kvlab.pi0 import PRESETS, Conventions, Pi0Config, Policy, load, save
+from kvlab.bench.parity import byte_tokenizer, relative
+from kvlab.pi0 import Conventions, Pi0Config, Policy, load, save
 from kvlab.pi0.checkpoint import empty
 from kvlab.pi0.engine import Engine, accelerate
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
@@ -55,9 +54,9 @@ def measure(policy: Policy, settings: Sequence[Setting], runs: int, rounds: int)
     computed.
     """
     config, rng = policy.config, np.random.default_rng(0)
-    seen = [_observation(policy, rng) for _ in range(8)]
+    seen = [observation(policy, rng) for _ in range(8)]
     turns = {
-        (name, str(setting)): setting.on(one, log_signals=False)
+        (name, str(setting)): setting.on(one, policy.conventions.execute, log_signals=False)
         for name, one in (("eager", policy), ("engine", accelerate(policy)))
         for setting in settings
     }
@@ -65,7 +64,7 @@ def measure(policy: Policy, settings: Sequence[Setting], runs: int, rounds: int)
     with tqdm(total=rounds * len(turns), desc="measuring", unit="setting") as bar:
         for number in range(rounds):
             for (implementation, setting), acting in turns.items():
-                acting.reset(_prompt(config), seed=(0,))
+                acting.reset(prompt(config), seed=(0,))
                 made = [acting.act(*seen[run % len(seen)])[1] for run in range(1 + WARM_UPS + runs)]
                 for replan, one in enumerate(made[1 + WARM_UPS :]):
                     row = {
@@ -94,30 +93,35 @@ def new_words_ms(engine: Engine, runs: int = 30) -> float:
     fresh = {n: (_random_rows(size, c.prefix.width, weight), None) for n, size in sizes.items()}
     kept = engine.prefill(fresh).take(c.cameras)
     words = [_random_rows(c.max_tokens, c.prefix.width, weight) for _ in range(WARM_UPS + runs)]
-    times = [_timed(lambda x=x: engine.prefill({"language": (x, None)}, kept), weight.device) for x in words]
+    times = [timed(lambda x=x: engine.prefill({"language": (x, None)}, kept), weight.device) for x in words]
     return float(np.median(times[WARM_UPS:]))
 
 
 def agreement(policy: Policy) -> pd.DataFrame:
-    """One row per mode and replan: `error`, the length of the engine's chunk less the eager one over the eager one's.
+    """One row per mode and replan: how far one program's chunk is from another's, over the length of the latter.
 
-    The same random inputs for both; every replan but the first reuses.
+    `error`, the engine from eager; `engine_float32` and `eager_float32`, each from the same weights in float32. The
+    same random inputs for all; every replan but the first reuses.
     """
     config, rng, rows = policy.config, np.random.default_rng(5), []
-    both, seen = (policy, accelerate(policy)), [_observation(policy, rng) for _ in range(3)]
-    modes = dict.fromkeys(
-        [*(setting.mode for setting in latency.settings(config)), "layer_wise:splice", "text_fixed:splice"]
-    )
+    exact = replace(policy, model=deepcopy(policy.model).float())
+    programs, seen = (accelerate(policy), policy, exact), [observation(policy, rng) for _ in range(3)]
+    modes = dict.fromkeys([*(setting.mode for setting in of_both(config)), "layer_wise:splice", "text_fixed:splice"])
     for mode in modes:
         chunks = []
-        for one in both:
+        for one in programs:
             acting = CachedPolicy(one, parse_mode(mode), parse_gate(latency.OPEN), log_signals=False)
-            acting.reset(_prompt(config), seed=(3,))
+            acting.reset(prompt(config), seed=(3,))
             chunks.append([acting.act(*observation)[0] for observation in seen])
-        for replan, (ours, reference) in enumerate(zip(chunks[1], chunks[0], strict=True)):
-            error = float(np.linalg.norm(ours - reference) / np.linalg.norm(reference))
-            rows.append({"mode": mode, "replan": replan, "error": error})
+        for replan, (engine, eager, float32) in enumerate(zip(*chunks, strict=True)):
+            errors = {"error": relative(engine, eager), "engine_float32": relative(engine, float32)}
+            rows.append({"mode": mode, "replan": replan, **errors, "eager_float32": relative(eager, float32)})
     return pd.DataFrame(rows)
+
+
+def of_both(config: Pi0Config) -> tuple[Setting, ...]:
+    """`latency.settings` that eager and engine both run: no single tokens."""
+    return tuple(setting for setting in latency.settings(config) if not setting.mode.startswith("tokens"))
 
 
 def floors(config: Pi0Config, bytes_per_ms: float, operations_per_ms: float) -> pd.DataFrame:
@@ -157,8 +161,8 @@ def ceilings(size: int = 8192, numbers: int = 2**30) -> dict[str, float]:
     a, source = (torch.randn(n, device="cuda", dtype=torch.bfloat16) for n in (size**2, numbers))
     a, target = a.view(size, size), torch.empty_like(source)
     device = a.device
-    copy = float(np.median([_timed(lambda: target.copy_(source), device) for _ in range(20)][WARM_UPS:]))
-    product = float(np.median([_timed(lambda: a @ a, device) for _ in range(20)][WARM_UPS:]))
+    copy = float(np.median([timed(lambda: target.copy_(source), device) for _ in range(20)][WARM_UPS:]))
+    product = float(np.median([timed(lambda: a @ a, device) for _ in range(20)][WARM_UPS:]))
     return {"bytes_per_ms": 4 * numbers / copy, "operations_per_ms": 2 * size**3 / product}
 
 
@@ -170,45 +174,6 @@ def load_seconds(policy: Policy) -> float:
         load(folder, "cuda", torch.bfloat16)
         torch.cuda.synchronize()
         return time.perf_counter() - start
-
-
-def lerobot_ms(config: Pi0Config, runs: int, tf32: bool) -> list[float]:
-    """Each chunk's time (ms) by LeRobot's eager `PI0Pytorch` in its bfloat16; `tf32` as its evaluation script sets it.
-
-    ModuleNotFoundError where LeRobot is not installed. Its model is freed at the end.
-    """
-    from lerobot.policies.pi0.configuration_pi0 import PI0Config
-    from lerobot.policies.pi0.modeling_pi0 import PI0Pytorch
-
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    starts = [n for n in vars(torch.nn.init) if n.endswith("_") and not n.startswith("_")]
-    with patch.multiple(torch.nn.init, **{n: lambda tensor, *_, **__: tensor for n in starts}), torch.device("cuda"):
-        model = (
-            PI0Pytorch(PI0Config(dtype="bfloat16", device="cuda", compile_model=False))
-            .to("cuda")
-            .eval()
-            .requires_grad_(False)
-        )
-        for parameter in model.parameters():
-            parameter.normal_(std=0.1 if parameter.ndim < 2 else parameter[0].numel() ** -0.5)
-        cameras, words = len(config.cameras), config.max_tokens
-        seen = {
-            "images": [torch.rand(1, 3, config.image_size, config.image_size) * 2 - 1 for _ in range(cameras)],
-            "img_masks": [torch.ones(1, dtype=torch.bool) for _ in range(cameras)],
-            "lang_tokens": torch.randint(0, 1000, (1, words)),
-            "lang_masks": torch.ones(1, words, dtype=torch.bool),
-            "state": torch.randn(1, config.state_dim),
-            "noise": torch.randn(1, config.chunk, config.action_dim),
-            "num_steps": config.denoising_steps,
-        }
-    with torch.inference_mode():
-        device = seen["state"].device
-        times = [_timed(lambda: model.sample_actions(**seen), device) for _ in range(WARM_UPS + runs)]
-    torch.set_float32_matmul_precision("highest")
-    del model
-    gc.collect()
-    torch.cuda.empty_cache()
-    return times[WARM_UPS:]
 
 
 def machine() -> dict[str, object]:
@@ -223,7 +188,7 @@ def machine() -> dict[str, object]:
 def report(
     policy: Policy, settings: Sequence[Setting], runs: int, rounds: int
 ) -> tuple[pd.DataFrame, dict[str, object]]:
-    """The rows of `measure`, and what stands beside them: ceilings, floors, memory, loading, LeRobot."""
+    """The rows of `measure`, and what stands beside them: ceilings, floors, memory, loading."""
     facts: dict[str, object] = machine()
     torch.cuda.reset_peak_memory_stats()
     engine = accelerate(policy).model
@@ -235,22 +200,15 @@ def report(
     facts |= ceilings()
     table = floors(policy.config, facts["bytes_per_ms"], facts["operations_per_ms"])
     facts["floors"] = table.to_dict(orient="index")
-    if policy.config == PRESETS["base"]:
-        try:
-            facts["lerobot"] = metadata.version("lerobot")
-            facts["lerobot_ms"] = lerobot_ms(policy.config, 20, tf32=False)
-            facts["lerobot_tf32_ms"] = lerobot_ms(policy.config, 20, tf32=True)
-        except ModuleNotFoundError:  # of metadata, too
-            facts["lerobot"] = None
     return rows, facts
 
 
-def _prompt(config: Pi0Config) -> str:
+def prompt(config: Pi0Config) -> str:
     """An instruction of as many single-byte tokens as the model takes, with the one that begins it."""
     return ("pick up the black bowl and place it on the plate, " * 4)[: config.max_tokens - 1]
 
 
-def _observation(policy: Policy, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def observation(policy: Policy, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Random frames and a random state."""
     frames = {camera: rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for camera in policy.config.cameras}
     return frames, rng.uniform(-1, 1, policy.state_dim).astype(np.float32)
@@ -260,7 +218,7 @@ def _random_rows(rows: int, width: int, like: Tensor) -> Float[Tensor, "1 rows w
     return torch.randn(1, rows, width, device=like.device, dtype=like.dtype)
 
 
-def _timed(run: Callable[[], object], device: torch.device) -> float:
+def timed(run: Callable[[], object], device: torch.device) -> float:
     """Milliseconds until all that `run` queued is done."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     wait()

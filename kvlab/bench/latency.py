@@ -2,24 +2,29 @@
 
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 from tqdm import tqdm
 
-from kvlab.evidence.stats import Interval
 from kvlab.pi0 import Pi0Config, Policy
 from kvlab.reuse import CachedPolicy, Replan
 from kvlab.reuse.gates import REFERENCES, SIGNALS
-from kvlab.study.observations import Episode
 from kvlab.study.settings import Setting
+
+if TYPE_CHECKING:  # a GPU is measured where there is no simulator and no statistics, too
+    from kvlab.evidence.stats import Interval
+    from kvlab.study.observations import Episode
 
 STAGES = ("gate", "vision", "prefill", "denoise", "total")
 MOMENT = ["repeat", "episode", "replan"]  # what identifies an observation among the replays
 CONTROL = Setting("none")
 OPEN = "pixels >= -1"  # always open, and yet the frames are compared: what a gate on pixels costs is in the time
 WATCHED = " & ".join(f"{signal}@{reference} >= 1" for signal in SIGNALS for reference in REFERENCES)
+VERIFIED, SETTLED = "verify <= 1000", "settled <= 1000"  # always open
+TOKENS = ("tokens:skip", "tokens[1:]:skip", "tokens:splice", "tokens:fuse")
 QUIET = 0.5  # load average above which other work slows what is measured
 
 
@@ -27,7 +32,8 @@ def settings(config: Pi0Config) -> tuple[Setting, ...]:
     """The control; each mode with a gate that is always open; and two with a gate that stays shut.
 
     `full` when WATCHED computes every similarity, as a study logs them, and reuses nothing: what watching costs.
-    `text_fixed` never computes the words again, even where its gate is shut. Pi0.5 has no setting that names the state.
+    `text_fixed` never computes the words again, even where its gate is shut. VERIFIED asks the expert at every replan,
+    SETTLED what the chunk before has told already. Pi0.5 has no setting that names the state.
     """
     upper = f"layer_wise[{config.prefix.depth // 2}:]:skip"
     partial = ("prefix", "vision_only:skip", "vision_only:splice", "state_only:skip", upper, "text_fixed:skip")
@@ -35,21 +41,23 @@ def settings(config: Pi0Config) -> tuple[Setting, ...]:
         CONTROL,
         Setting("full", OPEN),
         Setting("full", "vision >= -1"),
-        *(Setting(mode, OPEN) for mode in partial),
+        Setting("full", VERIFIED),
+        Setting("full", SETTLED),
+        *(Setting(mode, OPEN) for mode in (*partial, *TOKENS)),
         Setting("text_fixed:skip", "never"),
         Setting("full", WATCHED),
     )
     return tuple(setting for setting in every if not (config.pi05 and "state" in str(setting)))
 
 
-def replay(policy: Policy, episodes: Sequence[Episode], settings: Sequence[Setting], repeats: int) -> pd.DataFrame:
+def replay(policy: Policy, episodes: Sequence["Episode"], settings: Sequence[Setting], repeats: int) -> pd.DataFrame:
     """One row per setting and moment: setting, `MOMENT`, reused, and ms_* by stage (milliseconds).
 
     At every moment all settings take their turn, each time with another one first, so that whatever else happens on the
     machine happens to all alike. Left out: a first pass over one episode, which warms up, and the first replan of
     every episode, at which there is nothing to reuse yet. Similarities that no gate reads are not computed.
     """
-    policies = {str(setting): setting.on(policy, log_signals=False) for setting in settings}
+    policies = {str(setting): setting.on(policy, policy.conventions.execute, log_signals=False) for setting in settings}
     _pass(policies, episodes[0])
     rows = []
     with tqdm(total=repeats * len(episodes), desc="replaying", unit="episode") as bar:
@@ -64,7 +72,7 @@ def replay(policy: Policy, episodes: Sequence[Episode], settings: Sequence[Setti
     return pd.DataFrame(rows)
 
 
-def _pass(policies: dict[str, CachedPolicy], episode: Episode) -> list[tuple[str, int, Replan]]:
+def _pass(policies: dict[str, CachedPolicy], episode: "Episode") -> list[tuple[str, int, Replan]]:
     for policy in policies.values():
         policy.reset(episode.instruction, seed=(0,))
     turns, records = deque(policies), []
@@ -90,12 +98,14 @@ def by_stage(samples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").astype({"n": int})
 
 
-def ratio(samples: pd.DataFrame, setting: str, to: str = str(CONTROL), confidence: float = 0.95) -> Interval:
+def ratio(samples: pd.DataFrame, setting: str, to: str = str(CONTROL), confidence: float = 0.95) -> "Interval":
     """How many times as long `setting` takes as `to`: the median over moments, paired, with a percentile bootstrap of
     them.
 
     ValueError where either setting is not among the samples.
     """
+    from kvlab.evidence.stats import Interval
+
     totals = samples.pivot(index=MOMENT, columns="setting", values="ms_total")
     if missing := [name for name in (setting, to) if name not in totals]:
         raise ValueError(f"no setting {missing[0]!r} among those measured: {', '.join(totals)}")

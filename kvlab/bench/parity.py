@@ -68,7 +68,7 @@ def compare(kind: str, dtype: str, size: str, device: str, seed: int = 0) -> dic
         theirs = _run_lerobot(kind, dtype, device, Path(folder), observation, patches)
         gc.collect()
         ours = _run_kvlab(dtype, device, Path(folder), [observation, *changed.values()])
-    errors = {name: _relative(ours[0][name], theirs[name]) for name in ("chunk", "actions")}
+    errors = {name: relative(ours[0][name], theirs[name]) for name in ("chunk", "actions")}
     return {
         "policy": kind,
         "dtype": dtype,
@@ -76,7 +76,7 @@ def compare(kind: str, dtype: str, size: str, device: str, seed: int = 0) -> dic
         **{f"relative_error_of_{name}": error for name, error in errors.items()},
         "allowed": ALLOWED[dtype],
         "passed": max(errors.values()) < ALLOWED[dtype],
-        **{f"change_with_{k}": _relative(o["chunk"], ours[0]["chunk"]) for k, o in zip(changed, ours[1:], strict=True)},
+        **{f"change_with_{k}": relative(o["chunk"], ours[0]["chunk"]) for k, o in zip(changed, ours[1:], strict=True)},
     }
 
 
@@ -208,15 +208,13 @@ def _predict(policy: Policy, observation: dict) -> dict[str, np.ndarray]:
     model, state = policy.model, observation["state"]
     images = policy.images({CAMERAS[name]: frame for name, frame in observation["frames"].items()})
     tokens = policy.tokens(observation["instruction"], state)
-    embeds = dict(zip(policy.config.cameras, model.embed_images(images)[:, None], strict=True))
-    embeds["language"] = model.embed_language(tokens)
-    fresh = {n: (x, None) for n, x in embeds.items()}
-    cache = model.encode_state(policy.state(state), model.prefill(fresh))
-    chunk = model.denoise(cache, torch.from_numpy(observation["noise"]).to(policy.device, images.dtype))
+    noise = torch.from_numpy(observation["noise"]).to(policy.device, images.dtype)
+    chunk = model.sample_actions(images, tokens, policy.state(state), noise)
     return {"chunk": chunk[0, :, : policy.action_dim].float().cpu().numpy(), "actions": policy.actions(chunk, state)}
 
 
-def _relative(ours: np.ndarray, theirs: np.ndarray) -> float:
+def relative(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The distance of both over the length of the latter."""
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 

@@ -5,9 +5,8 @@ and how many control steps one serves, comes from the recorded episodes. So a se
 charged for both, one that executes ten actions is charged half, and never is a reused replan alone called the saving.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from kvlab.evidence.control_steps import mean_ratio
@@ -51,18 +50,6 @@ def inference_ratio(
     if both.sum() < 2:
         return None
     return mean_ratio((episodes_ms(setting, records, times) / episodes_ms(other, records, times))[both], confidence)
-
-
-def lerobot(facts: Mapping[str, object]) -> pd.Series:
-    """Median ms of a chunk by LeRobot's own model, out of the facts beside a table of GPU times.
-
-    Indexed by a name that says whether it was compiled: `LeRobot 0.6.1, not compiled`. What was not measured is absent.
-    """
-    ways = {"lerobot": "not compiled", "lerobot_tf32": "not compiled, TF32", "lerobot_compiled": "compiled"}
-    found = {way: facts.get(f"{key}_ms") for key, way in ways.items()}
-    return pd.Series(
-        {f"LeRobot {facts['lerobot']}, {way}": float(np.median(ms)) for way, ms in found.items() if ms}, dtype=float
-    )
 
 
 def savings(records: Records, settings: Sequence[Setting], control: Setting, times: Latency) -> pd.DataFrame:

@@ -145,6 +145,18 @@ class Pi0(nn.Module):
                 watch(step, x)
         return x
 
+    def sample_actions(
+        self,
+        images: Float[Tensor, "cameras 3 size size"],
+        tokens: Int[Tensor, "1 tokens"],
+        state: Float[Tensor, "1 state"],
+        noise: Float[Tensor, "1 chunk action"],
+    ) -> Float[Tensor, "1 chunk action"]:
+        """One inference of one observation as a whole, without reuse and without padding (the name is openpi's)."""
+        seen = dict(zip(self.config.cameras, self.embed_images(images)[:, None], strict=True))
+        fresh = {name: (x, None) for name, x in (seen | {LANGUAGE: self.embed_language(tokens)}).items()}
+        return self.denoise(self.encode_state(state, self.prefill(fresh)), noise)
+
     def loss(
         self,
         fresh: Embeds,

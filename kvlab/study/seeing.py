@@ -11,10 +11,12 @@ late(vision, 3)   the frames of three replans ago (the first ones before that); 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvlab.sim.env import Observation
+if TYPE_CHECKING:  # a policy is timed where there is no simulator, too
+    from kvlab.sim.env import Observation
 
 PLAIN = ("live", "masked", "black", "frozen", "shuffled")
 GRAMMAR = (
@@ -37,7 +39,7 @@ def _late(text: str) -> tuple[str, int] | None:
     return match and (match[1], int(match[2]))
 
 
-def shown(seeing: str, past: Sequence[Observation], other: Sequence[Observation] = ()) -> Observation:
+def shown(seeing: str, past: Sequence["Observation"], other: Sequence["Observation"] = ()) -> "Observation":
     """What the policy is shown now. `past`: what was there at each replan, the last is now; `other`: for `shuffled`.
 
     Once `other` has ended, its last frames stay.
@@ -54,7 +56,9 @@ def shown(seeing: str, past: Sequence[Observation], other: Sequence[Observation]
     if late := _late(seeing):
         what, lag = late
         then = past[max(0, len(past) - 1 - lag)]
-        return Observation(
-            images=now.images if what == "state" else then.images, state=now.state if what == "vision" else then.state
+        return replace(
+            now,
+            images=now.images if what == "state" else then.images,
+            state=now.state if what == "vision" else then.state,
         )
     return now

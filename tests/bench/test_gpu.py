@@ -1,21 +1,19 @@
 """What is measured on a GPU, tried on a small model whose kernels are interpreted on the CPU."""
 
+import copy
+import subprocess
+import sys
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 
-from kvlab.bench import gpu, latency
+from kvlab.bench import gpu
 from kvlab.bench.latency import STAGES
-from kvlab.pi0 import PRESETS, GemmaConfig
+from kvlab.pi0 import PRESETS
 from kvlab.study.settings import Setting
-from small import small_config
-
-_STREAM = GemmaConfig(width=32, mlp_dim=64, depth=2, num_heads=2, num_kv_heads=1, head_dim=32)  # what the engine takes
-CONFIG = small_config(
-    prefix=_STREAM, expert=_STREAM, vocab_size=300, max_tokens=12, state_dim=4, action_dim=3, chunk=4, denoising_steps=1
-)
+from small import FOR_THE_ENGINE as CONFIG
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +40,19 @@ def test_both_implementations_take_their_turn_at_every_setting(policy):
 def test_the_engine_agrees_in_every_mode(policy, pi05):
     other = gpu.random_policy(replace(CONFIG, pi05=True), "cpu", torch.float32) if pi05 else policy
     errors = gpu.agreement(other)
-    modes = {setting.mode for setting in latency.settings(other.config)} | {"layer_wise:splice", "text_fixed:splice"}
+    modes = {setting.mode for setting in gpu.of_both(other.config)} | {"layer_wise:splice", "text_fixed:splice"}
     assert {*errors["mode"]} == modes and ("state_only:skip" in modes) is not pi05
     assert (errors.groupby("mode").size() == 3).all() and (errors.error < 1e-5).all()
+    assert (errors.engine_float32 == errors.error).all() and (errors.eager_float32 == 0).all()  # eager is in float32
+
+
+def test_what_half_the_bits_cost_is_seen_against_float32(policy, monkeypatch):
+    """Triton interprets no bfloat16, so the eager policy stands in for the engine."""
+    monkeypatch.setattr(gpu, "accelerate", lambda policy: policy)
+    half = replace(policy, model=copy.deepcopy(policy.model).to(torch.bfloat16))
+    errors = gpu.agreement(half)
+    assert (errors.error == 0).all() and (errors.engine_float32 == errors.eager_float32).all()
+    assert errors.eager_float32.between(1e-4, 0.1).all() and half.model.action_out.weight.dtype == torch.bfloat16
 
 
 def test_an_engine_that_answers_something_else_is_seen(policy, monkeypatch):
@@ -75,3 +83,14 @@ def test_floors_are_those_counted_by_hand():
     assert table.floor_ms.denoise == table.ms_bytes.denoise > table.ms_operations.denoise
     assert table.floor_ms.prefill == table.ms_operations.prefill > table.ms_bytes.prefill
     assert isinstance(table, pd.DataFrame) and list(table.index) == ["vision", "prefill", "denoise"]
+
+
+def test_a_gpu_is_measured_where_there_is_no_simulator():
+    """As far as this machine goes: everything is imported, and the GPU is missed."""
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(('mujoco', 'robosuite', 'libero', 'kvlab.sim'));"
+        "import torch; torch.cuda.is_available = lambda: False;"
+        "from kvlab.cli import program; sys.argv = 'kvlab bench --device cuda --preset mini'.split(); program()"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.stderr.strip() == "kvlab: --device cuda is asked for, but torch finds no CUDA GPU on this machine"

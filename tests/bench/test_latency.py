@@ -67,6 +67,7 @@ def test_a_forced_gate_is_open_and_never_is_shut(samples):
 def test_stages_that_are_not_computed_take_no_time_at_all(samples):
     """The gate on pixels needs no image encoder; that is what it is for."""
     no_encoder = {f"{mode} when {latency.OPEN}" for mode in ("full", "prefix", "vision_only:skip", "text_fixed:skip")}
+    no_encoder |= {f"full when {gate}" for gate in (latency.VERIFIED, latency.SETTLED)}
     assert no_encoder < {*samples["setting"]}
     for setting, mine in samples.groupby("setting"):
         assert ((mine["ms_vision"] == 0) == (setting in no_encoder)).all(), setting

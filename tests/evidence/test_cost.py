@@ -34,13 +34,6 @@ def test_what_is_saved_per_step_can_be_lost_by_more_steps():
     assert cost.inference_ratio(made({none: [(True, 5, [N])], full: [(True, 5, [N])]}), full, none, TIMES) is None
 
 
-def test_lerobot_is_named_by_whether_it_was_compiled():
-    facts = {"lerobot": "0.6.1", "lerobot_ms": [3.0, 1.0, 2.0], "lerobot_compiled_ms": [0.5, 0.7]}
-    found = cost.lerobot(facts)
-    assert found.to_dict() == {"LeRobot 0.6.1, not compiled": 2.0, "LeRobot 0.6.1, compiled": 0.6}
-    assert cost.lerobot({"lerobot": None}).empty
-
-
 def test_a_longer_execution_needs_fewer_replans():
     none = Setting("none")
     often, seldom = (made({none: [(True, 40, [N] * many)]}) for many in (8, 4))
