@@ -14,11 +14,12 @@ if TYPE_CHECKING:  # workers, which ask for no times, start without it
 
 MEASURED_STEPS = 10  # denoising steps of the recorded times
 ALLOWED = "pixels >= -1"  # the gate of the timed modes: it always allows reuse, and needs no image encoder
+VERIFIED = "full when verify <= 1000"  # likewise: what asking the expert takes is in its gate's time
 STAGES = ["gate", "vision", "prefill", "denoise"]
-# name: (how a sentence calls it, table in data/latency)
+# name: (how a sentence calls it, tables in data/latency); of a later table counts what the ones before it lack
 MACHINES = {
-    "cpu": ("`mini` on two CPU cores", "inference"),
-    "h100": ("`base` on one H100", "gpu_base"),
+    "cpu": ("`mini` on two CPU cores", ("inference", "second/inference")),
+    "h100": ("`base` on one H100", ("gpu_base",)),
 }
 
 
@@ -33,17 +34,16 @@ class Latency:
         """Milliseconds of one replan at which the setting's gate allowed reuse, or refused it.
 
         Stages add up: the gate's own signals, the image encoder unless everything it serves is kept and no signal needs
-        it, the prefill of the mode, and the denoising steps in proportion to `MEASURED_STEPS`.
+        it, the prefill of the mode, and the denoising steps in proportion to `MEASURED_STEPS`. Single tokens that are
+        kept take what VLA-Cache's do, whatever the rule by which they are chosen.
         ValueError: a mode or a gate of which there is no time.
         """
         mode, gate = parse_mode(setting.mode), parse_gate(setting.gate)
-        steps = getattr(setting, "denoising_steps", None) or MEASURED_STEPS
+        steps = setting.denoising_steps or MEASURED_STEPS
         if "spread" in gate.phases:
             raise ValueError(f"`{setting}` denoises further chunks to measure their spread, of which there is no time")
         looks = any(signal.startswith("vision") for signal in gate.reads)
         gate_ms, none = self._gate(gate), self.stages.loc["none"]
-        if "verify" in gate.reads:  # the state token and one look of the expert
-            gate_ms += self._mode(parse_mode("prefix"))["prefill"] + none["denoise"] / MEASURED_STEPS
         if mode.name == "chunk" and allowed:
             return (gate_ms if gate.reads else 0.0) + (none["vision"] if looks else 0.0)
         denoise = none["denoise"] * steps / MEASURED_STEPS
@@ -53,22 +53,36 @@ class Latency:
 
     def _gate(self, gate: Gate) -> float:
         """What preparing the inputs and computing the signals takes."""
-        signals = {signal.split("_")[0] for signal in gate.reads}
+        signals = {signal.split("_")[0] for signal in gate.reads} - {"settled", "distance"}  # known without a look
+        if "verify" in signals:
+            if VERIFIED in self.stages.index:
+                return self.stages.loc[VERIFIED, "gate"]
+            # Until it is timed: the state token and one look of the expert.
+            look = self._mode(parse_mode("prefix"))["prefill"] + self.stages.loc["none", "denoise"] / MEASURED_STEPS
+            return self.stages.loc["none", "gate"] + look
         timed = "full when vision >= -1" if "vision" in signals else f"full when {ALLOWED}" if signals else "none"
         return self.stages.loc[timed, "gate"]
 
     def _mode(self, mode: Mode) -> "pd.Series":
         """The stages of a replan that reuses by this mode behind a gate that needs no image encoder."""
-        if mode.name == "none" or mode.splice:  # everything is computed, and slices are then overwritten
+        if mode.name == "none" or (mode.splice and not mode.selection):  # all is computed, then slices are overwritten
             return self.stages.loc["none"]
         timed = {}
         for text in self.stages.index:
             name, _, gate = text.partition(" when ")
-            if gate == ALLOWED and not parse_mode(name).splice:
-                timed[parse_mode(name).name] = text
-        if mode.name not in timed:
+            if gate == ALLOWED and (one := parse_mode(name)).splice <= bool(one.selection):
+                timed[_kind(one)] = text
+        if _kind(mode) not in timed:
             raise ValueError(f"no time of the mode `{mode}` on {self.name}; timed are {', '.join(timed)}")
-        return self.stages.loc[timed[mode.name]]
+        return self.stages.loc[timed[_kind(mode)]]
+
+
+def _kind(mode: Mode) -> str:
+    """Modes of one kind take as long: those of single tokens by their way, and whether there is a schedule."""
+    if mode.selection is None:
+        return mode.name
+    scheduled = mode.selection.way != "skip" or mode.selection.start is None
+    return f"tokens{'' if scheduled else '[k:]'}:{mode.selection.way}"
 
 
 def latency(machine: str) -> Latency:
@@ -76,14 +90,31 @@ def latency(machine: str) -> Latency:
     GPU, the engine's). ValueError: another name; OSError: no such table.
     """
     if machine.endswith(".csv"):
-        name, path = f"`{Path(machine).name}`", Path(machine)
+        name, paths = f"`{Path(machine).name}`", [Path(machine)]
     elif machine in MACHINES:
-        name, path = MACHINES[machine][0], DATA / "latency" / f"{MACHINES[machine][1]}.csv"
+        name, tables = MACHINES[machine]
+        paths = [DATA / "latency" / f"{table}.csv" for table in tables]
     else:
         raise ValueError(
             f"no machine is called {machine!r}; times are recorded of {', '.join(MACHINES)}, and a table that `kvlab "
             "bench --out` wrote is named by its path"
         )
+    first, *further = map(_stages, paths)
+    for other in further:
+        first = _joined(first, other)
+    return Latency(name, first)
+
+
+def _joined(first: "pd.DataFrame", other: "pd.DataFrame") -> "pd.DataFrame":
+    """The first, and of the other what it lacks, in proportion to what no reuse took in both."""
+    import pandas as pd
+
+    faster = first.loc["none"].sum() / other.loc["none"].sum()
+    return pd.concat([first, faster * other.loc[other.index.difference(first.index, sort=False)]])
+
+
+def _stages(path: Path) -> "pd.DataFrame":
+    """Medians by setting and stage. ValueError: another table."""
     import pandas as pd
 
     samples = pd.read_csv(path)
@@ -92,4 +123,4 @@ def latency(machine: str) -> Latency:
     if lacking := {"setting", *(f"ms_{stage}" for stage in STAGES)}.difference(samples):
         raise ValueError(f"{path} is no table of `kvlab bench --out`: it lacks {', '.join(sorted(lacking))}")
     stages = samples.groupby("setting")[[f"ms_{stage}" for stage in STAGES]].median()
-    return Latency(name, stages.set_axis(STAGES, axis=1))
+    return stages.set_axis(STAGES, axis=1)

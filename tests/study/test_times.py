@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from kvlab.paths import DATA
+from kvlab.study import times as times_module
 from kvlab.study.settings import parse_setting
-from kvlab.study.times import MACHINES, latency
+from kvlab.study.times import MACHINES, STAGES, Latency, latency
 from made import TIMES
 
 
@@ -44,6 +45,53 @@ def test_what_was_not_timed_is_said(text, says):
         latency("toaster")
 
 
+FURTHER = {  # measured on a machine half as fast as that of TIMES
+    "none": [2, 20, 40, 80],
+    "full when pixels >= -1": [999, 999, 999, 999],  # known already
+    "full when verify <= 1000": [12, 0, 0, 80],
+    "tokens:skip when pixels >= -1": [4, 20, 30, 80],
+    "tokens[1:]:skip when pixels >= -1": [4, 20, 20, 80],
+    "tokens:splice when pixels >= -1": [4, 20, 60, 80],
+    "tokens:fuse when pixels >= -1": [4, 20, 50, 80],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "computed", "reused"),
+    [
+        ("full when pixels >= 0.9", 72, 42),
+        ("tokens:skip when pixels >= 0.9", 72, 67),
+        ("tokens@previous:skip when always", 71, 66),
+        ("tokens(random):skip when always", 71, 66),  # by another rule, as many
+        ("tokens[2:]:skip when always", 71, 61),
+        ("tokens:splice when always", 71, 81),  # computed twice over, to know what to keep
+        ("tokens(static)[2:]:splice when always", 71, 81),
+        ("tokens:fuse when always", 71, 76),
+        ("prefix when verify <= 0.1", 76, 50),
+        ("chunk when verify <= 0.1", 76, 6),
+        ("chunk when settled <= 0.1", 71, 1),
+        ("chunk when distance <= 0.1", 71, 1),
+        ("full when gripper < 1", 71, 41),
+    ],
+)
+def test_what_a_later_table_adds_is_in_proportion_to_no_reuse_there(text, computed, reused):
+    further = pd.DataFrame(FURTHER, STAGES).T
+    times = Latency("a machine", times_module._joined(TIMES.stages, further))
+    setting = parse_setting(text)
+    assert (times.replan_ms(setting, allowed=False), times.replan_ms(setting, allowed=True)) == (computed, reused)
+
+
+def test_to_ask_the_expert_is_added_up_where_it_was_not_timed():
+    """The state token behind the prefix, 4 ms, and a tenth of the denoising, 4 ms, beside the inputs' 1 ms."""
+    setting = parse_setting("prefix when verify <= 0.1")
+    assert TIMES.replan_ms(setting, allowed=True) == 9 + 4 + 40
+
+
+def test_tokens_that_were_not_timed_are_said():
+    with pytest.raises(ValueError, match="no time of the mode `tokens:skip` on a machine; timed are full, prefix"):
+        TIMES.replan_ms(parse_setting("tokens:skip when always"), allowed=True)
+
+
 def test_a_table_of_ones_own_is_named_by_its_path():
     own = latency(str(DATA / "latency" / "gpu_base.csv"))
     assert own.stages.equals(latency("h100").stages) and own.name == "`gpu_base.csv`"
@@ -55,7 +103,7 @@ def test_a_table_of_ones_own_is_named_by_its_path():
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_added_stages_agree_with_the_measured_totals(machine):
-    samples = pd.read_csv(DATA / "latency" / f"{MACHINES[machine][1]}.csv")
+    samples = pd.read_csv(DATA / "latency" / f"{MACHINES[machine][1][0]}.csv")
     samples = samples[samples["implementation"] == "engine"] if "implementation" in samples else samples
     times, seen = latency(machine), 0
     for text, rows in samples.groupby("setting"):
