@@ -40,6 +40,7 @@ LOOKS = {
     "layer_wise": (_GREEN, "P"),
     "text_fixed": (_PURPLE, "X"),
     "chunk": (_PURPLE, ">"),
+    "tokens": (_TEAL, "<"),
     # the February report's two gates, both of which reuse everything
     "baseline": (_BLUE, "s"),
     "synchronized": (_GREY, "d"),
@@ -209,6 +210,37 @@ def budget(ax: Axes, ms: float) -> None:
     ax.annotate(
         "budget", (ms, 0), (3, 3), xycoords=("data", "axes fraction"), textcoords="offset points", color=_VERMILION
     )
+
+
+def shares_of_no_reuse(
+    ax: Axes, labels: Sequence[str], step: Sequence[float], solved: Sequence[Interval], names
+) -> None:
+    """One row per setting: what a control step takes (a bar) and what a solved episode takes (a point with interval).
+
+    Both in percent of no reuse, at 100, in the look of its name.
+    """
+    for y, (share, name) in enumerate(zip(step, names, strict=True)):
+        ax.barh(y, 100 * share, height=0.7, color=look(name)["color"], alpha=0.3)
+    interval_rows(ax, labels, solved, names)
+    ax.axvline(100, color=_BLACK, linewidth=1)
+    ax.set(xlabel="inference, % of no reuse; bar: per control step, point: per solved episode", xlim=(0, None))
+
+
+def stages(ax: Axes, table: pd.DataFrame, of: Sequence[str]) -> None:
+    """Stacked medians of the stages `of` (columns `<stage>_p50`) in ms, one row per setting; whiskers to the total's
+    95th percentile.
+    """
+    left = np.zeros(len(table))
+    for stage, colour in zip(of, (_GREY, _ORANGE, _SKY, _BLUE), strict=True):
+        ms = table[f"{stage}_p50"].to_numpy(float)
+        ax.barh(list(table.index), ms, left=left, color=colour, label=stage)
+        left += ms
+    above = [np.zeros(len(table)), (table["total_p95"] - table["total_p50"]).to_numpy(float)]
+    ax.errorbar(table["total_p50"], range(len(table)), xerr=above, fmt="none", ecolor=_BLACK, capsize=3)
+    ax.set_xlabel("one replan, ms (whiskers: 95th percentile)")
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.4, 1))
 
 
 def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFrame) -> Figure:

@@ -103,5 +103,5 @@ def _time(suite: str, table: pd.DataFrame, records: Records, margin: float, time
     return (
         f"**{lead}.** With {tables.gate(setting)} in `{suite}` a control step takes {text.percent(step)} of the "
         f"inference without reuse ({times.name}), since denoising is never cached. {solved} More in "
-        f"[What it saves](latency.ipynb)."
+        f"[What it saves](saves.ipynb)."
     )

@@ -193,7 +193,7 @@ def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records],
             f", and an episode that both solve {ratio.estimate:.2f} times that without reuse "
             f"({ratio.low:.2f} to {ratio.high:.2f})"
         )
-    return f"{' '.join(said)}; see [What it saves](latency.ipynb)."
+    return f"{' '.join(said)}; see [What it saves](saves.ipynb)."
 
 
 def _mode(name: str, times: Latency) -> dict[str, str]:

@@ -1,0 +1,166 @@
+"""What *Inside the engine* says and shows, out of the tables of `kvlab bench --device cuda`."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from kvlab.bench import latency
+from kvlab.book import text
+from kvlab.evidence.stats import Interval
+from kvlab.study.settings import Setting
+
+MODELS = {"base": "Pi0", "base_pi05": "Pi0.5"}
+WATCHED = str(Setting("full", latency.WATCHED))
+ON_IMAGES, ON_THUMBNAILS = "full when vision >= -1", f"full when {latency.OPEN}"
+NAMES = {
+    "none": "nothing",
+    WATCHED: "nothing, all similarities computed",
+    f"full when {latency.VERIFIED}": "everything, gate asks the expert",
+    f"full when {latency.SETTLED}": "everything, gate on the last chunk",
+    ON_IMAGES: "everything, gate on images",
+    ON_THUMBNAILS: "everything, gate on thumbnails",
+    f"prefix when {latency.OPEN}": "images and instruction",
+    f"vision_only:skip when {latency.OPEN}": "images",
+    f"vision_only:splice when {latency.OPEN}": "images (splice)",
+    f"state_only:skip when {latency.OPEN}": "robot state",
+    f"text_fixed:skip when {latency.OPEN}": "instruction from the start, images",
+    "text_fixed:skip when never": "instruction from the start",
+}
+STAGES = ("inputs, gate", *latency.STAGES[1:-1])  # as readers see them: frames go to the GPU before anything else
+DRAWN = (
+    "nothing",
+    "robot state",
+    "images",
+    "images and instruction",
+    "everything, gate on images",
+    "everything, gate on thumbnails",
+)
+AGAINST = {  # column of an error table: what it compares
+    "error": "engine from eager",
+    "engine_float32": "engine from float32",
+    "eager_float32": "eager from float32",
+}
+
+
+def summary(
+    stages: Mapping[str, pd.DataFrame],
+    errors: Mapping[str, pd.DataFrame],
+    facts: Mapping[str, dict],
+    watching: Interval,
+) -> list[str]:
+    """The chapter in a few paragraphs. `watching` is `latency.ratio` of computing all similarities to none."""
+    engine, other = stages["base"].loc["engine"], stages["base_pi05"].loc["engine"]
+    full, none = engine.loc["none"], engine.total_p50
+    cached = text.percent((full.vision_p50 + full.prefill_p50) / full.total_p50)
+    floor = facts["base"]["floors"]["denoise"]["floor_ms"]
+    return [
+        f"Without reuse the engine takes {none['none']:.1f} ms, with everything kept {none[ON_IMAGES]:.1f} ms behind a "
+        f"gate on images and {none[ON_THUMBNAILS]:.1f} ms behind one on thumbnails. Images and prefill, all that a "
+        f"cache can save, are {cached} of its time. Denoising is the rest: {full.denoise_p50:.1f} ms, "
+        f"{full.denoise_p50 / floor:.1f} times what the memory's speed allows.",
+        f"To compute all similarities and to reuse nothing takes {watching.estimate:.2f} times as long as no reuse "
+        f"({watching.low:.2f} to {watching.high:.2f}).",
+        f"Pi0.5 takes {other.total_p50['none']:.1f} ms without reuse. Words that are new behind kept images take "
+        f"{facts['base']['new_words_ms']:.1f} ms in Pi0 and {facts['base_pi05']['new_words_ms']:.1f} ms in Pi0.5.",
+        _exactness(errors["base"]),
+    ]
+
+
+def headline(engine: pd.DataFrame) -> str:
+    """The title of the figure."""
+    share = engine.denoise_p50["none"] / engine.total_p50["none"]
+    return f"Denoising, which no cache shortens, is {text.percent(share)} of a replan without reuse"
+
+
+def drawn(engine: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the figure."""
+    named = engine.rename(index=_name, columns={f"gate_{p}": f"{STAGES[0]}_{p}" for p in ("p50", "p95")})
+    return named.loc[[name for name in DRAWN if name in named.index]]
+
+
+def by_stage(stages: pd.DataFrame, implementation: str) -> pd.DataFrame:
+    """Medians of all stages in ms, and how many times as fast as without reuse."""
+    table = stages.loc[implementation]
+    names = zip((*STAGES, "total"), latency.STAGES, strict=True)
+    shown = {name: table[f"{stage}_p50"].map("{:.1f}".format) for name, stage in names}
+    shown |= {
+        "total, 95th percentile": table["total_p95"].map("{:.1f}".format),
+        "speed-up": table.speedup.map("{:.2f}".format),
+    }
+    return pd.DataFrame(shown).rename(index=_name).rename_axis(index=None, columns="what is kept")
+
+
+def errors(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The largest error of each mode in percent, by what is compared with what, as far as it was measured."""
+    columns = {
+        f"{MODELS[name]}, {says}": (100 * table.groupby("mode", sort=False)[column].max()).map("{:.2f}".format)
+        for name, table in tables.items()
+        for column, says in AGAINST.items()
+        if column in table
+    }
+    order = tables["base"]["mode"].unique()
+    return pd.DataFrame(columns).reindex(order).fillna("no state token").rename_axis(index=None, columns="mode")
+
+
+def floors(facts: dict, engine: pd.DataFrame) -> pd.DataFrame:
+    """What each stage cannot be faster than, and what it takes."""
+    floor = pd.DataFrame(facts["floors"]).T
+    reached = engine.loc["none", [f"{stage}_p50" for stage in floor.index]].to_numpy(float)
+    shown = {
+        "engine, ms": reached,
+        "times the floor": reached / floor.floor_ms,
+        "by operations, ms": floor.ms_operations,
+        "by bytes, ms": floor.ms_bytes,
+        "operations, 10^12": floor.operations / 1e12,
+        "weights, GB": floor.bytes / 1e9,
+    }
+    return pd.DataFrame(shown).map("{:.1f}".format).rename_axis(index=None, columns="stage")
+
+
+def measured(facts: dict) -> pd.DataFrame:
+    """Where and how the times of Pi0 were measured."""
+    rows = {
+        "GPU": facts["computed_by"],
+        "processor": facts.get("processor", "not noted"),
+        "torch, Triton": f"{facts['torch']}, {facts['triton']}",
+        "date": facts["date"][:10],
+        "product of two large matrices": f"{facts['operations_per_ms'] / 1e9:.0f} TFLOP/s",
+        "large copy": f"{facts['bytes_per_ms'] / 1e9:.2f} TB/s",
+        "peak GPU memory, eager and engine together": f"{facts['peak_gb']:.1f} GB",
+        "loading the weights from a local file": f"{facts['load_seconds']:.1f} s",
+    }
+    return pd.DataFrame({"measured": rows}).rename_axis(index=None, columns="what")
+
+
+def loops(by_loop: pd.DataFrame) -> pd.DataFrame:
+    """`throughput.by_loop` for readers."""
+    shown = {
+        "control steps a second": by_loop.steps_per_s.map("{:.1f}".format),
+        "this project's is faster by": by_loop.ratio.map("{:.1f}".format),
+        "episodes": by_loop.episodes,
+    }
+    return pd.DataFrame(shown).rename_axis(index=None, columns="loop")
+
+
+def _exactness(table: pd.DataFrame) -> str:
+    own, eager = _largest(table, "error"), "the eager model's in bfloat16"
+    said = f"Over all modes its chunks are at most {own} of their length from {eager}."
+    if not {"engine_float32", "eager_float32"} <= {*table}:
+        return f"{said} How far both are from float32 was not measured in this run."
+    own, eager = _largest(table, "engine_float32"), _largest(table, "eager_float32")
+    nearer = table.engine_float32.max() < table.eager_float32.max()
+    of = "most of the difference is the eager model's own rounding" if nearer else "the engine rounds no less"
+    return (
+        f"{said} From float32 with the same weights the engine is at most {own} away and the eager model {eager}: {of}."
+    )
+
+
+def _largest(table: pd.DataFrame, column: str) -> str:
+    return f"{100 * np.max(table[column]):.2f} %"
+
+
+def _name(setting: str) -> str:
+    if setting.startswith("layer_wise"):
+        return "upper half of the layers"
+    return NAMES.get(setting, setting)

@@ -1,0 +1,65 @@
+"""What *Inside the engine* says of made tables: other rows, other sentences."""
+
+import pandas as pd
+import pytest
+
+from kvlab.bench import gpu, latency
+from kvlab.book.answers import engine
+from kvlab.evidence.stats import Interval
+
+FACTS = {
+    name: {"floors": {"denoise": {"floor_ms": 2.0}}, "new_words_ms": words}
+    for name, words in (("base", 2.5), ("base_pi05", 3.0))
+}
+
+
+@pytest.fixture
+def stages():
+    """Of no reuse 1 + 2 + 5 + 8 ms; with everything kept 1 + 0 + 0 + 8, behind a gate on images 1 + 2 + 0 + 8."""
+    parts = {"none": (1, 2, 5, 8), engine.ON_THUMBNAILS: (1, 0, 0, 8), engine.ON_IMAGES: (1, 2, 0, 8)}
+    rows = [
+        {"implementation": name, "setting": setting, "repeat": 0, "episode": 0, "replan": replan, "reused": False}
+        | {f"ms_{stage}": float(slower * ms) for stage, ms in zip(latency.STAGES, (*took, sum(took)), strict=True)}
+        for name, slower in (("engine", 1), ("eager", 10))
+        for setting, took in parts.items()
+        for replan in range(3)
+    ]
+    table = gpu.by_implementation(pd.DataFrame(rows))
+    return {"base": table, "base_pi05": table}
+
+
+def errors(**more):
+    return {"base": pd.DataFrame([{"mode": "none", "error": 0.0075} | more, {"mode": "full", "error": 0.005} | more])}
+
+
+def summary(stages, **more):
+    return engine.summary(stages, errors(**more), FACTS, Interval(1.1, 1.05, 1.2, 0.95, "percentile"))
+
+
+def test_stages_are_told_from_what_a_cache_can_save(stages):
+    first, watched, other, _ = summary(stages)
+    assert "takes 16.0 ms, with everything kept 11.0 ms" in first and "9.0 ms behind one on thumbnails" in first
+    assert "are 44 % of its time" in first and "8.0 ms, 4.0 times what the memory's speed" in first
+    assert "1.10 times as long as no reuse (1.05 to 1.20)" in watched
+    assert "2.5 ms in Pi0 and 3.0 ms in Pi0.5" in other
+    assert engine.headline(stages["base"].loc["engine"]).endswith("is 50 % of a replan without reuse")
+
+
+def test_errors_against_float32_are_said_as_soon_as_they_are_measured(stages):
+    assert summary(stages)[-1].endswith("How far both are from float32 was not measured in this run.")
+    nearer = summary(stages, engine_float32=0.0023, eager_float32=0.0073)[-1]
+    assert "the engine is at most 0.23 % away and the eager model 0.73 %: most of the difference is" in nearer
+    assert summary(stages, engine_float32=0.01, eager_float32=0.007)[-1].endswith("the engine rounds no less.")
+
+
+def test_the_table_of_errors_has_what_was_compared():
+    tables = errors() | {"base_pi05": pd.DataFrame([{"mode": "none", "error": 0.006, "engine_float32": 0.002}])}
+    table = engine.errors(tables)
+    assert table.loc["none"].to_list() == ["0.75", "0.60", "0.20"]
+    assert table.loc["full"].to_list() == ["0.50", "no state token", "no state token"]
+
+
+def test_tables_of_stages_name_what_is_kept(stages):
+    table = engine.by_stage(stages["base"], "eager")
+    assert table.loc["everything, gate on images", "total"] == "110.0" and table.loc["nothing", "speed-up"] == "1.00"
+    assert list(engine.drawn(stages["base"].loc["engine"]).index)[-1] == "everything, gate on thumbnails"
