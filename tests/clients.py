@@ -51,21 +51,28 @@ def observation(frames: dict, state: np.ndarray, prompt: str, **more) -> dict:
     return {**images, "observation/state": state.astype(np.float64), "prompt": prompt, **more}
 
 
-def drive(port: int, index: int, initial_state: int, limit: int, execute: int = 5) -> tuple[bool, int, list[dict]]:
-    """An episode of libero_spatial by openpi's client: success, control steps, and what kvlab told of each answer."""
-    scene, told = task("libero_spatial", index), []
+def drive(port: int, index: int, states: list[int], limit: int, execute: int = 5) -> tuple[list[tuple], list[bytes]]:
+    """Episodes of a task of libero_spatial by openpi's client, over one connection.
+
+    Of each its success, its control steps and what kvlab told of each answer; and the chunks that another connection is
+    given for what was seen in the last one.
+    """
+    scene, found = task("libero_spatial", index), []
     with closing(LiberoEnv(scene)) as env, closing(OpenpiClient(port)) as client:
-        env.reset(initial_state, 0)
-        steps, success = 0, False
-        while not success and steps < limit:
-            seen = env.observe()
-            seed = [index, initial_state, 0]
-            answer = client.infer(observation(seen.images, seen.state, scene.language, seed=seed))
-            told.append(answer["kvlab"] | {"actions": answer["actions"]})
-            for action in answer["actions"][:execute]:
-                if not success:
-                    success, steps = env.step(np.clip(action, -1.0, 1.0)), steps + 1
-    return success, steps, told
+        for state in states:
+            env.reset(state, 0)
+            steps, success, asked, told = 0, False, [], []
+            while not success and steps < limit:
+                seen = env.observe()
+                asked.append(observation(seen.images, seen.state, scene.language, seed=[index, state, 0]))
+                answer = client.infer(asked[-1])
+                told.append(answer["kvlab"] | {"actions": answer["actions"].tobytes()})
+                for action in answer["actions"][:execute]:
+                    if not success:
+                        success, steps = env.step(np.clip(action, -1.0, 1.0)), steps + 1
+            found.append((success, steps, told))
+    with closing(OpenpiClient(port)) as other:
+        return found, [other.infer(one)["actions"].tobytes() for one in asked]
 
 
 @contextmanager
