@@ -168,6 +168,14 @@ def test_frames_and_turns_are_those_that_the_policy_knows(always):
     assert shorter_turn(short).tobytes() == short.tobytes()
 
 
+def test_published_policies_see_what_openpis_client_sends(always):
+    published = replace(always, policy=replace(always.policy, trained_on={"format": "openpi"}))
+    frame = np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8)
+    sent = np.array([0.1, 0.2, 1.0, 0.0, 3.5, 0.0, 0.02, -0.02])
+    assert (published.frames({"agentview": frame, "wrist": frame})["wrist"] == frame).all()
+    assert (published.state(sent) == sent.astype(np.float32)).all()
+
+
 def test_what_a_server_cannot_serve_is_said(serve_setting):
     with pytest.raises(ValueError, match="leave `seeing black` out"):
         serve_setting("none seeing black")
