@@ -46,8 +46,27 @@ class Product(nn.Module):
         return torch.from_numpy(y)
 
 
+def attend(
+    q: Float[Tensor, "batch heads tokens dim"],
+    k: Float[Tensor, "batch heads all dim"],
+    v: Float[Tensor, "batch heads all dim"],
+    attn_mask: Bool[Tensor, "batch 1 1 all"] | None = None,
+) -> Float[Tensor, "batch heads tokens dim"]:
+    """`torch.nn.functional.scaled_dot_product_attention` by numpy."""
+    return torch.from_numpy(_attended(q.numpy(), k.numpy(), v.numpy(), attn_mask))
+
+
+def _attended(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: Tensor | None) -> np.ndarray:
+    scores = torch.from_numpy(q @ k.swapaxes(-1, -2)).mul_(q.shape[-1] ** -0.5)
+    if mask is not None:
+        scores = scores.masked_fill_(~mask, float("-inf"))
+    return scores.softmax(-1).numpy() @ v
+
+
 class Layer(nn.Module):
     """A `GemmaLayer` that is not adaptive, in fewer operations: for few rows it is their number that takes time."""
+
+    attend, weights = staticmethod(attend), GemmaLayer.weights
 
     def __init__(self, layer: GemmaLayer):
         super().__init__()
@@ -75,6 +94,10 @@ class Layer(nn.Module):
         """As `GemmaLayer.keys_values`."""
         return tuple(map(torch.from_numpy, self._project(x, by)[1:]))
 
+    def queries(self, x: Tensor, by: Rope) -> Tensor:
+        """As `GemmaLayer.queries`."""
+        return torch.from_numpy(self._project(x, by)[0])
+
     def _project(self, x: Tensor, by: Rope) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Queries and keys (both rotated) and values, heads before tokens."""
         h = F.rms_norm(x, x.shape[-1:], self._norm_attn, eps=1e-6)
@@ -93,23 +116,6 @@ def _stored(linear: nn.Linear) -> Float32[np.ndarray, "inputs outputs"]:
     """A layer's weight as OpenBLAS reads it fastest; the layer itself keeps a view of it."""
     linear.weight = nn.Parameter(linear.weight.detach().T.contiguous().T, requires_grad=False)
     return linear.weight.numpy().T
-
-
-def attend(
-    q: Float[Tensor, "batch heads tokens dim"],
-    k: Float[Tensor, "batch heads all dim"],
-    v: Float[Tensor, "batch heads all dim"],
-    attn_mask: Bool[Tensor, "batch 1 1 all"] | None = None,
-) -> Float[Tensor, "batch heads tokens dim"]:
-    """`torch.nn.functional.scaled_dot_product_attention` by numpy."""
-    return torch.from_numpy(_attended(q.numpy(), k.numpy(), v.numpy(), attn_mask))
-
-
-def _attended(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: Tensor | None) -> np.ndarray:
-    scores = torch.from_numpy(q @ k.swapaxes(-1, -2)).mul_(q.shape[-1] ** -0.5)
-    if mask is not None:
-        scores = scores.masked_fill_(~mask, float("-inf"))
-    return scores.softmax(-1).numpy() @ v
 
 
 def _replace(module: nn.Module) -> None:

@@ -17,6 +17,7 @@ from kvlab.pi0.portable import portable
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.filmed import Filmed, into
 from kvlab.sim.suites import episode_inputs, task, tasks
+from kvlab.sim.workers import kept_env
 from kvlab.study.fingerprint import check_bits
 from kvlab.study.origin import origin
 from kvlab.study.protocol import Protocol
@@ -95,9 +96,9 @@ def _seen_elsewhere(checkpoint: Path, protocol: Protocol, index: int, state: int
     return rollout(env, control, state, seed, evaluation=protocol.evaluation)[2]
 
 
-@cache
 def _env(protocol: Protocol, index: int) -> LiberoEnv:
-    env = LiberoEnv(task(protocol.suite, index), protocol.render, protocol.size)
+    """This process's environment of the task; protocols that differ in other things than its pictures share it."""
+    env = kept_env(task(protocol.suite, index), protocol.render, protocol.size)
     if (kind := gl_kind(env.drawn_by)) != protocol.gl:
         raise ValueError(f"the study draws with {protocol.gl} GL, this machine with {env.drawn_by}: set gl to {kind}")
     return env

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kvlab.pi0.layers import rope
+from kvlab.pi0.layers import GemmaLayer, rope
 from kvlab.pi0.portable import Layer, Product, attend, portable
 
 
@@ -33,10 +33,18 @@ def test_a_layer_is_gemmas(model, rows):
     past, seen = (torch.randn(2, 2, 9, 8), torch.randn(2, 2, 9, 8)), torch.rand(2, 1, 1, 9 + rows) < 0.7
     calls = [(x, by, past, seen), (x, by, past), (x, by)]
     expected, kept = [layer(*call) for call in calls], layer.keys_values(x, by)
+    asked = layer.queries(x, by)
+    attended = layer.weights(asked[:1], past[0][:1])
     ours = Layer(layer)
     for call, those in zip(calls, expected, strict=True):
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours(*call), those, strict=True))
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours.keys_values(x, by), kept, strict=True))
+    assert torch.allclose(ours.queries(x, by), asked, atol=1e-5)
+    assert torch.allclose(ours.weights(asked[:1], past[0][:1]), attended, atol=1e-6)
+
+
+def test_a_layer_does_all_that_gemmas_does():
+    assert {name for name in vars(GemmaLayer) if not name.startswith("_")} <= {*dir(Layer)}
 
 
 def test_only_where_it_can_be_portable(policy):

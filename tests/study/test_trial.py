@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -90,3 +91,9 @@ def test_a_worker_imports_nothing_of_tables_and_figures():
     imported = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
     assert "torch" in imported
     assert not {"pandas", "pyarrow", "pandera", "statsmodels", "matplotlib", "seaborn"} & {*imported}
+
+
+def test_protocols_that_draw_alike_share_a_process_environments(gl):
+    """An environment takes hundreds of megabytes; one for each speed of real time filled a machine."""
+    plain = Protocol(gl=gl, numerics="native")
+    assert trial._env(plain, 0) is trial._env(replace(plain, real_time="200ms", replan_every=10), 0)
