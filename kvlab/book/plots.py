@@ -223,7 +223,7 @@ def shares_of_no_reuse(
         ax.barh(y, 100 * share, height=0.7, color=look(name)["color"], alpha=0.3)
     interval_rows(ax, labels, solved, names)
     ax.axvline(100, color=_BLACK, linewidth=1)
-    ax.set(xlabel="inference, % of no reuse; bar: per control step, point: per solved episode", xlim=(0, None))
+    ax.set(xlabel="% of no reuse (bar: control step, point: solved episode)", xlim=(0, None))
 
 
 def stages(ax: Axes, table: pd.DataFrame, of: Sequence[str]) -> None:

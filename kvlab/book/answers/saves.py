@@ -95,7 +95,6 @@ def per_step(
         return {
             "replans that reuse": text.percent(first.reuse),
             **{f"{name}, of no reuse": text.percent(one.of_control) for name, one in found.items()},
-            **{f"{name}, ms": f"{one.ms_step:.2f}" for name, one in found.items()},
             **{f"{name}, of {CONTROL_STEP_MS:.0f} ms": text.percent(one.of_budget) for name, one in found.items()},
         }
 
@@ -112,7 +111,7 @@ def per_episode(
         solved = successes(records[suite], setting)
         return {
             "successes": f"{int(solved.sum())} of {len(solved)}",
-            "inference to solve an episode, % of no reuse": percent(ratio) if ratio else "too few solved",
+            "solved episode, % of no reuse": percent(ratio) if ratio else "too few solved",
         }
 
     return _by_suite({suite: [s for s in some if s != NO_REUSE] for suite, some in settings.items()}, row)

@@ -93,9 +93,9 @@ def test_tables_are_of_every_suite_and_setting():
     step = saves.per_step(records, settings, MACHINES)
     assert list(step["suite"]) == ["short"] * 3 + ["long"] * 3
     assert step.loc["2 denoising steps", "cpu, of no reuse"].to_list() == ["55 %", "55 %"]
-    assert step.loc["no reuse", "cpu, ms"].to_list() == ["14.20", "14.20"]
+    assert step.loc["no reuse", "cpu, of 50 ms"].to_list() == ["28 %", "28 %"]
     episode = saves.per_episode(records, settings, TIMES, 0.95)
-    (column,) = [name for name in episode if "inference" in name]
+    (column,) = [name for name in episode if "solved" in name]
     assert episode.loc["images, instruction kept, every(2)", column].to_list() == ["82 (82 to 82)", "too few solved"]
 
 
