@@ -5,7 +5,8 @@ episode begins where the client says so; with a connection; with another prompt;
 episodes, in doubt: where the hand has moved further than it could since the last request (`jump`), or is where the
 last episode surely began (`return`). What begins in doubt is computed, never reused; so all that such a guess can cost
 is time. Of a policy whose state does not begin with a hand's position nothing is guessed: unless the client marks its
-episodes, every request is computed (`unmarked`).
+episodes, every request is computed (`unmarked`). What no such rule sees is a robot that drives slowly to another start
+than the last: whoever does that has to mark its episodes.
 """
 
 import math
@@ -70,7 +71,9 @@ class Session:
         self._reach = FASTEST * budget
 
     def answer(self, moment: Moment) -> Answer:
-        """ValueError says what is wrong with the request; the next one then begins an episode."""
+        """ValueError says what is wrong with the request; where the policy had begun with it, the next one begins an
+        episode.
+        """
         started = time.perf_counter()
         prompt, state = prompt_of(moment.prompt), self._served.state(moment.state)
         frames = self._served.frames(moment.frames)
