@@ -173,7 +173,7 @@ def test_the_help_of_run_names_every_mode_signal_and_what_may_be_seen():
 
 
 def test_entries_of_a_checkpoint_are_json_or_text():
-    from kvlab.cli import _entries
+    from kvlab.policy_commands import _entries
 
     given = ["discrete_state_input=false", "lerobot_version=0.4.4", 'rename_map={"a": "b=c"}', "max_token_len=null"]
     assert _entries(given) == {
