@@ -24,8 +24,8 @@ def one_thread():
 def scenes_end_with_their_module():
     """A process keeps a study's environments; open until it ends, they outlive the display that robosuite closes."""
     yield
-    if trial := sys.modules.get("kvlab.study.trial"):
-        trial._env.cache_clear()
+    if workers := sys.modules.get("kvlab.sim.workers"):
+        workers.kept_env.cache_clear()
 
 
 @pytest.fixture(scope="session")
