@@ -33,9 +33,12 @@ def title(source: Path) -> str:
 
 
 def links(toc: Path = TOC) -> str:
-    """Every chapter but the start page as a link, part by part: a Markdown list that works wherever notebooks do."""
+    """Every chapter but the start page as a link, part by part: a Markdown list that works wherever notebooks do.
+
+    By its name, which is its title as far as a colon: the question stands on its own page.
+    """
     lines = []
     for part, pages in list(parts(toc).items())[1:]:
-        listed = " · ".join(f"[{title(page.with_suffix('.md'))}]({page.name})" for page in pages)
+        listed = " · ".join(f"[{title(page.with_suffix('.md')).split(':')[0]}]({page.name})" for page in pages)
         lines.append(f"- **{part}**: {listed}")
     return "\n".join(lines)

@@ -126,7 +126,7 @@ class TestChapter:
             plain = re.sub(r"`[^`]*`|\[[^\]]*\]\([^)]*\)|^#.*$", "", text, flags=re.MULTILINE)
             assert [other for other in others if other in plain] == []
             for target in re.findall(r"\]\(([^)#:]+)\)", text):
-                assert target.endswith(".ipynb") and (BOOK / target).exists(), target
+                assert target.endswith((".ipynb", ".jpg")) and (BOOK / target).exists(), target
 
     def test_figures_are_sharp_and_say_what_they_show(self, name):
         for cell in code(name):

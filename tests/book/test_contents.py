@@ -28,8 +28,8 @@ def test_chapters_come_in_order(toc):
     assert list(contents.parts(toc)) == ["", "Answers"]
 
 
-def test_links_name_each_chapter_by_its_title(toc):
-    assert contents.links(toc) == "- **Answers**: [One: more](one.ipynb) · [Two](two.ipynb)"
+def test_links_name_each_chapter_by_its_title_as_far_as_a_colon(toc):
+    assert contents.links(toc) == "- **Answers**: [One](one.ipynb) · [Two](two.ipynb)"
 
 
 def test_a_chapter_without_a_title_is_said(toc):

@@ -27,7 +27,7 @@ WIDGET = "[...jupyterapp.shell.widgets('main')].find(w => w.context?.path === '{
 def folder(tmp_path_factory) -> Path:
     """A copy of the chapters, and what `make lab` needs beside them."""
     copied = tmp_path_factory.mktemp("lab")
-    shutil.copytree(BOOK, copied / "book", ignore=shutil.ignore_patterns("videos"))
+    shutil.copytree(BOOK, copied / "book")
     return copied
 
 

@@ -148,18 +148,6 @@ def test_the_february_report_says_what_was_recorded_here():
     assert f"reuses at {shares[0]:.0f} % and {shares[1]:.0f} %" in said
 
 
-def test_the_films_are_of_one_episode_that_only_a_fresh_state_solves():
-    said, gate = glued("rollouts"), "vision >= 0.945"
-    for mode, success in (("full", False), ("vision_only:skip", True)):
-        rows = setting(mode, gate).set_index(["task", "initial_state"])
-        one = rows.loc[(int(said["film_task"]), int(said["film_state"]))]
-        assert one["success"] == success, mode
-    assert said["film_gate"] == gate and setting("none")["success"].all()
-    cells = nbformat.read(BOOK / "rollouts.ipynb", as_version=4).cells
-    shown = [o.data["text/html"] for cell in cells for o in cell.get("outputs", []) if "text/html" in o.get("data", {})]
-    assert sum("<video controls" in html for html in shown) == 1  # players, and not their source text
-
-
 def test_the_recordings_are_all_counted():
     said = glued("recordings")
     columns = ["mode", "gate", "seeing", "error", "replans", "wall_s", "recorded"]
