@@ -32,8 +32,9 @@ SETTINGS = tuple(map(parse_setting, ("none", "full when every(2)", "prefix when 
 TASK, STATE = 4, 5
 RATE, HELD = 20, 30  # frames a second, one a control step as the simulation runs; frames that the end stands still
 BAR = 32  # pixels below each picture
+FOOT = 56  # pixels below all, for the player's controls
 POSTER = 105  # the control step that the film shows before it is played: both gates reuse
-SIZE = (2 * PICTURE, 2 * (PICTURE + BAR))
+SIZE = (2 * PICTURE, 2 * (PICTURE + BAR) + FOOT)
 MOMENTS = (0, 50, 100, 150, 220)  # control steps of the strip
 COMPUTED, INK, PAPER, LATER = "#7F7F7F", "#000000", "#FFFFFF", "#E4E4E4"
 
@@ -81,7 +82,7 @@ def frames(rows: Sequence[Records], pictures: Sequence[Pictures]) -> Iterator[Im
 
 def strip(rows: Sequence[Records], pictures: Sequence[Pictures]) -> Image.Image:
     """The same for paper: a row for each setting, a picture for each of MOMENTS, all decisions below."""
-    side, bar = 150, 40
+    side, bar = 150, 46
     still = Image.new("RGB", (side * len(MOMENTS), (side + bar) * len(SETTINGS)), PAPER)
     pen = ImageDraw.Draw(still)
     for n, (setting, one, seen) in enumerate(zip(SETTINGS, rows, pictures, strict=True)):
@@ -89,9 +90,9 @@ def strip(rows: Sequence[Records], pictures: Sequence[Pictures]) -> Image.Image:
         for k, step in enumerate(MOMENTS):
             still.paste(seen[min(step, len(seen) - 1)].resize((side, side)), (k * side, top))
             if not n:
-                pen.text((k * side + side - 6, 12), f"step {step}", PAPER, _font(15), anchor="rm")
-        pen.text((4, top + side + 12), f"{NAMES[setting.mode]}: {ended(one)}", INK, _font(16), anchor="lm")
-        _cells(pen, (4, top + side + 23, still.width - 8, 12), setting, one, len(seen))
+                pen.text((k * side + side - 6, 12), f"step {step}", PAPER, _font(20), anchor="rm")
+        pen.text((4, top + side + 14), f"{NAMES[setting.mode]}: {ended(one)}", INK, _font(20), anchor="lm")
+        _cells(pen, (4, top + side + 29, still.width - 8, 12), setting, one, len(seen))
     return still
 
 

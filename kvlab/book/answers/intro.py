@@ -15,7 +15,7 @@ NO_REUSE = Setting("none")
 ANSWERS = {  # what the page answers with, each where it is recorded; how it did, its rows say
     "none steps=2": "Taking two denoising steps",
     "full when every(2)": "Keeping everything at every second replan",
-    "prefix when every(2)": "Keeping images and instruction, with a fresh robot state",
+    "prefix when every(2)": "Keeping images and instruction but not the robot state",
     "chunk when every(2)": "Going on in the old chunk",
 }
 SETTINGS = [
@@ -42,9 +42,9 @@ def _told(setting: Setting, name: str, records: Mapping[str, Records], machines:
     ]
     first = next(iter(rows.values()))
     shares = [cost(setting, first, times) / cost(NO_REUSE, first, times) for times in machines.values()]
-    costs = [f"{text.percent(share)} ({times.name})" for share, times in zip(shares, machines.values(), strict=True)]
+    costs = [f"{text.percent(share)} ({name.upper()})" for share, name in zip(shares, machines, strict=True)]
     lead = f"{name} {_loss(changes)} and {'saves' if max(shares) < 1 else 'does not save'} inference"
-    return f"**{lead}.** {' '.join(said)} Inference per control step: {text.listed(costs)} of no reuse."
+    return f"**{lead}.** {' '.join(said)} Inference: {text.listed(costs)} of no reuse."
 
 
 def _loss(changes: Mapping[str, Interval]) -> str:

@@ -24,7 +24,7 @@ def test_a_finding_names_both_suites_and_its_cost_and_what_is_not_recorded_is_le
     assert only.startswith("**Taking two denoising steps loses over 5 points in `long` and saves inference.** ")
     assert "`short`: 99 of 100 episodes, 1 point fewer than without reuse" in only
     assert "`long`: 80 of 100 episodes, 20 points fewer than without reuse" in only
-    assert only.endswith("Inference per control step: 55 % (a machine) of no reuse.")
+    assert only.endswith("Inference: 55 % (CPU) of no reuse.")
 
 
 @pytest.mark.parametrize(
