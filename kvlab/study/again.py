@@ -10,7 +10,7 @@ from pyarrow.compute import field
 from kvlab.sim.workers import by_task
 from kvlab.study.protocol import Protocol
 from kvlab.study.recordings import Recording, stored
-from kvlab.study.records import EPISODE, ORIGIN, SETTING, Records, collect
+from kvlab.study.records import EPISODE, ORIGIN, Records, collect
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 from kvlab.study.trial import run_episode
@@ -106,26 +106,3 @@ def _beside(then: pd.Series, old: pd.DataFrame, now: pd.Series, new: pd.DataFram
 
 def _same(one: object, other: object) -> bool:
     return pd.isna(one) and pd.isna(other) or bool(pd.notna(one) and pd.notna(other) and one == other)
-
-
-def on_another_machine(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Episodes of `recordings.all_episodes` that two machines recorded, counted by suite and setting.
-
-    A machine is all that its rows say of where they are from. `episodes`, and how many of them the `first` and the
-    `second` solved; `only first` and `only second`, those that the other one did not; `same steps`, those that took as
-    many control steps on both. Without a row where there are none.
-    """
-    both = first.merge(second, on=[*EPISODE, *SETTING], suffixes=("", "_second"))
-    elsewhere = np.any([both[name] != both[f"{name}_second"] for name in ORIGIN], axis=0)
-    both = both[elsewhere & both.error.isna() & both.error_second.isna()]
-    one, other = both.success.astype(bool), both.success_second.astype(bool)
-    counted = {
-        "episodes": True,
-        "first": one,
-        "second": other,
-        "only first": one & ~other,
-        "only second": other & ~one,
-        "same steps": both.steps == both.steps_second,
-    }
-    by = ["suite", *SETTING]
-    return both[by].assign(**counted).groupby(by, sort=False, dropna=False).sum()

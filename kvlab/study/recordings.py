@@ -226,11 +226,22 @@ def tidy(folder: Path) -> None:
 def all_episodes(folder: Path) -> pd.DataFrame:
     """Every recorded episode below `folder`, whatever its study, without its replans; validated.
 
-    Raises ValueError where nothing is recorded there, or where rows break the schema.
+    In the column `delays`, for how many control steps the world goes on during a replan that is computed and one that
+    reuses: "4, 0", or empty where it waits. Raises ValueError where nothing is recorded there, or where rows break the
+    schema.
     """
     if not (found := below(folder)):
         raise ValueError(f"nothing is recorded in {folder}; `kvlab run --help` says how to record")
-    return checked_episodes(arrow.concat_tables(one.named(one.read(EPISODES.columns)) for one in found))
+    worlds: dict[str, list[arrow.Table]] = {}
+    for one in found:
+        worlds.setdefault(_delays(one), []).append(one.named(one.read(EPISODES.columns)))
+    checked = [checked_episodes(arrow.concat_tables(tables)).assign(delays=said) for said, tables in worlds.items()]
+    return pd.concat(checked, ignore_index=True)
+
+
+def _delays(recording: Recording) -> str:
+    delays = recording.key.get("delays")
+    return f"{delays['computed']}, {delays['reused']}" if delays else ""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import nbformat
 import pytest
 
-from converted import ASKED, NEW, OLD
+from converted import ASKED, NEW
 from kvlab.book.contents import chapters, title
 from kvlab.paths import BOOK
 
@@ -64,10 +64,6 @@ def numbers(sentence: str) -> list[str]:
 def test_sentences_and_their_numbers_are_told_apart():
     text = "1. **Rare.** In `libero_10` 21 % of replans reuse (1,600 of [3](a_4.md)). There 0.98 holds."
     assert [len(numbers(sentence)) for sentence in sentences(text)] == [0, 3, 1]
-
-
-def test_what_is_left_to_convert_is_in_the_table_of_contents():
-    assert OLD <= {source.stem for source in chapters()}
 
 
 @pytest.mark.parametrize("name", ASKED)

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
-from scipy.stats import binomtest
 
 from kvlab.paths import BOOK, DATA
-from kvlab.study.settings import Setting
+from kvlab.study.protocol import Protocol
+from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
 
 
@@ -27,15 +27,6 @@ def runs(suite: str) -> pd.DataFrame:
 def setting(mode: str, gate: str = "never", seeing: str = "live", suite: str = "libero_spatial") -> pd.DataFrame:
     rows = runs(suite)
     return rows[(rows["mode"] == mode) & (rows["gate"] == gate) & (rows["seeing"] == seeing)]
-
-
-def glued(chapter: str) -> dict[str, str]:
-    """The values that the text of a chapter quotes, by name."""
-    cells = nbformat.read(BOOK / f"{chapter}.ipynb", as_version=4).cells
-    outputs = [
-        output for cell in cells for output in cell.get("outputs", []) if "scrapbook" in output.get("metadata", {})
-    ]
-    return {o.metadata["scrapbook"]["name"]: next(iter(o.data.values())).strip("'") for o in outputs}
 
 
 def outputs(chapter: str, kind: str) -> list[str]:
@@ -148,96 +139,42 @@ def test_the_february_report_says_what_was_recorded_here():
     assert f"reuses at {shares[0]:.0f} % and {shares[1]:.0f} %" in said
 
 
+RECORDED = DATA / "levers"
+
+
 def test_the_recordings_are_all_counted():
-    said = glued("recordings")
-    columns = ["mode", "gate", "seeing", "error", "replans", "wall_s", "recorded"]
-    rows = ds.dataset(DATA / "runs", format="parquet").to_table(columns=columns).to_pandas()
-    assert int(said["rec_episodes"]) == len(rows) and int(said["rec_replans"]) == rows["replans"].sum()
-    assert int(said["rec_errors"]) == rows["error"].count()
-    assert float(said["rec_hours"]) == pytest.approx(rows["wall_s"].sum() / 3600, rel=1e-5)
-    cells = nbformat.read(BOOK / "recordings.ipynb", as_version=4).cells
-    shown = "".join(o.data.get("text/html", "") for cell in cells for o in cell.get("outputs", []) if "data" in o)
-    for mode, gate in set(zip(rows["mode"], rows["gate"], strict=True)) - {("none", "never")}:
-        assert f">{mode} when {gate}" in unescape(shown), gate
-
-
-def recorded_twice(first: str, second: str) -> pd.DataFrame:
-    """Episodes that two machines recorded: `success`, `steps`, where from, those of the first with `_first`."""
-    where = ["processor", "computed_by", "drawn_by"]
-    columns = ["suite", "mode", "gate", "seeing", "task", "initial_state", "seed", "success", "steps", *where]
-    tables = [
-        ds.dataset(DATA / name, format="parquet").to_table(columns=columns).to_pandas() for name in (first, second)
+    """Each of them in the findings, and a row for each file in the table of settings."""
+    rows = ds.dataset([str(path) for path in RECORDED.glob("libero_*/*.parquet")], format="parquet")
+    rows = rows.to_table(columns=["suite", "processor", "error", "replans", "wall_s"]).to_pandas()
+    said, (suites, machines, *_, settings) = answer("recordings"), outputs("recordings", "text/html")
+    assert f"**{len(rows):,} episodes of " in said and f"They have {rows['replans'].sum():,} replans" in said
+    for suite, some in rows.groupby("suite"):
+        assert f"<td>{len(some):,}</td>" in suites and f"<td>{some['wall_s'].sum() / 3600:.1f}</td>" in suites, suite
+    for many in rows.groupby(["suite", "processor"]).size():
+        assert f"<td>{many:,}</td>" in machines
+    seeds = [
+        ds.dataset(path).to_table(columns=["seed"])["seed"].unique() for path in RECORDED.glob("libero_*/*.parquet")
     ]
-    both = tables[1].merge(tables[0], on=columns[:7], suffixes=("", "_first"))
-    return both[(both.processor != both.processor_first) | (both.computed_by != both.computed_by_first)]
+    assert settings.count("<tr") == 1 + sum(map(len, seeds))
 
 
-def test_another_processor_changes_episodes_and_hardly_any_count():
-    said, both = glued("recordings"), recorded_twice("runs/libero_spatial", "again/libero_spatial")
-    assert (both.processor.str.contains("AMD") & both.processor_first.str.contains("Intel")).all()
-    counts = both.groupby(["mode", "gate", "seeing"])[["success_first", "success"]].sum()
-    assert (int(said["rec_twice"]), int(said["rec_each"])) == (len(counts), len(both) // len(counts)) == (3, 97)
-    assert sorted(said["rec_pairs"].split(", ")) == sorted(f"{a} and {b}" for a, b in counts.to_numpy())
-    assert (both.success != both.success_first).sum() > 30  # "goes other ways in many episodes"
-    assert (counts.success - counts.success_first).abs().max() <= 1  # "wins as many as it loses"
-
-
-def test_a_gpu_changes_episodes_of_libero_10_and_hardly_any_count():
-    said = glued("recordings")
-    both = recorded_twice("runs/libero_10", "again/libero_10")
-    assert both.computed_by.str.contains("NVIDIA H100").all() and both.drawn_by_first.str.contains("llvmpipe").all()
-    counts = both.groupby(["mode", "gate", "seeing"])[["success_first", "success"]].sum()
-    assert (int(said["rec_gpu_settings"]), int(said["rec_gpu_both"])) == (len(counts), len(both)) == (16, 1600)
-    assert [int(said["rec_gpu_first"]), int(said["rec_gpu_second"])] == counts.sum().to_list()
-    apart, flipped = (counts.success - counts.success_first), both.success != both.success_first
-    assert int(said["rec_gpu_apart"]) == apart.abs().max()
-    assert int(said["rec_gpu_flipped"]) == flipped.sum()
-    won = int((flipped & both.success).sum())
-    assert binomtest(won, int(flipped.sum())).pvalue > 0.05  # "wins as many as it loses"
-    here, there = (losing_settings(both, column) for column in ("success_first", "success"))
-    assert here == there and len(here) == 5
-
-
-def losing_settings(episodes: pd.DataFrame, column: str) -> set[tuple[str, str, str]]:
-    """Settings with fewer successes than the control, exact McNemar, Holm over all settings, 0.05."""
-    wide = episodes.pivot(index=["task", "initial_state"], columns=["mode", "gate", "seeing"], values=column)
-    control, p = wide["none", "never", "live"].astype(bool), {}
-    for one in wide.columns.drop(("none", "never", "live")):
-        won, lost = (~control & wide[one].astype(bool)).sum(), (control & ~wide[one].astype(bool)).sum()
-        p[one] = (binomtest(int(lost), int(lost + won)).pvalue, lost > won)
-    ordered = sorted(p, key=lambda one: p[one][0])
-    first_kept = next(n for n, one in enumerate(ordered) if p[one][0] * (len(p) - n) >= 0.05)
-    return {one for one in ordered[:first_kept] if p[one][1]}
-
-
-def test_the_study_from_nothing_is_as_long_as_its_rows_say():
-    nothing = pd.read_csv(DATA / "again" / "from_nothing.csv").seconds.tolist()
-    assert float(glued("recordings")["rec_nothing"]) == pytest.approx(sum(nothing) / 60, rel=1e-4)
-    checkpoint = (DATA / "checkpoints" / "mini_libero_10" / "README.md").read_text()
-    assert f"in {nothing[0]} seconds; 12,000 steps in {nothing[1]}." in checkpoint
-    rows = ds.dataset(DATA / "again" / "libero_10", format="parquet").to_table(["recorded", "wall_s"]).to_pandas()
-    ended = pd.to_datetime(rows.recorded).sort_values(ignore_index=True)
-    lost = ended.diff().argmax()  # the machine
-    kept, rest = np.ptp(ended[:lost]).total_seconds(), np.ptp(ended[lost:]).total_seconds()
-    assert 0 < nothing[2] - kept < 120 and 0 < nothing[3] - rest < 120  # from the start to the end of a first episode
-    assert rows.wall_s.sum() < 16 * (nothing[2] + nothing[3])
-
-
-def test_the_clock_of_two_sets_of_recordings_is_what_their_rows_say():
-    """From the end of a set's first episode to that of its last, which is a little less than the chapter's hours."""
-    said, clock, process = glued("recordings"), 0.0, 0.0
-    columns = ["mode", "gate", "suite", "wall_s", "recorded"]
-    rows = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table(columns=columns).to_pandas()
-    for gate, settings in (("vision >= 0.985", 8), ("vision >= 0.8", 9)):
-        timed = rows[(rows["gate"] == gate) & (rows["recorded"] >= "2026-11-24T05:30")]
-        assert len(timed) == 100 * settings == 100 * timed["mode"].nunique()
-        clock += pd.to_datetime(timed["recorded"]).agg(np.ptp).total_seconds() / 3600
-        process += timed["wall_s"].sum() / 3600
-    assert int(said["rec_clocked"]) == 1700 and float(said["rec_clock_process"]) == pytest.approx(process, rel=1e-5)
-    assert clock < float(said["rec_clock"]) < clock + 0.02
-    assert float(said["rec_again"]) == pytest.approx(
-        float(said["rec_hours"]) * float(said["rec_clock"]) / process, rel=1e-4
+def test_episodes_of_one_processor_came_out_alike_on_another():
+    again = pd.read_csv(DATA / "again" / "other_processor.csv")
+    said = (
+        f"So have {again['agrees'].sum()} of {len(again)} that were recorded on an Intel Xeon and run again on an AMD"
     )
+    assert said in answer("recordings")
+    assert again["recorded_on"].str.contains("Xeon").all() and again["run_on"].str.contains("EPYC").all()
+    assert (again["first_difference"].isna() == again["agrees"]).all()
+    for suite, checkpoint in (("libero_spatial", "mini_spatial"), ("libero_10", "mini_libero_10")):
+        for setting, some in again[again["suite"] == suite].groupby("setting"):
+            study = Study(
+                DATA / "checkpoints" / checkpoint, (parse_setting(setting),), 100, Protocol(suite), folder=RECORDED
+            )
+            rows = study.read().episodes.set_index(["task", "initial_state"])
+            then = rows.loc[list(zip(some["task"], some["initial_state"], strict=True))]
+            assert then["processor"].tolist() == some["recorded_on"].tolist()
+            assert then["replans"].astype(str).tolist() == some["replans"].astype(str).tolist()
 
 
 CURVE = [("none", "never")] + [

@@ -178,6 +178,14 @@ def test_all_below_a_folder_is_read_at_once(tmp_path, make_row):
     assert [found.path for found in below(tmp_path)] == [one.path, two.path]
 
 
+def test_a_world_that_does_not_wait_is_told_from_one_that_does(tmp_path, make_row):
+    waits = recording_of(tmp_path, FULL)
+    goes_on = Recording(tmp_path, waits.key | {"delays": {"computed": 4, "reused": 0, "holds": False}})
+    for one in (waits, goes_on):
+        one.add(make_row(reuses=True))
+    assert sorted(all_episodes(tmp_path)["delays"]) == ["", "4, 0"]
+
+
 def test_a_folder_without_recordings_is_told(tmp_path):
     with pytest.raises(ValueError, match="nothing is recorded in"):
         all_episodes(tmp_path)

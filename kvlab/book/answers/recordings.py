@@ -1,0 +1,187 @@
+"""What *Recordings* says of the recorded rows, of where they are from, and of those that were run again."""
+
+import pandas as pd
+
+from kvlab.book import text
+from kvlab.evidence.duration import from_nothing
+from kvlab.study.records import ORIGIN, SETTING
+from kvlab.study.settings import Setting
+
+ORIGINS = {
+    "processor": "processor",
+    "instructions": "instruction set",
+    "torch": "torch",
+    "drawn_by": "frames drawn by",
+    "computed_by": "policy computed by",
+    "numerics": "numerics",
+}
+_RECORDING = ["suite", *SETTING, "delays", "seed"]
+
+
+def findings(episodes: pd.DataFrame, now: pd.DataFrame, elsewhere: pd.DataFrame) -> list[str]:
+    """The answer. `episodes` of `recordings.all_episodes`; `now`: of `again.run_again`, those that were run again while
+    the page was made; `elsewhere`: those that were recorded on one processor and run again on another.
+    """
+    return [_recorded(episodes), _again(now, elsewhere), _duration(episodes)]
+
+
+def by_suite(episodes: pd.DataFrame) -> pd.DataFrame:
+    """What is recorded, a row for each suite."""
+    rows = {}
+    for suite, some in episodes.groupby("suite"):
+        rows[suite] = {
+            "settings": some.groupby(_RECORDING, dropna=False).ngroups,
+            "episodes": f"{len(some):,}",
+            "replans": f"{some['replans'].sum():,}",
+            "errors": int(some["error"].notna().sum()),
+            "hours of one process": f"{some['wall_s'].sum() / 3600:.1f}",
+        }
+    return _named(pd.DataFrame.from_dict(rows, orient="index"), "suite")
+
+
+def by_origin(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Where the rows are from: a column for each machine, the most episodes first."""
+    columns, names = [], []
+    machines = sorted(episodes.groupby(ORIGIN), key=lambda group: -len(group[1]))
+    for origin, some in machines:
+        said = dict(zip(ORIGIN, origin, strict=True))
+        suites = some.groupby("suite").size()
+        said = {shown: said[name] for name, shown in ORIGINS.items()}
+        said |= {f"episodes of {suite}": f"{suites.get(suite, 0):,}" for suite in sorted(episodes["suite"].unique())}
+        said |= {"first": some["recorded"].min()[:10], "last": some["recorded"].max()[:10]}
+        columns.append(said)
+        names.append(short(said["processor"]))
+    table = pd.DataFrame(columns).T.set_axis(names, axis=1)
+    return _named(table, "where from")
+
+
+def durations(episodes: pd.DataFrame) -> pd.DataFrame:
+    """`duration.from_nothing` for readers."""
+    found = from_nothing(episodes)
+    table = pd.DataFrame(
+        {
+            "episodes recorded": found["episodes"].map("{:,}".format),
+            "processes at once": found["processes"].map("{:.0f}".format),
+            "everything from nothing": found["hours"].map(
+                lambda hours: _time(hours) if pd.notna(hours) else "not known"
+            ),
+        }
+    )
+    return _named(table.set_axis(map(short, found.index)), "processor")
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Episodes that were run again, for readers. What differs between the machines stands where bits do."""
+    differs = table["first_difference"].notna() | ~table["agrees"].astype(bool)
+    return _named(
+        pd.DataFrame(
+            {
+                "suite": table["suite"],
+                "task": table["task"],
+                "initial state": table["initial_state"],
+                "control steps": table["steps"],
+                "replans": table["replans"],
+                "first replan that differs": [_whole(n) for n in table["first_difference"]],
+                "what differs between the machines": table["machine"].where(differs, "").fillna(""),
+            }
+        ).set_axis(table["setting"]),
+        "setting",
+    )
+
+
+def by_recording(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Every recording, a row for each suite, setting, world and seed."""
+    found = episodes.groupby(_RECORDING, dropna=False).agg(
+        successes=("success", "sum"),
+        episodes=("success", "count"),
+        reused=("reused", "sum"),
+        replans=("replans", "sum"),
+        minutes=("wall_s", lambda seconds: seconds.sum() / 60),
+    )
+    found = found.reset_index().sort_values(["suite", *SETTING, "delays", "seed"])
+    return _named(
+        pd.DataFrame(
+            {
+                "suite": found["suite"],
+                "successes": [f"{k} of {n}" for k, n in zip(found["successes"], found["episodes"], strict=True)],
+                "replans that reuse": (found["reused"] / found["replans"]).map(text.percent),
+                "minutes": found["minutes"].map("{:.0f}".format),
+            }
+        ).set_axis([_written(row) for _, row in found.iterrows()]),
+        "setting",
+    )
+
+
+def short(processor: str) -> str:
+    """A processor without vendor, family and model: `Intel Xeon`."""
+    return processor.split(" (")[0].replace("(R)", "").removesuffix(" Processor")
+
+
+def _recorded(episodes: pd.DataFrame) -> str:
+    settings, errors = episodes.groupby(SETTING, dropna=False).ngroups, int(episodes["error"].notna().sum())
+    suites = text.count(episodes["suite"].nunique(), "suite")
+    ended = text.count(errors, "episode")
+    return (
+        f"**{text.count(len(episodes), 'episode')} of {text.count(settings, 'setting')} in {suites} are recorded.** "
+        f"They have {text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of the simulator."
+    )
+
+
+def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
+    both = pd.concat([now.assign(while_made=True), elsewhere.assign(while_made=False)], ignore_index=True)
+    agrees = both["agrees"].astype(bool)
+    lead = "Recorded episodes come out again to the bit" if agrees.all() else "Some episodes come out otherwise"
+    here, there = agrees[both["while_made"]], agrees[~both["while_made"]]
+    machines = f"recorded on {_machines(elsewhere['recorded_on'])} and run again on {_machines(elsewhere['run_on'])}"
+    said = [
+        f"**{lead}.** {here.sum()} of {text.count(len(here), 'episode')} that were run again while this page was made "
+        "have the outcome and the bits of every chunk of their record.",
+        f"So have {there.sum()} of {len(there)} that were {machines}.",
+    ]
+    if not agrees.all():
+        said.append(_first(both[~agrees].iloc[0]))
+    return " ".join(said)
+
+
+def _first(row: pd.Series) -> str:
+    where = f"task {row['task']}, initial state {row['initial_state']} of `{row['setting']}` in `{row['suite']}`"
+    replan = _whole(row["first_difference"])
+    what = f"its first replan that differs is number {replan}" if pd.notna(row["first_difference"]) else "its outcome"
+    machine = f"Between the machines differ: {row['machine']}." if row["machine"] else "The machines are named alike."
+    return f"The first that differs is {where}: {what}. {machine}"
+
+
+def _duration(episodes: pd.DataFrame) -> str:
+    found = from_nothing(episodes)
+    known = found[found["hours"].notna()]
+    if known.empty:
+        return "**How long it takes from nothing is not known.** No processor has recorded enough of every suite."
+    told = [
+        f"{_time(row['hours'])} with {text.count(round(row['processes']), 'process', 'processes')} of an {short(name)}"
+        for name, row in known.sort_values("hours").iterrows()
+    ]
+    return f"**Everything can be recorded from nothing.** It takes {text.listed(told)}."
+
+
+def _machines(names: pd.Series) -> str:
+    return text.listed([f"an {short(name)}" for name in sorted(names.unique())])
+
+
+def _time(hours: float) -> str:
+    if pd.isna(hours):
+        return "not known"
+    return f"{hours:.1f} hours" if hours >= 2 else f"{60 * hours:.0f} minutes"
+
+
+def _whole(number: float) -> str:
+    return "none" if pd.isna(number) else f"{number:.0f}"
+
+
+def _written(row: pd.Series) -> str:
+    setting = Setting(*(None if pd.isna(row[name]) else row[name] for name in SETTING))
+    delays = f", delays of {row['delays']}" if row["delays"] else ""
+    return f"{setting}{delays}" + (f", seed {row['seed']}" if row["seed"] else "")
+
+
+def _named(table: pd.DataFrame, rows: str) -> pd.DataFrame:
+    return table.rename_axis(index=None, columns=rows)

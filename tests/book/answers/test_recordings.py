@@ -1,0 +1,85 @@
+"""What *Recordings* says of made rows: other rows, other sentences."""
+
+import pandas as pd
+import pytest
+
+from kvlab.book.answers import recordings
+from kvlab.evidence.duration import ENOUGH
+from kvlab.study.settings import Setting
+
+XEON = "Intel(R) Xeon(R) Processor (GenuineIntel, family 6, model 207)"
+EPYC = "AMD EPYC (AuthenticAMD, family 25, model 17)"
+
+
+@pytest.fixture
+def episodes(make_row, make_records) -> pd.DataFrame:
+    """ENOUGH episodes of each of two settings on an Intel Xeon, one after the other."""
+    made = [
+        (one, make_row(task, state, reuses=one.mode == "full") | {"processor": XEON})
+        for one in (Setting("none"), Setting("full", "vision >= 0.98"))
+        for state in range(ENOUGH // 10)
+        for task in range(10)
+    ]
+    table = make_records(*made).episodes.assign(delays="")
+    ends = pd.date_range("2026-01-01", periods=len(table), freq="30s", tz="UTC")
+    return table.assign(recorded=[end.isoformat() for end in ends], wall_s=30.0)
+
+
+@pytest.fixture
+def now() -> pd.DataFrame:
+    same = {"suite": "libero_spatial", "task": 2, "initial_state": 0, "setting": "none", "steps": 80, "replans": 16}
+    same |= {"agrees": True, "first_difference": pd.NA, "machine": f"processor {XEON} / {EPYC}"}
+    return pd.DataFrame([same, same | {"task": 3}])
+
+
+@pytest.fixture
+def elsewhere(now) -> pd.DataFrame:
+    return now.head(1).assign(recorded_on=XEON, run_on=EPYC)
+
+
+def test_what_is_recorded_is_counted(episodes, now, elsewhere):
+    recorded, _, took = recordings.findings(episodes, now, elsewhere)
+    assert "**40 episodes of 2 settings in 1 suite are recorded.**" in recorded
+    assert "120 replans; no episode ended in an error" in recorded
+    assert "20 minutes with 1 process of an Intel Xeon" in took
+    failed = episodes.assign(error=[None] * 39 + ["GL: lost"])
+    assert "1 episode ended in an error" in recordings.findings(failed, now, elsewhere)[0]
+
+
+def test_bits_that_agree_are_said_without_a_word_of_this_machine(episodes, now, elsewhere):
+    said = recordings.findings(episodes, now, elsewhere)[1]
+    assert said.startswith("**Recorded episodes come out again to the bit.** 2 of 2 episodes that were run again")
+    assert said.endswith("So have 1 of 1 that were recorded on an Intel Xeon and run again on an AMD EPYC.")
+    assert "family" not in said and recordings.compared(now).iloc[:, -2:].to_numpy().tolist() == [["none", ""]] * 2
+
+
+def test_the_first_that_differs_is_named_with_what_differs_between_the_machines(episodes, now, elsewhere):
+    other = now.assign(agrees=[True, False], first_difference=[pd.NA, 7])
+    said = recordings.findings(episodes, other, elsewhere)[1]
+    assert "**Some episodes come out otherwise.** 1 of 2 episodes" in said
+    assert "task 3, initial state 0 of `none` in `libero_spatial`: its first replan that differs is number 7" in said
+    assert f"Between the machines differ: processor {XEON} / {EPYC}." in said
+    assert recordings.compared(other).iloc[1, -2:].tolist() == ["7", f"processor {XEON} / {EPYC}"]
+    alike = recordings.findings(episodes, other.assign(machine=""), elsewhere)[1]
+    assert alike.endswith("The machines are named alike.")
+    outcome = recordings.findings(episodes, now.assign(agrees=False), elsewhere)[1]
+    assert "task 2, initial state 0 of `none` in `libero_spatial`: its outcome." in outcome
+
+
+def test_what_no_processor_recorded_enough_of_has_no_time(episodes, now, elsewhere):
+    few = episodes.head(ENOUGH - 1)
+    assert "is not known" in recordings.findings(few, now, elsewhere)[2]
+    assert recordings.durations(few).iloc[0, -1] == "not known"
+    assert recordings.durations(episodes).iloc[0].tolist() == ["40", "1", "20 minutes"]
+
+
+def test_machines_settings_and_worlds_are_told_apart(episodes):
+    some = episodes.assign(processor=[XEON] * 30 + [EPYC] * 10, delays=["4, 0"] * 20 + [""] * 20)
+    by_origin = recordings.by_origin(some)
+    assert by_origin.columns.tolist() == ["Intel Xeon", "AMD EPYC"]
+    assert by_origin.loc["episodes of libero_spatial"].tolist() == ["30", "10"]
+    table = recordings.by_recording(some.assign(seed=1))
+    assert table.index.tolist() == ["full when vision >= 0.98, seed 1", "none, delays of 4, 0, seed 1"]
+    assert table["successes"].tolist() == [f"{int(episodes.head(20).success.sum())} of 20"] * 2
+    assert table["replans that reuse"].tolist() == ["33 %", "0 %"]
+    assert recordings.by_suite(some).loc["libero_spatial", ["settings", "episodes"]].tolist() == [2, "40"]
