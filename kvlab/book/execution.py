@@ -107,7 +107,6 @@ def execute(source: Path, out: Path | None = None, parameters: dict | None = Non
 
 def publish(source: Path, bar: bool = True) -> Path:
     """`execute`, beside the source; the figures that the chapter shows become files of figures/."""
-    os.environ["KVLAB_PUBLISH"] = "1"  # for chapters that save a figure by themselves
     out = execute(source, bar=bar)
     for name, svg in figures(nbformat.read(out, as_version=4)).items():
         FIGURES.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the cells of chapters call: parameters checked, values made available to the text.
+"""What the cells of chapters call to check their parameters.
 
 Apart from `kvlab.book.execution`, which executes chapters, since what that imports takes seconds in every kernel.
 """
@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, get_origin
 
-import numpy as np
 import yaml
-from myst_nb import glue
 from pydantic import Field, TypeAdapter, ValidationError
 
 # What a parameter of this name may be, in every chapter; said before an episode is run.
@@ -96,14 +94,3 @@ def _as_declared(name: str, kind: object, value: object) -> object:
 
 def _name(kind: object) -> str:
     return kind.__name__ if type(kind) is type else str(kind)
-
-
-def note(**values: object) -> None:
-    """Makes `values` available to the text of a chapter, which formats them: {glue:text}`name:.1f`.
-
-    Scalars of numpy become Python's own, since the book could not format them, and fractions keep 6 significant digits,
-    since later ones differ between processors.
-    """
-    for name, value in values.items():
-        value = value.item() if isinstance(value, np.generic) else value
-        glue(name, float(f"{value:.6g}") if isinstance(value, float) else value, display=False)

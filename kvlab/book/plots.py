@@ -7,10 +7,9 @@ deficiency tell apart; each also has its own marker, so that a figure can be rea
 from __future__ import annotations
 
 import io
-import os
 import re
 from base64 import b64encode
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -22,7 +21,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kvlab.evidence.stats import Interval
-from kvlab.paths import FIGURES
 
 PAGE_WIDTH = 7.2  # inches: the text column of the HTML at 110 dots an inch
 TITLE = 84  # letters of a title that fill the page's width
@@ -288,21 +286,6 @@ def show(fig: Figure, name: str, title: str = "") -> None:
     display(
         data | {"text/plain": title or name}, metadata={"kvlab_figure": name, "image/png": {"width": 792}}, raw=True
     )
-
-
-def save(fig: Figure, name: str, unless: Collection[str] = ()) -> None:
-    """Write `figures/<name>.png` and `.svg`, the same bytes at each run.
-
-    Only where the book is published (KVLAB_PUBLISH is set), and not where `unless` is not empty. ValueError: a name
-    with anything but small letters, digits and underscores.
-    """
-    if not re.fullmatch(r"[a-z0-9_]+", name):
-        raise ValueError(f"the figure name {name!r} must be of small letters, digits and underscores.")
-    if unless or "KVLAB_PUBLISH" not in os.environ:
-        return
-    FIGURES.mkdir(exist_ok=True)
-    fig.savefig(FIGURES / f"{name}.svg", metadata={"Date": None, "Creator": None})
-    fig.savefig(FIGURES / f"{name}.png", metadata={"Software": None})
 
 
 def _bar(ax: Axes, interval: Interval, position: float, name: str, horizontal: bool) -> None:

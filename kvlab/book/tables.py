@@ -1,12 +1,11 @@
 """The book's tables of what `summary.compare` returns: one look in every chapter."""
 
 import re
-from collections.abc import Callable
 
 import pandas as pd
 from IPython.display import HTML
 
-from kvlab.evidence.wording import p_value, percent
+from kvlab.evidence.wording import percent
 from kvlab.study.settings import Setting
 
 KEPT = {
@@ -95,31 +94,3 @@ def prose(frame: pd.DataFrame) -> HTML:
     """A table whose cells are phrases, which the HTML breaks so that all columns fit the page; nothing is cut short."""
     with pd.option_context("display.max_colwidth", None):
         return HTML(frame.to_html(classes="prose", border=0))
-
-
-def success(compared: pd.DataFrame, label: Callable[[Setting], str] = str) -> pd.DataFrame:
-    """Successes, three intervals in percent and the reuse rate; * marks a bootstrap that has no width of its own."""
-    star = compared.bootstrap.map(lambda interval: " *" if interval.collapsed else "")
-    return pd.DataFrame(
-        {
-            "successes": compared.k.astype(str) + " of " + compared.n.astype(str),
-            "exact": compared.exact.map(percent),
-            "Wilson": compared.wilson.map(percent),
-            "bootstrap": compared.bootstrap.map(percent) + star,
-            "reuse": compared.reuse.map("{:.0%}".format),
-        }
-    ).rename(label)
-
-
-def paired(compared: pd.DataFrame, control: Setting, label: Callable[[Setting], str] = str) -> pd.DataFrame:
-    """Against the control on the same episodes: lost and won, difference in points with Tango's interval, exact p."""
-    rows = compared.drop(control)
-    return pd.DataFrame(
-        {
-            "lost": rows.lost.astype(int),
-            "won": rows.won.astype(int),
-            "points": rows.difference.map(percent),
-            "p": rows.p.map(p_value),
-            "p (Holm)": rows.p_holm.map(p_value),
-        }
-    ).rename(label)

@@ -105,7 +105,6 @@ def root(chapter, monkeypatch):
     folder = chapter.parent
     monkeypatch.setattr(book, "REPORT", folder / "_build" / "report")
     monkeypatch.setattr(book, "FIGURES", folder / "figures")
-    monkeypatch.delenv("KVLAB_PUBLISH", raising=False)
     (folder / "_static").mkdir()
     for name in ("_config.yml", "_toc.yml"):
         (folder / name).write_text("")
@@ -298,10 +297,3 @@ def test_jupyterlab_opens_text_and_notebook_as_one_document(chapter):
     assert ran.returncode == 0, ran.stderr
     assert "Edited in JupyterLab." in source.read_text()
     assert book.differences(source, unexecuted(source)) == []
-
-
-def test_the_text_can_format_what_is_noted(chapter):
-    cell = "import numpy as np\n\nparameters.note(rate=np.float64(1 / 3), n=np.int64(3), who='full')"
-    chapter.write_text(f"{HEADER}```{{code-cell}} ipython3\nfrom kvlab.book import parameters\n{cell}\n```\n")
-    shown = [value for output in outputs(book.execute(chapter)) for value in output.data.values()]
-    assert shown == ["0.333333", "3", "'full'"]

@@ -15,9 +15,7 @@ INTERVALS = [rate_interval(9, 10), rate_interval(0, 10)]
 
 
 @pytest.fixture(autouse=True)
-def own_folder(monkeypatch, tmp_path):
-    monkeypatch.setattr(plots, "FIGURES", tmp_path)
-    monkeypatch.setenv("KVLAB_PUBLISH", "1")
+def no_figure_stays():
     yield
     plt.close("all")
 
@@ -41,26 +39,6 @@ def test_intervals_are_drawn_at_their_ends():
     for ends, interval in zip(drawn, INTERVALS, strict=True):
         assert ends.tolist() == pytest.approx([100 * interval.low, 100 * interval.high])
     assert [label.get_text() for label in ax.get_yticklabels()] == ["no reuse", "full"]
-
-
-def test_saved_files_do_not_change_from_run_to_run(tmp_path):
-    def saved():
-        plots.save(draw(), "one")
-        return (tmp_path / "one.png").read_bytes(), (tmp_path / "one.svg").read_bytes()
-
-    assert saved() == saved()
-    assert b"<dc:date>" not in saved()[1]
-
-
-def test_a_notebook_with_other_parameters_saves_nothing(tmp_path):
-    plots.save(draw(), "one", unless=("confidence",))
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_is_not_published_saves_nothing(tmp_path, monkeypatch):
-    monkeypatch.delenv("KVLAB_PUBLISH")
-    plots.save(draw(), "one")
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_figure_is_shown_as_the_same_svg_at_each_run_under_its_name(monkeypatch):
@@ -104,7 +82,7 @@ def test_differences_have_a_line_at_nothing():
     "call, message",
     [
         (lambda: plots.look("fulll"), "'fulll' has no colour; it must start with one of none, full"),
-        (lambda: plots.save(None, "../x"), r"figure name '../x' must be of small letters"),
+        (lambda: plots.show(None, "../x"), r"figure name '../x' must be of small letters"),
     ],
 )
 def test_bad_input_names_the_value_and_the_rule(call, message):
