@@ -174,7 +174,10 @@ def _fits(question: Question, judged: pd.DataFrame) -> str:
     if not reusing:
         return said
     longest = question.times.replan_ms(NO_REUSE, allowed=False)
-    return f"{said} Reuse lowers the mean alone: a replan that computes takes {longest:.0f} ms with a cache, too."
+    return (
+        f"{said} Reuse lowers the mean alone: a replan that computes takes {longest:.0f} ms with a cache, too. "
+        "What such delays do to success is told by [In real time](real_time.ipynb)."
+    )
 
 
 def _reach(question: Question) -> str:

@@ -1,0 +1,305 @@
+"""What *In real time* says, out of records by suite and by the ms of a full inference (0: a world that waits)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from kvlab.book import tables, text
+from kvlab.evidence import control_steps, rows, summary
+from kvlab.evidence.rows import successes
+from kvlab.evidence.speeds import by_speed
+from kvlab.evidence.stats import Interval, Pairs, pair, paired_difference, rate_interval
+from kvlab.evidence.wording import percent
+from kvlab.study.clock import Clock
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
+
+NO_REUSE = Setting("none")
+BySuite = Mapping[str, Mapping[float, Records]]  # records of each suite by the ms of a full inference
+Studies = Mapping[str, Mapping[float, Study]]
+
+
+def at(study: Study, real_time: str) -> Study:
+    """`study` in a world that does not wait: `200ms`, `200ms hold`. ValueError as in `parse_clock` and `Study`."""
+    return replace(study, protocol=replace(study.protocol, real_time=real_time))
+
+
+def recorded(wanted: Studies) -> dict[str, dict[float, Study]]:
+    """The studies with what is recorded in full (`_complete`), since a chapter starts no hours of it.
+
+    Left out, too, are a setting that is recorded at no speed above 0 and a suite where there is none. ValueError:
+    nothing is left.
+    """
+    found = {}
+    for suite, speeds in wanted.items():
+        full = {ms: settings for ms, study in speeds.items() if (settings := _complete(study))}
+        if timed := {setting for ms, settings in full.items() if ms for setting in settings}:
+            found[suite] = {
+                ms: replace(speeds[ms], settings=tuple(setting for setting in settings if setting in timed))
+                for ms, settings in full.items()
+            }
+    if not found:
+        raise ValueError(
+            "no speed above 0 ms is recorded in full; with `run` true this notebook records what is missing"
+        )
+    return found
+
+
+def left_out(wanted: Studies) -> list[str]:
+    """What of `wanted` is not recorded in full, and how many of its episodes are, by suite and speed."""
+    said = []
+    for suite, speeds in wanted.items():
+        for ms, study in speeds.items():
+            complete = _complete(study)
+            if lacking := [str(setting) for setting in study.settings if setting not in complete]:
+                what = text.listed([f"`{setting}`" for setting in lacking]) if complete else "every setting"
+                of = text.count(len(lacking) * study.episodes, "episode")
+                said.append(f"- `{suite}` at {ms:g} ms: {what} ({study.plan()['recorded'][lacking].sum()} of {of}).")
+    return ["Not recorded in full yet, so left out:\n\n" + "\n".join(said)] if said else []
+
+
+def curves(speeds: Mapping[float, Records], confidence: float) -> dict[Setting, dict[float, Interval]]:
+    """Success of each setting by speed, exact."""
+    found: dict[Setting, dict[float, Interval]] = {}
+    for ms, records in sorted(speeds.items()):
+        for setting in rows.recorded(records):
+            won = successes(records, setting)
+            found.setdefault(setting, {})[ms] = rate_interval(int(won.sum()), len(won), confidence=confidence)
+    return found
+
+
+def headline(records: BySuite) -> str:
+    """The title of the figure: who wins on the slowest machine of the first suite."""
+    suite, speeds = next(iter(records.items()))
+    ms = max(speeds)
+    best = _best(speeds[ms])
+    solved = f"{tables.lever(best)} {_k_of_n(speeds[ms], best)}"
+    return f"At {ms:g} ms an inference: {solved}, no reuse {_k(speeds[ms], NO_REUSE)}"
+
+
+def findings(records: BySuite, confidence: float) -> list[str]:
+    """The chapter's answer."""
+    return [
+        _winner(records, confidence),
+        _caches(records, confidence),
+        _waiting(records, confidence),
+        _steps(records, confidence),
+    ]
+
+
+def table(speeds: Mapping[float, Records], confidence: float) -> pd.DataFrame:
+    """Setting by speed: the delay of a replan, successes, and points compared with no reuse at the same speed."""
+    found = []
+    for setting, each in curves(speeds, confidence).items():
+        for ms in each:
+            delays, records = Clock(ms).delays(setting), speeds[ms]
+            kept = setting.mode != "none" and delays.reused != delays.computed
+            found.append(
+                {
+                    "setting": tables.lever(setting),
+                    "inference, ms": f"{ms:g}",
+                    "delay": f"{delays.computed}, reused {delays.reused}" if kept else f"{delays.computed}",
+                    "successes": _k_of_n(records, setting),
+                    "points": percent(summary.difference(records, setting, NO_REUSE, confidence))
+                    if setting != NO_REUSE
+                    else "",
+                }
+            )
+    return _headed(found)
+
+
+def ranges(records: BySuite, confidence: float) -> pd.DataFrame:
+    """Every cache compared with no reuse of as many denoising and executed steps, by suite and speed."""
+    found = [
+        {
+            "cache": tables.lever(cache),
+            "suite": suite,
+            "inference, ms": f"{ms:g}",
+            "successes": f"{row.k} of {row.n}",
+            "without": f"{row.other_k} of {row.n}",
+            "points": percent(row.difference),
+        }
+        for suite, speeds in records.items()
+        for cache, other in _cached(speeds)
+        for ms, row in _compared(speeds, cache, other, confidence).iterrows()
+    ]
+    return _headed(found)
+
+
+def steps_table(records: BySuite, confidence: float) -> pd.DataFrame:
+    """Control steps to success over no reuse's at the same speed, on the episodes that both solve."""
+    found = []
+    for suite, speeds in records.items():
+        for setting, each in curves(speeds, confidence).items():
+            for ms in each if setting != NO_REUSE else ():
+                both = successes(speeds[ms], setting) & successes(speeds[ms], NO_REUSE)
+                ratio = control_steps.steps_ratio(speeds[ms], setting, NO_REUSE, confidence)
+                said = {"setting": tables.lever(setting), "suite": suite, "inference, ms": f"{ms:g}"}
+                found.append(said | {"both solve": int(both.sum()), "control steps": _ratio(ratio)})
+    return _headed(found)
+
+
+def _complete(study: Study) -> list[Setting]:
+    """The settings that are recorded in full; none where no reuse is not, or where a speed is still being recorded.
+
+    Of what happens to be finished no winner is named.
+    """
+    plan = study.plan()
+    under_way = study.protocol.real_time.full_ms > 0 and (plan["recorded"].gt(0) & plan["missing"].gt(0)).any()
+    full = [setting for setting in study.settings if not plan["missing"][str(setting)]]
+    return full if NO_REUSE in full and not under_way else []
+
+
+def _headed(found: list[dict]) -> pd.DataFrame:
+    frame = pd.DataFrame(found)
+    first = frame.columns[0]
+    return frame.set_index(first).rename_axis(index=None, columns=first)
+
+
+def _k(records: Records, setting: Setting) -> int:
+    return int(successes(records, setting).sum())
+
+
+def _k_of_n(records: Records, setting: Setting) -> str:
+    return f"{_k(records, setting)} of {len(successes(records, setting))}"
+
+
+def _best(records: Records) -> Setting:
+    return max(rows.recorded(records), key=lambda setting: _k(records, setting))
+
+
+def _timed(records: BySuite) -> list[tuple[str, float, Records]]:
+    return [(suite, ms, speeds[ms]) for suite, speeds in records.items() for ms in sorted(speeds) if ms]
+
+
+def _winner(records: BySuite, confidence: float) -> str:
+    best = {(suite, ms): _best(each) for suite, ms, each in _timed(records)}
+    same = len(set(best.values())) == 1
+    said = []
+    for suite, ms, each in _timed(records):
+        setting = best[suite, ms]
+        gain = (
+            ""
+            if setting == NO_REUSE
+            else (
+                " That is "
+                + text.difference(summary.difference(each, setting, NO_REUSE, confidence), "with no reuse there")
+                + "."
+            )
+        )
+        said.append(
+            f"In `{suite}` at {ms:g} ms the most are solved with {tables.lever(setting)}: "
+            f"{_k_of_n(each, setting)}.{gain}"
+        )
+    lead = (
+        f"The winner at every recorded speed: {tables.lever(next(iter(best.values())))}"
+        if same
+        else "Which lever wins depends on the speed"
+    )
+    return f"**{lead}.** {' '.join(said)}"
+
+
+def _cached(speeds: Mapping[float, Records]) -> list[tuple[Setting, Setting]]:
+    """The settings that keep a cache, each with no reuse of as many denoising and executed steps."""
+    settings = dict.fromkeys(setting for records in speeds.values() for setting in rows.recorded(records))
+    found = [(s, replace(s, mode="none", gate=NO_REUSE.gate)) for s in settings if s.mode not in ("none", "chunk")]
+    return [(cache, other) for cache, other in found if other in settings]
+
+
+def _compared(speeds: Mapping[float, Records], cache: Setting, other: Setting, confidence: float) -> pd.DataFrame:
+    both = {ms: records for ms, records in speeds.items() if {cache, other} <= {*rows.recorded(records)}}
+    return by_speed(both, cache, other, confidence)
+
+
+def _caches(records: BySuite, confidence: float) -> str:
+    compared = {
+        (suite, cache): _compared(speeds, cache, other, confidence)
+        for suite, speeds in records.items()
+        for cache, other in _cached(speeds)
+    }
+    if not compared:
+        return "**No cache is recorded in real time.** So whether one wins at any speed is open."
+    wins = any(each.wins.any() for each in compared.values())
+    lead = (
+        "A cache beats no reuse at some speeds"
+        if wins
+        else "No speed is recorded at which a cache is shown to beat no reuse"
+    )
+    said = [_range(suite, cache, each) for (suite, cache), each in compared.items()]
+    return f"**{lead}.** Each is compared with no reuse of as many denoising steps. {' '.join(said)}"
+
+
+def _range(suite: str, cache: Setting, compared: pd.DataFrame) -> str:
+    """Where the cache is shown to win and to lose; where it turns, if it does so once."""
+    worse = compared.index[[interval.high < 0 for interval in compared.difference]]
+    better = compared.index[compared.wins]
+    neither = compared.index.difference([*worse, *better])
+    ms = max(compared.index, key=lambda one: (compared.difference[one].estimate, one) if one else (-2, 0))
+    turn = (
+        " If its advantage grows with the time of an inference, the range in which it wins begins between "
+        f"{max(worse):g} and {min(better):g} ms."
+        if len(worse) and len(better) and max(worse) < min(better)
+        else ""
+    )
+    difference = text.difference(compared.difference[ms], "without")
+    return (
+        f"In `{suite}` with {tables.lever(cache)}: it is shown to win at {_speeds(better)} "
+        f"and to lose at {_speeds(worse)}; neither is shown at {_speeds(neither)}. "
+        f"At best, at {ms:g} ms, it solves {difference}, {text.count(int(compared.n[ms]), 'episode')}.{turn}"
+    )
+
+
+def _speeds(which: pd.Index) -> str:
+    return f"{text.listed([f'{ms:g}' for ms in which])} ms" if len(which) else "no recorded speed"
+
+
+def _waiting(records: BySuite, confidence: float) -> str:
+    """No reuse in real time, compared with itself in a world that waits."""
+    lost = {
+        (suite, ms): paired_difference(_with_itself(records[suite][0], each), confidence)
+        for suite, ms, each in _timed(records)
+        if 0 in records[suite]
+    }
+    if not lost:
+        return "**What the delay alone costs is open.** A world that waits is not recorded beside these speeds."
+    lead = (
+        "The delay alone costs success"
+        if any(d.high < 0 for d in lost.values())
+        else "The delay alone is not shown to cost success"
+    )
+    said = [
+        f"In `{suite}` at {ms:g} ms no reuse solves {_k_of_n(records[suite][ms], NO_REUSE)}. "
+        f"That is {text.difference(difference, 'in a world that waits')}."
+        for (suite, ms), difference in lost.items()
+    ]
+    return f"**{lead}.** {' '.join(said)}"
+
+
+def _with_itself(waits: Records, moves: Records) -> Pairs:
+    return pair(successes(moves, NO_REUSE), successes(waits, NO_REUSE))
+
+
+def _steps(records: BySuite, confidence: float) -> str:
+    """Control steps to success of the winner of each suite on its slowest machine."""
+    said, shorter = [], []
+    for suite, speeds in records.items():
+        ms = max(speeds)
+        setting = _best(speeds[ms])
+        ratio = setting != NO_REUSE and control_steps.steps_ratio(speeds[ms], setting, NO_REUSE, confidence)
+        if ratio:
+            both = int((successes(speeds[ms], setting) & successes(speeds[ms], NO_REUSE)).sum())
+            shorter.append(ratio.high < 1)
+            said.append(
+                f"In `{suite}` at {ms:g} ms {tables.lever(setting)}: an episode takes {_ratio(ratio)} times as many "
+                f"control steps as with no reuse. This is on the {text.count(both, 'episode')} that both solve."
+            )
+    if not said:
+        return "**Time to success is not compared.** No reuse wins, or too few episodes are solved by both."
+    lead = "The winner also succeeds sooner" if all(shorter) else "The winner is not everywhere shown to succeed sooner"
+    return f"**{lead}.** {' '.join(said)}"
+
+
+def _ratio(ratio: Interval | None) -> str:
+    return f"{ratio.estimate:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else "too few solved"

@@ -1,0 +1,138 @@
+"""What *In real time* says of made rows: other rows, other sentences; what is not recorded is left out and said."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from kvlab.book import plots, tables
+from kvlab.book.answers import real_time
+from kvlab.study.protocol import Protocol
+from kvlab.study.settings import Setting, parse_setting
+from kvlab.study.study import Study
+from made import made
+
+NONE, FEWER, CACHE = Setting("none"), Setting("none", denoising_steps=2), parse_setting("prefix when every(2)")
+BOTH, ONE = replace(CACHE, denoising_steps=2), Setting("none", denoising_steps=1)
+
+
+def speed(none, fewer, cache=None, steps=20):
+    """So many of 100 episodes are solved without reuse, with 2 denoising steps, and with a cache."""
+    won = {NONE: none, FEWER: fewer, CACHE: cache}
+    return made(
+        {
+            s: [(n < k, steps if s == FEWER else 20, [False, s == CACHE]) for n in range(100)]
+            for s, k in won.items()
+            if k is not None
+        }
+    )
+
+
+def said(**suites):
+    return real_time.findings(suites, 0.95)
+
+
+def test_one_winner_at_every_speed():
+    winner, cache, waiting, steps = said(
+        short={0: speed(99, 99, 94), 200: speed(65, 97, 40, 10), 400: speed(40, 70, 30)}
+    )
+    assert winner.startswith("**The winner at every recorded speed: 2 denoising steps.** In `short` at 200 ms")
+    assert "97 of 100. That is 32 points more than with no reuse there (" in winner and " at 0 ms" not in winner
+    assert cache.startswith("**No speed is recorded at which a cache is shown to beat no reuse.**")
+    assert "to win at no recorded speed and to lose at 200 and 400 ms; neither is shown at 0 ms." in cache
+    assert "At best, at 400 ms, it solves 10 points fewer than without (4 to 19), 100 episodes." in cache
+    assert (
+        waiting.startswith("**The delay alone costs success.**")
+        and "34 points fewer than in a world that waits" in waiting
+    )
+    assert steps.startswith("**The winner is not everywhere shown to succeed sooner.**") and "the 40 episodes" in steps
+
+
+def test_a_cache_may_win_on_slow_machines_and_the_range_is_said():
+    winner, cache, _, _ = said(short={0: speed(99, 99, 80), 200: speed(65, 90, 60), 400: speed(30, 50, 90)})
+    assert winner.startswith("**Which lever wins depends on the speed.**")
+    assert cache.startswith("**A cache beats no reuse at some speeds.**")
+    assert (
+        "to win at 400 ms and to lose at 0 ms; neither is shown at 200 ms" in cache
+        and "begins between 0 and 400 ms" in cache
+    )
+
+
+def test_what_is_not_there_is_not_compared():
+    winner, cache, waiting, steps = said(short={200: speed(80, 80)}, long={100: speed(90, 70)})
+    assert "The winner at every recorded speed: no reuse" in winner and "points" not in winner
+    assert cache.startswith("**No cache is recorded in real time.**")
+    assert waiting.startswith("**What the delay alone costs is open.**")
+    assert steps.startswith("**Time to success is not compared.**")
+
+
+def test_a_delay_that_does_no_harm_and_a_winner_that_is_sooner():
+    _, _, waiting, steps = said(short={0: speed(80, 80), 50: speed(80, 90, steps=10)})
+    assert waiting.startswith("**The delay alone is not shown to cost success.**")
+    assert steps.startswith("**The winner also succeeds sooner.**") and "0.50 (0.50 to 0.50) times" in steps
+
+
+def test_a_cache_is_compared_with_as_many_denoising_steps():
+    rows = {NONE: 10, FEWER: 90, BOTH: 50}
+    records = made({s: [(n < k, 20, [False, s.mode != "none"]) for n in range(100)] for s, k in rows.items()})
+    (row,) = real_time.ranges({"short": {400: records}}, 0.95).itertuples(index=False)
+    assert row[1:4] == ("400", "50 of 100", "90 of 100") and row[4].startswith("-40 (")
+
+
+def test_tables_and_title_follow_the_rows():
+    speeds = {0: speed(99, 99, 94), 200: speed(65, 97, 40)}
+    table = real_time.table(speeds, 0.95)
+    assert table.loc["no reuse", "points"].to_list() == ["", ""]
+    assert table.loc["2 denoising steps", "delay"].to_list() == ["0", "3"]
+    assert table.loc[tables.lever(CACHE), "delay"].to_list() == ["0", "4, reused 3"]
+    assert table.loc[tables.lever(CACHE), "points"].str.startswith("-25 (").to_list() == [False, True]
+    assert real_time.headline({"short": speeds}) == "At 200 ms an inference: 2 denoising steps 97 of 100, no reuse 65"
+    steps = real_time.steps_table({"short": speeds}, 0.95)
+    assert steps.loc["2 denoising steps", "both solve"].to_list() == [99, 65]
+
+
+def test_labels_at_the_ends_of_the_lines_do_not_overlap():
+    _, (ax,) = plots.panels(1, 3)
+    plots.by_speed(ax, real_time.curves({0: speed(99, 99, 94), 200: speed(65, 65, 64)}, 0.95), tables.lever)
+    heights = sorted(words.xyann[1] for words in ax.texts)
+    assert len(heights) == 3 and min(high - low for low, high in zip(heights, heights[1:], strict=False)) >= 7
+
+
+@pytest.fixture
+def wanted(untrained, tmp_path, monkeypatch):
+    """Studies of two speeds, and what is said to be recorded of them: {ms: {setting: episodes}}."""
+    there = {}
+
+    def plan(study):
+        have = there.get(study.protocol.real_time.full_ms, {})
+        counts = [have.get(setting, 0) for setting in study.settings]
+        missing = [study.episodes - count for count in counts]
+        return pd.DataFrame({"recorded": counts, "missing": missing}, list(map(str, study.settings)))
+
+    monkeypatch.setattr(Study, "plan", plan)
+    settings = (NONE, ONE, CACHE)
+    studies = {ms: Study(untrained, settings, 20, Protocol(real_time=f"{ms}ms"), folder=tmp_path) for ms in (0, 200)}
+    return {"libero_spatial": studies}, there
+
+
+def test_settings_that_are_not_recorded_are_left_out_and_said(wanted):
+    studies, there = wanted
+    there |= {0: dict.fromkeys((NONE, ONE, CACHE), 20), 200: {NONE: 20, ONE: 20}}
+    found = real_time.recorded(studies)["libero_spatial"]
+    assert {ms: study.settings for ms, study in found.items()} == {0: (NONE, ONE), 200: (NONE, ONE)}
+    (text,) = real_time.left_out(studies)
+    assert text.splitlines()[2:] == ["- `libero_spatial` at 200 ms: `prefix when every(2)` (0 of 20 episodes)."]
+
+
+def test_a_speed_under_way_names_no_winner(wanted):
+    studies, there = wanted
+    there |= {0: dict.fromkeys((NONE, ONE, CACHE), 20), 200: {NONE: 20, ONE: 20, CACHE: 3}}
+    with pytest.raises(ValueError, match="no speed above 0 ms is recorded in full"):
+        real_time.recorded(studies)
+    assert "at 200 ms: every setting (43 of 60 episodes)." in real_time.left_out(studies)[0]
+
+
+def test_another_clock_leaves_the_rest_of_the_study(wanted):
+    study = wanted[0]["libero_spatial"][0]
+    assert str(real_time.at(study, "200ms hold").protocol.real_time) == "200ms hold"
+    assert real_time.at(study, "0ms").settings == study.settings
