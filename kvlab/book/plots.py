@@ -10,6 +10,7 @@ import io
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from string import ascii_lowercase
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -181,23 +182,18 @@ def differences(
 def frontier(ax: Axes, places: pd.DataFrame, label: Callable[[object], str]) -> None:
     """Success in percent over ms of inference per control step, of `frontier.frontier`; the unbeaten joined, labelled.
 
-    Each setting is in the look of its mode. Labels stand below and to the right, where a frontier leaves room.
+    Each setting is in the look of its mode. A letter stands at each of the unbeaten, and what it means in the corner
+    of little cost and little success, where hardly a setting is.
     """
     best = places[places.pareto]
     x, y = ([interval.estimate for interval in best[name]] for name in ("ms_step", "success"))
     ax.plot(x, [100 * share for share in y], linewidth=1, color=_GREY)
     for setting, row in places.iterrows():
         _bar(ax, row.success, row.ms_step.estimate, setting.mode, horizontal=False)
-    for at, share, setting in zip(x, y, best.index, strict=True):
-        ax.annotate(
-            label(setting),
-            (at, 100 * share),
-            (5, -4),
-            textcoords="offset points",
-            rotation=-50,
-            va="top",
-            rotation_mode="anchor",
-        )
+    for at, share, letter in zip(x, y, ascii_lowercase, strict=False):
+        ax.annotate(letter, (at, 100 * share), (-10, -3), textcoords="offset points", fontweight="bold")
+    names = [f"{letter}  {label(setting)}" for letter, setting in zip(ascii_lowercase, best.index, strict=False)]
+    ax.annotate("\n".join(names), (0.03, 0.03), xycoords="axes fraction", va="bottom")
     ax.set(xlabel="inference per control step, ms", ylabel="success, %", ylim=(-3, 103), xlim=(0, None))
 
 
