@@ -35,10 +35,12 @@ PORTABLE = {  # with portable numerics, on every processor; seen on AMD and Inte
 
 
 def digest(*arrays) -> str:
-    """Twelve hexadecimal digits of the bytes of arrays or tensors."""
+    """Twelve hexadecimal digits of the bytes of arrays or tensors. TypeError for objects, whose bytes are addresses."""
     sha = hashlib.sha256()
-    for one in arrays:
-        sha.update(np.ascontiguousarray(one).tobytes())
+    for one in map(np.ascontiguousarray, arrays):
+        if one.dtype == object:
+            raise TypeError("only numbers have bytes that are the same in every process, not objects such as None")
+        sha.update(one.tobytes())
     return sha.hexdigest()[:12]
 
 

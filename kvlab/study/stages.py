@@ -15,7 +15,7 @@ import torch
 
 from kvlab import numerics
 from kvlab.pi0 import Policy
-from kvlab.pi0.cache import LANGUAGE
+from kvlab.pi0.cache import LANGUAGE, KVCache
 from kvlab.pi0.portable import portable
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.suites import task
@@ -59,10 +59,17 @@ def _inference(policy: Policy) -> dict[str, str]:
         chunk = model.denoise(cache, noise)
     return {
         "image tokens": digest(*seen.values()),
-        "prefix": digest(*prefix.stacked()),
-        "state token": digest(*cache.stacked()),
+        "prefix": _of_cache(prefix),
+        "state token": _of_cache(cache),
         "chunk": digest(chunk),
     }
+
+
+def _of_cache(cache: KVCache) -> str:
+    """Its hash; where no token is padding, every one is there."""
+    keys, values, valid = cache.stacked()
+    every = torch.ones(keys.shape[1], keys.shape[3], dtype=torch.bool)
+    return digest(keys, values, every if valid is None else valid)
 
 
 def main() -> None:

@@ -178,7 +178,7 @@ class TestInTheBrowser:
         for place in range(2):
             browser.evaluate(MOVE.format(place))
             now = browser.evaluate(READ)
-            setting = parse_setting(now["caption"].split(":")[0])
+            setting = parse_setting(now["caption"].split(": ")[0])
             k, n = counted(now["world"], setting)
             assert now["success"] == f"{k} of {n}" and f"{k} of {n} succeed" in now["caption"]
             texts.append(str(setting))

@@ -13,12 +13,13 @@ class References(HTMLParser):
 
     def __init__(self, page: Path):
         super().__init__()
-        self.loaded, self.scripts, self._in_script = [], "", False
+        self.loaded, self.films, self.scripts, self._in_script = [], [], "", False
         self.feed(page.read_text())
 
     def handle_starttag(self, tag, attrs):
         self._in_script = tag == "script"
-        names = {"link": ("href",), "a": ()}.get(tag, ("src", "href", "data", "poster", "srcset"))
+        self.films += [value for name, value in attrs if (tag, name) == ("source", "src")]
+        names = {"link": ("href",), "a": (), "source": ()}.get(tag, ("src", "href", "data", "poster", "srcset"))
         self.loaded += [value for name, value in attrs if name in names and value]
 
     def handle_data(self, data):
@@ -49,6 +50,8 @@ def test_a_page_loads_nothing_from_another_server_and_nothing_that_is_missing(ht
             assert not address.netloc and address.scheme in ("", "data"), f"{page.name} loads {value}"
             if address.path and not address.scheme:
                 assert (page.parent / unquote(address.path)).exists(), f"{page.name} misses {value}"
+        there = {Path(one).name for one in references.films if (page.parent / one).exists()}
+        assert {Path(one).name for one in references.films} == there, page.name  # notebooks have them elsewhere
 
 
 def test_style_sheets_load_nothing_from_another_server(html):

@@ -5,7 +5,7 @@ import pytest
 from kvlab.paths import DATA
 from kvlab.sim.workers import by_task
 from kvlab.study import fingerprint
-from kvlab.study.fingerprint import PORTABLE, check_bits
+from kvlab.study.fingerprint import PORTABLE, check_bits, digest
 from kvlab.study.stages import stages
 
 CHECKPOINT = DATA / "checkpoints" / "mini_spatial"
@@ -33,6 +33,11 @@ def test_every_process_computes_alike(found):
 
 def test_an_episode_has_the_bits_that_it_has_everywhere(found):
     assert {name: found[0][name] for name in PORTABLE | SPATIAL} == PORTABLE | SPATIAL
+
+
+def test_what_is_no_number_has_no_digest():
+    with pytest.raises(TypeError, match="not objects such as None"):
+        digest([1.0], None)
 
 
 def test_a_machine_of_other_bits_is_told_what_differs(monkeypatch):

@@ -495,7 +495,7 @@ def test_the_device_says_who_runs_the_model(untrained, monkeypatch):
     """On a machine without a GPU: what is asked of `load` is noted, and loaded on the CPU."""
     asked = []
 
-    def on_the_cpu(*given):
+    def on_the_cpu(*given, **_nothing):
         asked.append(given)
         return load(given[0])
 

@@ -47,6 +47,14 @@ def recorded(wanted: Studies) -> dict[str, dict[float, Study]]:
     return found
 
 
+def unrecorded(wanted: Studies) -> list[str]:
+    """How many episodes of `wanted` are of settings that `left_out` lists, a sentence; none where there are none."""
+    every = [study for speeds in wanted.values() for study in speeds.values()]
+    lacking = sum(study.episodes * (len(study.settings) - len(_complete(study))) for study in every)
+    further = text.count(lacking, "further episode")
+    return [f"Settings of {further} are not recorded in full; the end of the page lists them."] if lacking else []
+
+
 def left_out(wanted: Studies) -> list[str]:
     """What of `wanted` is not recorded in full, and how many of its episodes are, by suite and speed."""
     said = []

@@ -121,6 +121,8 @@ def test_settings_that_are_not_recorded_are_left_out_and_said(wanted):
     found = real_time.recorded(studies)["libero_spatial"]
     assert {ms: study.settings for ms, study in found.items()} == {0: (NONE, ONE), 200: (NONE, ONE)}
     (text,) = real_time.left_out(studies)
+    (sentence,) = real_time.unrecorded(studies)
+    assert "further episodes are not recorded in full" in sentence
     assert text.splitlines()[2:] == ["- `libero_spatial` at 200 ms: `prefix when every(2)` (0 of 20 episodes)."]
 
 
