@@ -191,8 +191,8 @@ class TestInTheBrowser:
         assert sorted(points) == sorted(one["setting"] for one in there)
         browser.evaluate(PRESS)
         now = browser.evaluate(READ)
-        setting = parse_setting(now["caption"].split(":")[0])
-        assert str(setting) == points[points.index(before["caption"].split(":")[0]) - 1]
+        setting = parse_setting(now["caption"].split(": ")[0])
+        assert str(setting) == points[points.index(before["caption"].split(": ")[0]) - 1]
         assert browser.evaluate("document.activeElement.dataset.setting") == str(setting)
         assert now["success"] == "{} of {}".format(*counted(now["world"], setting))
 
@@ -203,7 +203,7 @@ class TestInTheBrowser:
         browser.evaluate(choose.format(other))
         now = browser.evaluate(READ)
         assert now["world"] == other
-        setting = parse_setting(now["caption"].split(":")[0])
+        setting = parse_setting(now["caption"].split(": ")[0])
         assert now["success"] == "{} of {}".format(*counted(other, setting))
 
     def test_a_phone_reads_it_without_scrolling_sideways(self, browser):
