@@ -23,7 +23,7 @@ class Browser:
         port = eventually(lambda: (found := profile / "DevToolsActivePort").exists() and found.read_text().split()[:1])
         tabs = eventually(lambda: json.load(urlopen(f"http://127.0.0.1:{port[0]}/json")))
         tab = next(tab for tab in tabs if tab["type"] == "page")
-        self._socket = websocket.create_connection(tab["webSocketDebuggerUrl"], suppress_origin=True, timeout=60)
+        self._socket = websocket.create_connection(tab["webSocketDebuggerUrl"], suppress_origin=True, timeout=300)
         self._sent = 0
         self.send("Page.enable")
 
