@@ -1,8 +1,9 @@
 """What is recorded by now: a chapter shows further settings once they are, and runs none for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from kvlab.book import text
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 
@@ -14,3 +15,18 @@ def already(study: Study, further: Sequence[Setting]) -> list[Setting]:
         return []
     lacking = {setting for trial in replace(study, settings=tuple(new)).missing().values() for setting in trial}
     return [setting for setting in new if setting not in lacking]
+
+
+def in_full(study: Study) -> Study:
+    """The study with those of its settings that are recorded in full, and no reuse: a chapter starts no hours of it."""
+    missing, no_reuse = study.plan()["missing"], Setting("none")
+    return replace(study, settings=tuple(s for s in study.settings if s == no_reuse or not missing[str(s)]))
+
+
+def left_out(wanted: Iterable[Study], studies: Iterable[Study]) -> list[str]:
+    """Which settings of `wanted` the `studies` lack, a sentence a suite; nothing where they lack none."""
+    said = []
+    for want, have in zip(wanted, studies, strict=True):
+        if lacking := [f"`{setting}`" for setting in want.settings if setting not in have.settings]:
+            said.append(f"Not recorded in full for `{want.protocol.suite}`, so left out: {text.listed(lacking)}.")
+    return said

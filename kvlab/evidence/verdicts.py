@@ -96,8 +96,3 @@ def table(predictions: Mapping[str, Prediction], shown: Callable[[Interval], str
         for says, p in predictions.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "prediction"]).rename_axis("predicted")
-
-
-def ratio(interval: Interval) -> str:
-    """A ratio with its interval as it stands in a table: `1.52 (1.31 to 1.77)`."""
-    return f"{interval.estimate:.2f} ({interval.low:.2f} to {interval.high:.2f})"

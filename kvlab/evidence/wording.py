@@ -10,6 +10,8 @@ def percent(interval: Interval | float) -> str:
     return f"{100 * interval.estimate:z.0f} ({100 * interval.low:z.0f} to {100 * interval.high:z.0f})"
 
 
-def p_value(p: float) -> str:
-    """A p-value as it stands in a table: three digits, or `< 0.001`."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def ratio(interval: Interval | None) -> str:
+    """A ratio with its interval as it stands in a table: `1.52 (1.31 to 1.77)`; says so where there is none."""
+    if interval is None:
+        return "fewer than two solved"
+    return f"{interval.estimate:.2f} ({interval.low:.2f} to {interval.high:.2f})"

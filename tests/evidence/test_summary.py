@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from kvlab.evidence import summary, wording
+from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
@@ -76,5 +77,6 @@ def test_percent_of_nothing_is_empty():
     assert wording.percent(float("nan")) == ""
 
 
-def test_a_small_p_value_is_not_zero():
-    assert wording.p_value(1e-9) == "< 0.001" and wording.p_value(0.04) == "0.040"
+def test_a_ratio_has_its_interval_or_says_why_it_has_none():
+    assert wording.ratio(Interval(1.516, 1.31, 1.774, 0.95, "bootstrap")) == "1.52 (1.31 to 1.77)"
+    assert wording.ratio(None) == "fewer than two solved"

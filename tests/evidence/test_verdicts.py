@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kvlab.evidence import control_steps, verdicts
+from kvlab.evidence import control_steps, verdicts, wording
 from kvlab.evidence.stats import Interval, Pairs, paired_difference
 from kvlab.evidence.verdicts import MIXED, REFUTED, SUPPORTED, UNDECIDED, Prediction, verdict
 
@@ -83,5 +83,5 @@ def test_the_table_says_effect_and_outcome():
     shown = verdicts.table({"a": between(-0.5, -0.1), "b": between(-0.5, 0.1), "c": between(0.1, 0.5)})
     assert list(shown.prediction) == ["holds", "open", "fails"]
     assert shown.effect["a"] == "-30 (-50 to -10)" and list(shown.index) == ["a", "b", "c"]
-    ratios = verdicts.table({"a": between(1.5, 2.5, side=1, nothing=1.0)}, verdicts.ratio)
+    ratios = verdicts.table({"a": between(1.5, 2.5, side=1, nothing=1.0)}, wording.ratio)
     assert ratios.effect["a"] == "2.00 (1.50 to 2.50)"

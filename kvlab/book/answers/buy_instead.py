@@ -1,36 +1,18 @@
 """What *What to buy instead* says, out of `frontier.within_margin` (`bought`) and `frontier.frontier` by suite."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import control_steps, margins, summary
+from kvlab.evidence import control_steps, margins, summary, wording
 from kvlab.evidence.frontier import cheapest
 from kvlab.evidence.rows import successes
-from kvlab.evidence.wording import percent
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
-from kvlab.study.study import Study
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
-
-
-def recorded(study: Study) -> Study:
-    """The study with those of its settings that are recorded in full, and no reuse: a chapter starts no hours of it."""
-    missing = study.plan()["missing"]
-    return replace(study, settings=tuple(s for s in study.settings if s == NO_REUSE or not missing[str(s)]))
-
-
-def left_out(wanted: Iterable[Study], studies: Iterable[Study]) -> list[str]:
-    """Which settings of `wanted` the `studies` lack, a sentence a suite; nothing where they lack none."""
-    said = []
-    for want, have in zip(wanted, studies, strict=True):
-        if lacking := [f"`{setting}`" for setting in want.settings if setting not in have.settings]:
-            said.append(f"Not recorded in full for `{want.protocol.suite}`, so left out: {text.listed(lacking)}.")
-    return said
 
 
 def headline(bought: pd.DataFrame, margin: float) -> str:
@@ -76,7 +58,7 @@ def losses(
 
     def row(suite: str, setting: Setting) -> dict[str, str]:
         lost = summary.difference(records[suite], setting, NO_REUSE, confidence)
-        return {"points": percent(lost), "loss": margins.loss(lost, margin)}
+        return {"points": wording.percent(lost), "loss": margins.loss(lost, margin)}
 
     return _by_suite(places, row)
 
@@ -86,7 +68,7 @@ def steps_table(places: Mapping[str, pd.DataFrame], records: Mapping[str, Record
 
     def row(suite: str, setting: Setting) -> dict[str, str]:
         ratio = control_steps.steps_ratio(records[suite], setting, NO_REUSE, confidence)
-        return {"control steps": _ratio(ratio), "unbeaten": f"{places[suite].chance[setting]:.0%}"}
+        return {"control steps": wording.ratio(ratio), "unbeaten": f"{places[suite].chance[setting]:.0%}"}
 
     return _by_suite(places, row)
 
@@ -100,10 +82,6 @@ def _by_suite(places: Mapping[str, pd.DataFrame], row: Callable[[str, Setting], 
 
 def _readable(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.rename_axis(index=None, columns="setting")
-
-
-def _ratio(ratio) -> str:
-    return f"{ratio.estimate:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else "fewer than two solved"
 
 
 def _costs(bought: pd.DataFrame) -> list[tuple[str, str]]:
@@ -161,7 +139,7 @@ def _longer(setting: Setting | None, records: Mapping[str, Records], confidence:
         return []
     grown = [suite for suite, ratio in known.items() if ratio.low > 1]
     lead = "It takes longer to succeed" if grown else "It is not shown to take longer"
-    said = [f"In `{suite}` the ratio is {_ratio(ratio)}." for suite, ratio in known.items()]
+    said = [f"In `{suite}` the ratio is {wording.ratio(ratio)}." for suite, ratio in known.items()]
     return [
         f"**{lead}.** How many times as many control steps does an episode that both solve take with "
         f"{tables.lever(setting)} as without reuse? {' '.join(said)}"

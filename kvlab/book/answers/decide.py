@@ -8,8 +8,8 @@ import pandas as pd
 from IPython.display import HTML
 
 from kvlab.book import tables, text
-from kvlab.book.answers.buy_instead import NO_REUSE, left_out, recorded
-from kvlab.book.recorded import already
+from kvlab.book.answers.buy_instead import NO_REUSE
+from kvlab.book.recorded import already, in_full, left_out
 from kvlab.evidence import decision, margins, prediction, rows, summary
 from kvlab.evidence.share import allowed_share
 from kvlab.evidence.wording import percent
@@ -95,13 +95,13 @@ def planned(question: Question, run: bool, workers: int) -> list[str]:
     said = [text.planned(question.study, workers=workers)]
     if question.study.plan()["missing"].any() and not run:
         said.append("`run` is off, so that nothing is run; turn it on to run them.")
-        said += left_out([question.study], [recorded(question.study)])
+        said += left_out([question.study], [in_full(question.study)])
     return said
 
 
 def read(question: Question, run: bool, workers: int) -> Records | None:
     """The rows to decide by: with `run` all, else those of the settings recorded in full; None without no reuse's."""
-    study = question.study if run else recorded(question.study)
+    study = question.study if run else in_full(question.study)
     if study.plan()["missing"].any() and not run:
         return None
     return study.run(workers)

@@ -6,11 +6,10 @@ from dataclasses import replace
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import control_steps, rows, summary
+from kvlab.evidence import control_steps, rows, summary, wording
 from kvlab.evidence.rows import successes
 from kvlab.evidence.speeds import by_speed
 from kvlab.evidence.stats import Interval, Pairs, pair, paired_difference, rate_interval
-from kvlab.evidence.wording import percent
 from kvlab.study.clock import Clock
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -110,7 +109,7 @@ def table(speeds: Mapping[float, Records], confidence: float) -> pd.DataFrame:
                     "inference, ms": f"{ms:g}",
                     "delay": f"{delays.computed}, reused {delays.reused}" if kept else f"{delays.computed}",
                     "successes": _k_of_n(records, setting),
-                    "points": percent(summary.difference(records, setting, NO_REUSE, confidence))
+                    "points": wording.percent(summary.difference(records, setting, NO_REUSE, confidence))
                     if setting != NO_REUSE
                     else "",
                 }
@@ -127,7 +126,7 @@ def ranges(records: BySuite, confidence: float) -> pd.DataFrame:
             "inference, ms": f"{ms:g}",
             "successes": f"{row.k} of {row.n}",
             "without": f"{row.other_k} of {row.n}",
-            "points": percent(row.difference),
+            "points": wording.percent(row.difference),
         }
         for suite, speeds in records.items()
         for cache, other in _cached(speeds)
@@ -145,7 +144,7 @@ def steps_table(records: BySuite, confidence: float) -> pd.DataFrame:
                 both = successes(speeds[ms], setting) & successes(speeds[ms], NO_REUSE)
                 ratio = control_steps.steps_ratio(speeds[ms], setting, NO_REUSE, confidence)
                 said = {"setting": tables.lever(setting), "suite": suite, "inference, ms": f"{ms:g}"}
-                found.append(said | {"both solve": int(both.sum()), "control steps": _ratio(ratio)})
+                found.append(said | {"both solve": int(both.sum()), "control steps": wording.ratio(ratio)})
     return _headed(found)
 
 
@@ -300,14 +299,10 @@ def _steps(records: BySuite, confidence: float) -> str:
             both = int((successes(speeds[ms], setting) & successes(speeds[ms], NO_REUSE)).sum())
             shorter.append(ratio.high < 1)
             said.append(
-                f"In `{suite}` at {ms:g} ms {tables.lever(setting)}: an episode takes {_ratio(ratio)} times as many "
-                f"control steps as with no reuse. This is on the {text.count(both, 'episode')} that both solve."
+                f"In `{suite}` at {ms:g} ms {tables.lever(setting)}: an episode takes {wording.ratio(ratio)} times "
+                f"as many control steps as with no reuse. This is on the {text.count(both, 'episode')} that both solve."
             )
     if not said:
         return "**Time to success is not compared.** No reuse wins, or too few episodes are solved by both."
     lead = "The winner also succeeds sooner" if all(shorter) else "The winner is not everywhere shown to succeed sooner"
     return f"**{lead}.** {' '.join(said)}"
-
-
-def _ratio(ratio: Interval | None) -> str:
-    return f"{ratio.estimate:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else "too few solved"

@@ -99,7 +99,7 @@ def rate(interval: Interval) -> str:
     return f"{interval.estimate:z.3f} ({interval.low:z.3f} to {interval.high:z.3f})"
 
 
-SHOWN = {"amplification": rate, "sensitivity": verdicts.ratio}  # all others: points
+SHOWN = {"amplification": rate, "sensitivity": wording.ratio}  # all others: points
 
 
 def table(explained: Mapping[str, Predictions]) -> pd.DataFrame:
@@ -189,7 +189,7 @@ def halves(near: pd.DataFrame, confidence: float = 0.95) -> str:
     steps = near.filter(like="step_").set_axis(near["mode"])
     first = steps.iloc[:, steps.shape[1] // 2 - 1]
     added = (steps.iloc[:, -1] - first) / first
-    full, prefix = (verdicts.ratio(verdicts.mean_ratio(added[mode], confidence)) for mode in ("full", "prefix"))
+    full, prefix = (wording.ratio(verdicts.mean_ratio(added[mode], confidence)) for mode in ("full", "prefix"))
     return (
         f"Without any fit: with `full` the second half of the steps adds {full} times what the first half adds. With "
         f"`prefix` it adds {prefix} times as much."
@@ -211,8 +211,8 @@ def _sensitivity(predictions: Predictions) -> str:
     gain, change, _ = predictions.values()
     return (
         f"**The policy is more sensitive to images than to its state: {verdicts.verdict(predictions)}.** The same "
-        f"relative change moves its actions {verdicts.ratio(gain.effect)} times as far when it is one of the images. "
-        f"What changed since the last replan moves them {verdicts.ratio(change.effect)} times as far in the images."
+        f"relative change moves its actions {wording.ratio(gain.effect)} times as far when it is one of the images. "
+        f"What changed since the last replan moves them {wording.ratio(change.effect)} times as far in the images."
     )
 
 
