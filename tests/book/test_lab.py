@@ -66,8 +66,10 @@ def lab(folder) -> Iterator[str]:
 
 
 def opened(browser: Browser, address: str, name: str) -> str:
-    """The chapter's model in JavaScript, once its kernel has said what it is: then JupyterLab would change it."""
-    browser.open(address)
+    """The chapter's model in JavaScript, once its kernel has said what it is: then JupyterLab would change it.
+
+    It is opened alone: JupyterLab restores what was open before, here every chapter of the book."""
+    browser.open(f"{address}?reset")
     widget = WIDGET.format(name)
     kernel = f"window.jupyterapp && {widget}?.sessionContext.session?.kernel?.status"
     eventually(lambda: browser.evaluate(kernel) == "idle", 120)
