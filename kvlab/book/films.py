@@ -44,7 +44,7 @@ Pictures = Sequence[Image.Image]  # of an episode: its start, and one after each
 def study() -> Study:
     """What is shown, among the hundred episodes that it was taken from."""
     protocol = Protocol()
-    return Study(DATA / "checkpoints" / "mini_spatial", SETTINGS, 100, protocol, folder=DATA / "levers")
+    return Study(DATA / "checkpoints" / "mini_spatial", SETTINGS, 100, protocol)
 
 
 def episodes(task: int = TASK, state: int = STATE) -> list[Records]:

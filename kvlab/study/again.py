@@ -91,9 +91,8 @@ def _beside(then: pd.Series, old: pd.DataFrame, now: pd.Series, new: pd.DataFram
     outcome = {name: a if _same(a, b) else f"{a} / {b}" for name, (a, b) in pairs.items()}
     both = old.join(new, lsuffix="_then", rsuffix="_now", how="inner")
     apart = [np.abs(a - b).max() for a, b in zip(both.first_action_then, both.first_action_now, strict=True)]
-    told = both.bits_then.notna()  # rows of before chunks were told by their bits are compared by what they have
-    differs = both.bits_then.ne(both.bits_now).where(told, np.array(apart) > 0) | (both.reused_then != both.reused_now)
-    first = differs.index[differs.astype(bool)].min()
+    differs = (both.bits_then != both.bits_now) | (both.reused_then != both.reused_now)
+    first = differs.index[differs].min()
     return {
         **outcome,
         "first_difference": first if differs.any() else pd.NA,

@@ -64,7 +64,7 @@ REPLANS = pa.DataFrameSchema(
         **dict.fromkeys(SIMILARITIES, _cosine),
         **dict.fromkeys(PHASES, _signal),
         "first_action": pa.Column(object),  # float32, environment's units
-        "bits": pa.Column("UInt32", nullable=True),  # CRC-32 of the chunk; missing in rows of before it was kept
+        "bits": pa.Column("uint32"),  # CRC-32 of the chunk
         # Missing where a study has no such thing.
         "delay": pa.Column("Int64", pa.Check.ge(0), nullable=True),  # control steps until the chunk was there
         "executed": pa.Column("Int64", pa.Check.ge(0), nullable=True),  # actions
@@ -119,7 +119,7 @@ def anchor_of(previous: str) -> str:
 
 
 ACTIONS = 7  # numbers in an action of LIBERO
-_ARROW = {"int64": arrow.int64(), "Int64": arrow.int64(), "UInt32": arrow.uint32()}
+_ARROW = {"int64": arrow.int64(), "Int64": arrow.int64(), "uint32": arrow.uint32()}
 _ARROW |= {"float32": arrow.float32(), "float64": arrow.float64(), "Float64": arrow.float64()}
 _ARROW |= {"bool": arrow.bool_(), "boolean": arrow.bool_(), "string[pyarrow]": arrow.string()}
 _ARROW |= {"object": arrow.list_(arrow.float32(), ACTIONS)}

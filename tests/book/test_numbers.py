@@ -139,7 +139,7 @@ def test_the_february_report_says_what_was_recorded_here():
     assert f"reuses at {shares[0]:.0f} % and {shares[1]:.0f} %" in said
 
 
-RECORDED = DATA / "levers"
+RECORDED = DATA / "runs"
 
 
 def test_the_recordings_are_all_counted():
@@ -254,7 +254,7 @@ def test_three_or_hundred_reads_the_simulation_as_it_came_out():
 
 def test_what_it_saves_charges_every_replan_of_the_recorded_episodes():
     """One lever and one reuse, counted from the rows and the samples: milliseconds per control step over no reuse's."""
-    rows = ds.dataset(DATA / "levers" / "libero_10", format="parquet").to_table().to_pandas()
+    rows = ds.dataset(DATA / "runs" / "libero_10", format="parquet").to_table().to_pandas()
     samples = pd.read_csv(DATA / "latency" / "inference.csv")
     medians = samples.groupby("setting")[["ms_gate", "ms_vision", "ms_prefill", "ms_denoise"]].median()
     none, kept = medians.loc["none"], medians.loc["prefix when pixels >= -1"]
@@ -291,7 +291,7 @@ def test_inside_the_engine_quotes_what_was_measured():
 def test_decide_takes_the_cheapest_lever_that_fits_and_loses_little():
     """Of the settings without a cache, by their rows and the medians of the stages, added here."""
     stages = pd.read_csv(DATA / "latency" / "inference.csv").query("setting == 'none'").median(numeric_only=True)
-    table = ds.dataset(DATA / "levers" / "libero_spatial", format="parquet").to_table().to_pandas()
+    table = ds.dataset(DATA / "runs" / "libero_spatial", format="parquet").to_table().to_pandas()
     waits = ~table["replan_rows"].map(lambda replans: any(one["delay"] for one in replans))  # not in real time
     rows = table[table["mode"].eq("none") & table["seeing"].eq("live") & table["seed"].eq(0) & waits]
     steps = rows["denoising_steps"].fillna(10).astype(int)

@@ -26,7 +26,7 @@ from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.times import MACHINES, Latency, latency
 
 HERE = Path(__file__).parent
-FOLDERS = ("runs", "levers", TRIED)  # of data/
+FOLDERS = ("runs", TRIED)  # of data/
 NUMBER = r"\d+(?:\.\d+)?"
 SEED = 0  # of the episodes that all settings share
 FALLBACK = "The explorer is drawn by JavaScript, which this reader does not run: open the book's HTML page."
