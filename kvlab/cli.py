@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kvlab.policy_commands import bench, resumable, run, serve
+from kvlab.options import resumable
+from kvlab.policy_commands import bench, run, serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 

@@ -5,48 +5,16 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kvlab.options import Checkpoint, Config, Device, Statistics, Tokenizer, entries, resumable
 from kvlab.paths import DATA
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Checkpoint = Annotated[
-    Path, typer.Option(help="Of the policy: a folder, or owner/name or owner/name@revision on the Hugging Face Hub.")
-]
-Config = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=VALUE, an entry of a published checkpoint's config.json, as JSON; repeatable."),
-]
-Tokenizer = Annotated[
-    Path | None, typer.Option(help="File, where a published checkpoint's folder has none: PaliGemma's tokenizer.json.")
-]
-Statistics = Annotated[
-    Path | None,
-    typer.Option(
-        help="File of the normalisation, where a published checkpoint's folder has none: openpi's norm_stats.json, or "
-        "meta/stats.json of the LeRobot dataset it was trained on."
-    ),
-]
-Device = Annotated[
-    str, typer.Option(help="Of the policy: cpu (float32), cuda (bfloat16, eager) or engine (cuda, by graphs).")
-]
-
-
-@contextmanager
-def resumable(then: str = "what was finished is kept, and the same command goes on from there") -> Iterator[None]:
-    """Ctrl-C inside says what becomes of the work: as a rule it goes on where it was."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"kvlab: interrupted; {then}", err=True)
-        raise typer.Exit(130) from None
 
 
 def run(
@@ -122,7 +90,7 @@ def run(
     from kvlab.study.study import Study
 
     settings = tuple(parse_setting(text) for text in setting)
-    given = {"entries": _entries(config, statistics), "tokenizer": tokenizer or ""}
+    given = {"entries": entries(config, statistics), "tokenizer": tokenizer or ""}
     protocol = Protocol.of(evaluation, suite=suite, gl=gl, device=device, real_time=real_time, **given)
     study = Study(checkpoint, settings, episodes, protocol, seed, folder)
     if plan:
@@ -171,8 +139,8 @@ def serve(
     from kvlab.serve import Served, running
     from kvlab.study.settings import parse_setting
 
-    entries = json.dumps(_entries(config, statistics))
-    options = {"entries": entries, "numerics": numerics, "tokenizer": tokenizer or ""}
+    told = json.dumps(entries(config, statistics))
+    options = {"entries": told, "numerics": numerics, "tokenizer": tokenizer or ""}
     served = Served.load(checkpoint, parse_setting(setting), device, log_signals=log is not None, **options)
 
     async def until_interrupted() -> None:
@@ -184,24 +152,6 @@ def serve(
         asyncio.run(until_interrupted())
     except KeyboardInterrupt:
         typer.echo("kvlab: stopped", err=True)
-
-
-def _entries(config: list[str] | None, statistics: Path | None = None) -> dict[str, object]:
-    """NAME=VALUE as entries; a value that is no JSON is text. Statistics go in as what is in their file."""
-    entries = {}
-    if statistics:
-        from kvlab.pi0.normalisation import NORM_STATS, read_statistics
-
-        entries[NORM_STATS] = read_statistics(statistics)
-    for text in config or []:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise ValueError(f"--config should be NAME=VALUE, such as discrete_state_input=false; got {text!r}")
-        try:
-            entries[name] = json.loads(value)
-        except json.JSONDecodeError:
-            entries[name] = value
-    return entries
 
 
 def _outcome(rows: "pd.DataFrame") -> str:
@@ -246,7 +196,7 @@ def bench(
     import torch
 
     torch.set_num_threads(threads)
-    given = {"entries": _entries(config, statistics), "tokenizer": tokenizer}
+    given = {"entries": entries(config, statistics), "tokenizer": tokenizer}
     if device == "cuda":
         if rollouts:
             raise ValueError("--rollouts measures on the CPU: leave --device out")

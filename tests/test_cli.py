@@ -124,11 +124,11 @@ def test_what_cannot_draw_is_one_sentence(untrained, tmp_path, variable, value, 
 
 def test_run_prints_a_line_for_each_setting(untrained, tmp_path, capsys, monkeypatch):
     """Of recorded rows; that they are not run again is tested with the studies."""
-    from kvlab.study import study, trial
+    from kvlab.study import loading, study, trial
 
     settings, outcomes = ("full when vision >= 0.985", "none"), iter([True, True, False, True, None, True])
     monkeypatch.setattr(study, "by_task", lambda work, jobs, *_: (work(*one) for _, many in jobs for one in many))
-    monkeypatch.setattr(trial, "portable", lambda policy: policy)  # which this process is not
+    monkeypatch.setattr(loading, "portable", lambda policy: policy)  # which this process is not
     monkeypatch.setattr(trial, "check_bits", lambda: None)
     monkeypatch.setattr(trial, "_env", lambda protocol, index: Mock(drawn_by="llvmpipe"))
 
@@ -173,16 +173,16 @@ def test_the_help_of_run_names_every_mode_signal_and_what_may_be_seen():
 
 
 def test_entries_of_a_checkpoint_are_json_or_text():
-    from kvlab.policy_commands import _entries
+    from kvlab.options import entries
 
     given = ["discrete_state_input=false", "lerobot_version=0.4.4", 'rename_map={"a": "b=c"}', "max_token_len=null"]
-    assert _entries(given) == {
+    assert entries(given) == {
         "discrete_state_input": False,
         "lerobot_version": "0.4.4",
         "rename_map": {"a": "b=c"},
         "max_token_len": None,
     }
-    assert _entries(None) == {}
+    assert entries(None) == {}
 
 
 def test_the_help_of_run_names_what_published_checkpoints_leave_out():

@@ -15,8 +15,8 @@ from kvlab.pi0.files import local_folder
 from kvlab.reuse import CachedPolicy
 from kvlab.reuse.execution import Execution, parse_execution
 from kvlab.serve.wire import Picture
+from kvlab.study.loading import load_policy
 from kvlab.study.settings import Setting
-from kvlab.study.trial import load_policy
 
 CAMERAS = {"agentview": "image", "wrist": "wrist_image"}  # ours: openpi's names of LIBERO's; others keep their own
 LIBERO_STATE = 8

@@ -20,10 +20,10 @@ from kvlab.pi0.portable import portable
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.suites import task
 from kvlab.study.fingerprint import digest, fingerprint
+from kvlab.study.loading import load_policy
 from kvlab.study.protocol import Protocol
 from kvlab.study.rollout import rollout
 from kvlab.study.settings import Setting
-from kvlab.study.trial import load_policy
 
 
 def stages(checkpoint: Path) -> dict[str, str]:

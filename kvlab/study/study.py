@@ -21,11 +21,12 @@ from kvlab.sim.env import CAMERAS as LIBERO_CAMERAS
 from kvlab.sim.env import SETTLING_STEPS
 from kvlab.sim.suites import task, tasks
 from kvlab.sim.workers import by_task, check_backend
+from kvlab.study.loading import load_policy
 from kvlab.study.protocol import Protocol
 from kvlab.study.recordings import IDENTITY, Recording, alone, below, tidy
 from kvlab.study.records import STATES, STORED, Records, collect
 from kvlab.study.settings import Setting
-from kvlab.study.trial import ingredients, load_policy, run_elsewhere, run_episode
+from kvlab.study.trial import ingredients, run_elsewhere, run_episode
 
 SIZES = (8, 7)  # of LIBERO's state and action
 SECONDS = 8.0  # of an episode where none is recorded: as on 2 cores without a GPU, both busy

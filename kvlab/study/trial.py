@@ -1,6 +1,5 @@
 """One episode of one setting in one process, with the environments and policies that a process keeps."""
 
-import json
 import platform
 import re
 from dataclasses import asdict
@@ -11,14 +10,14 @@ from pathlib import Path
 
 import torch
 
-from kvlab.pi0 import Policy, load
+from kvlab.pi0 import Policy
 from kvlab.pi0.checkpoint import checkpoint_digest
-from kvlab.pi0.portable import portable
 from kvlab.sim.env import LiberoEnv, Observation
 from kvlab.sim.filmed import Filmed, into
 from kvlab.sim.suites import episode_inputs, task, tasks
 from kvlab.sim.workers import kept_env
 from kvlab.study.fingerprint import check_bits
+from kvlab.study.loading import load_policy
 from kvlab.study.origin import origin
 from kvlab.study.protocol import Protocol
 from kvlab.study.rollout import rollout
@@ -113,23 +112,3 @@ def gl_kind(driver: str) -> str:
 def _policy(checkpoint: Path, protocol: Protocol, digest: str) -> Policy:
     """This process's policy; `digest` is there to load again what was replaced."""
     return load_policy(checkpoint, protocol.device, protocol.entries, protocol.numerics, protocol.tokenizer)
-
-
-def load_policy(
-    checkpoint: Path, device: str, entries: str = "", numerics: str = "native", tokenizer: str | Path = ""
-) -> Policy:
-    """The checkpoint's policy as a study runs it on one of DEVICES, the others as in a protocol.
-
-    Raises as `kvlab.pi0.load` does; ValueError for the engine where it cannot run the model, ModuleNotFoundError
-    without Triton.
-    """
-    given = {"entries": json.loads(entries) if entries else None, "tokenizer": tokenizer or None}
-    if device == "cpu":
-        policy = load(checkpoint, **given)
-        return portable(policy) if numerics == "portable" else policy
-    policy = load(checkpoint, "cuda", torch.bfloat16, **given)
-    if device == "engine":
-        from kvlab.pi0.engine import accelerate  # needs Triton, which a study on a CPU does not
-
-        policy = accelerate(policy)
-    return policy

@@ -19,10 +19,10 @@ from kvlab.reuse import CachedPolicy
 from kvlab.sim.suites import STEP_LIMITS
 from kvlab.study import study as lab
 from kvlab.study import trial
+from kvlab.study.loading import load_policy
 from kvlab.study.protocol import DEVICES, Protocol
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
-from kvlab.study.trial import load_policy
 
 NONE, FULL, BLACK = parse_setting("none"), parse_setting("full when vision >= 0.98"), parse_setting("none seeing black")
 
@@ -499,7 +499,7 @@ def test_the_device_says_who_runs_the_model(untrained, monkeypatch):
         asked.append(given)
         return load(given[0])
 
-    monkeypatch.setattr("kvlab.study.trial.load", on_the_cpu)
+    monkeypatch.setattr("kvlab.study.loading.load", on_the_cpu)
     models = {device: type(load_policy(untrained, device).model).__name__ for device in DEVICES}
     assert models == {"cpu": "Pi0", "cuda": "Pi0", "engine": "Engine"}
     assert asked == [(untrained,), (untrained, "cuda", torch.bfloat16), (untrained, "cuda", torch.bfloat16)]
