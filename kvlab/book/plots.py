@@ -204,10 +204,11 @@ def frontiers(
             ax.annotate(letters.get(setting, ""), below, (0, -3), textcoords="offset points", **style)
         ax.set(title=name, xlabel="inference per control step, ms", ylim=(-3, 103), xlim=(0, None))
     axes[0].set_ylabel("success, %")
-    said = {kept(setting) + " kept": setting for setting in settings if setting not in letters}
-    said |= {f"{letter}  {label(setting)}": setting for setting, letter in letters.items()}
-    handles = [Line2D([], [], linestyle="", label=words, **look(setting.mode)) for words, setting in said.items()]
-    fig.legend(handles=handles, loc="outside lower left", ncols=2)
+    looks = {f"{kept(setting)} kept": setting for setting in settings if setting not in letters}
+    names = {f"{letter}  {label(setting)}": setting for setting, letter in letters.items()}
+    for said, side in ((looks, "left"), (names, "right")):
+        handles = [Line2D([], [], linestyle="", label=words, **look(setting.mode)) for words, setting in said.items()]
+        fig.legend(handles=handles, loc=f"outside lower {side}", labelspacing=0.3)
     return fig, axes
 
 

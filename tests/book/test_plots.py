@@ -124,8 +124,8 @@ def test_a_frontier_names_the_unbeaten_and_the_settings_of_the_answer_by_the_sam
     )
     letters = [{text.get_text(): text.xy[0] for text in ax.texts if text.get_text()} for ax in axes]
     assert letters == [{"a": 1, "b": 2, "c": 4}, {"b": 1, "c": 2}]
-    said = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert said == ["everything kept", "a  none steps=1", "b  none steps=2", "c  none"]
+    said = [[text.get_text() for text in legend.get_texts()] for legend in fig.legends]
+    assert said == [["everything kept"], ["a  none steps=1", "b  none steps=2", "c  none"]]
     assert fig.legends[0].legend_handles[0].get_color() == plots.look("full")["color"]
     assert [ax.get_title() for ax in axes] == ["a", "b"]
 

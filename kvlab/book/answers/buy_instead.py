@@ -158,7 +158,10 @@ def _reuse(reuse: pd.DataFrame, records: Mapping[str, Records], machines: Mappin
     if setting := recommended(reuse):
         said = _best(setting, reuse, records, machines, margin)
         return f"**If you reuse: {tables.lever(setting)}.** {said}"
-    told = [f"In `{suite}` alone it is for {tables.lever(setting)}." for suite, setting in _alone(reuse).items()]
+    told = [
+        f"In `{suite}` by itself the cheapest that has is: {tables.lever(setting)}."
+        for suite, setting in _alone(reuse).items()
+    ]
     return " ".join(["**No setting that reuses is shown to be worth it.**", _none(records, margin), *told])
 
 

@@ -51,8 +51,8 @@ def planned(wanted: Studies, studies: Studies, run: bool, workers: int) -> str:
     if run:
         return text.planned(*_each(wanted), workers=workers)
     there, asked = (sum(study.episodes * len(study.settings) for study in _each(some)) for some in (studies, wanted))
-    rest = "" if there == asked else " The end of the page lists what is left out."
-    return f"The next cell reads {there:,} of {text.count(asked, 'episode')}.{rest}"
+    rest = "" if there == asked else " The end of the page lists those that are not."
+    return f"Of {text.count(asked, 'episode')} the next cell reads {there:,} that are recorded.{rest}"
 
 
 def _each(studies: Studies) -> list[Study]:
@@ -300,5 +300,9 @@ def _steps(records: BySuite, confidence: float) -> str:
             )
     if not said:
         return "**Time to success is not compared.** No reuse solves most, or too few episodes are solved by both."
-    lead = "It also succeeds sooner" if all(shorter) else "It is not everywhere shown to succeed sooner"
+    lead = (
+        "What solves most also succeeds sooner"
+        if all(shorter)
+        else "What solves most is not everywhere shown to succeed sooner"
+    )
     return f"**{lead}.** {' '.join(said)}"

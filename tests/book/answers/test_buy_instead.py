@@ -57,14 +57,14 @@ def test_the_cheapest_lever_and_the_cheapest_reuse_are_named():
 def test_one_suite_that_loses_is_enough_to_rule_a_lever_out():
     lever, reuse, unbeaten = said(study(100, 60), study(60, 60))
     assert lever.startswith("**No lever is shown to be worth it.**")
-    assert reuse.startswith("**No setting that reuses is shown to be worth it.**") and "alone" not in reuse
+    assert reuse.startswith("**No setting that reuses is shown to be worth it.**") and "itself" not in reuse
     assert "under 5 points in every suite" in lever
 
 
 def test_reuse_that_is_worth_it_in_one_suite_is_said():
     _, reuse, *_ = said(study(100, 100), study(100, 60))
     assert reuse.startswith("**No setting that reuses is shown to be worth it.**")
-    assert reuse.endswith("In `short` alone it is for images, instruction kept, every(2).")
+    assert reuse.endswith("In `short` by itself the cheapest that has is: images, instruction kept, every(2).")
     records = {"short": study(100, 100), "long": study(100, 60)}
     assert buy_instead.named(bought(records)) == [NO_REUSE, FEWER, REUSE]
 
