@@ -4,19 +4,23 @@
 """
 
 import sys
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from functools import cache
 from html import escape
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import imageio_ffmpeg
 import numpy as np
+import pandas as pd
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
 from kvlab.book import text
 from kvlab.book.plots import look
+from kvlab.evidence.rows import successes
 from kvlab.paths import BOOK, DATA
 from kvlab.sim.suites import STEP_LIMITS
 from kvlab.study.again import play, recorded_episode
@@ -165,14 +169,35 @@ def write(shown: Sequence[Image.Image], folder: Path = FOLDER) -> None:
 def player(said: str) -> str:
     """HTML: the film beside its caption, or above it on a phone.
 
-    JupyterLab finds the file beside the notebook, and the book's pages find it where Sphinx puts it.
+    JupyterLab finds the file beside the notebook, and the book's pages find it where Sphinx puts it. Of a poster each
+    finds only what is in the page itself.
     """
     sources = "".join(f'<source src="{folder}/film.mp4" type="video/mp4">' for folder in ("_static", "../_static"))
     width, height = SIZE
     return (
-        f'<figure class="film"><video controls muted playsinline preload="none" poster="../_static/film.jpg" '
+        f'<figure class="film"><video controls muted playsinline preload="none" poster="{_poster()}" '
         f'width="{width}" height="{height}" aria-label="{escape(said)}">{sources}</video>'
         f"<figcaption>{escape(said)}</figcaption></figure>"
+    )
+
+
+def _poster() -> str:
+    """What stands there before the film is played, as an address that holds the picture, at half its size."""
+    with Image.open(FOLDER / "film.jpg") as still, BytesIO() as file:
+        still.resize((SIZE[0] // 2, SIZE[1] // 2)).save(file, "JPEG", quality=60, optimize=True)
+        return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"
+
+
+def chosen() -> str:
+    """That the episode is a chosen one, and of how many: a caption."""
+    shown, records = episodes(), study().read()
+    won = {s: bool(one.episodes["success"].iloc[0]) for s, one in zip(SETTINGS, shown, strict=True)}
+    alike = pd.concat([successes(records, setting) == end for setting, end in won.items()], axis=1).all(axis=1)
+    solve, lose = ([NAMES[s.mode] for s, end in won.items() if end == good] for good in (True, False))
+    return (
+        f"One chosen episode in three settings: {text.listed(solve)} solve it, {text.listed(lose)} does not, as in "
+        f"{alike.sum()} of {text.count(len(alike), 'episode')}. Grey: the replan computes. Colour: it reuses an old "
+        "cache."
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import ascii_lowercase
 from textwrap import fill
 
@@ -20,7 +20,9 @@ import seaborn as sns
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from kvlab.book.tables import kept
 from kvlab.evidence.stats import Interval
 
 PAGE_WIDTH = 7.2  # inches: the text column of the HTML at 110 dots an inch
@@ -179,22 +181,35 @@ def differences(
     ax.set_xlabel(f"points compared with {than}")
 
 
-def frontier(ax: Axes, places: pd.DataFrame, label: Callable[[object], str]) -> None:
-    """Success in percent over ms of inference per control step, of `frontier.frontier`; the unbeaten joined, labelled.
+def frontiers(
+    places: Mapping[str, pd.DataFrame], label: Callable[[object], str], named: Sequence[object] = (), height: float = 4
+) -> tuple[Figure, list[Axes]]:
+    """A panel for each of `places`: success in percent over ms of inference per control step, of `frontier.frontier`.
 
-    Each setting is in the look of its mode. A letter stands at each of the unbeaten, and what it means in the corner
-    of little cost and little success, where hardly a setting is.
+    Each setting is in the look of its mode. The unbeaten are joined. They and the `named` have a letter, the same in
+    every panel; the legend below says what letters and looks mean.
     """
-    best = places[places.pareto]
-    x, y = ([interval.estimate for interval in best[name]] for name in ("ms_step", "success"))
-    ax.plot(x, [100 * share for share in y], linewidth=1, color=_GREY)
-    for setting, row in places.iterrows():
-        _bar(ax, row.success, row.ms_step.estimate, setting.mode, horizontal=False)
-    for at, share, letter in zip(x, y, ascii_lowercase, strict=False):
-        ax.annotate(letter, (at, 100 * share), (-10, -3), textcoords="offset points", fontweight="bold")
-    names = [f"{letter}  {label(setting)}" for letter, setting in zip(ascii_lowercase, best.index, strict=False)]
-    ax.annotate("\n".join(names), (0.03, 0.03), xycoords="axes fraction", va="bottom")
-    ax.set(xlabel="inference per control step, ms", ylabel="success, %", ylim=(-3, 103), xlim=(0, None))
+    fig, axes = panels(len(places), height, sharey=True)
+    settings = list(dict.fromkeys(setting for place in places.values() for setting in place.index))
+    unbeaten = {setting for place in places.values() for setting in place.index[place.pareto]}
+    letters = dict(zip((one for one in settings if one in unbeaten.union(named)), ascii_lowercase, strict=False))
+    for ax, (name, place) in zip(axes, places.items(), strict=True):
+        best = place[place.pareto]
+        x, y = ([interval.estimate for interval in best[column]] for column in ("ms_step", "success"))
+        ax.plot(x, [100 * share for share in y], linewidth=1, color=_GREY)
+        for setting, row in place.iterrows():
+            _bar(ax, row.success, row.ms_step.estimate, setting.mode, horizontal=False)
+            below = (row.ms_step.estimate, 100 * row.success.low)
+            style = {"ha": "center", "va": "top", "fontweight": "bold", "annotation_clip": False}
+            ax.annotate(letters.get(setting, ""), below, (0, -3), textcoords="offset points", **style)
+        ax.set(title=name, xlabel="inference per control step, ms", ylim=(-3, 103), xlim=(0, None))
+    axes[0].set_ylabel("success, %")
+    looks = {f"{kept(setting)} kept": setting for setting in settings if setting not in letters}
+    names = {f"{letter}  {label(setting)}": setting for setting, letter in letters.items()}
+    for said, side in ((looks, "left"), (names, "right")):
+        handles = [Line2D([], [], linestyle="", label=words, **look(setting.mode)) for words, setting in said.items()]
+        fig.legend(handles=handles, loc=f"outside lower {side}", labelspacing=0.3)
+    return fig, axes
 
 
 def by_speed(ax: Axes, curves: dict, label: Callable[[object], str]) -> None:
@@ -223,7 +238,7 @@ def by_speed(ax: Axes, curves: dict, label: Callable[[object], str]) -> None:
 
 
 def budget(ax: Axes, ms: float) -> None:
-    """The budget as a labelled upright line in a figure of `frontier`."""
+    """The budget as a labelled upright line in a figure of `frontiers`."""
     ax.axvline(ms, color=_VERMILION, linestyle="--", linewidth=1)
     ax.set_xlim(right=max(ax.get_xlim()[1], 1.1 * ms))
     ax.annotate(

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from IPython.display import Markdown
 
+from kvlab.evidence.cost import CONTROL_STEP_MS
 from kvlab.evidence.stats import Interval
 from kvlab.study.study import Study
+from kvlab.study.times import MEASURED_STEPS, Latency
 
 MOST_FINDINGS = 4
 
@@ -65,3 +67,17 @@ def planned(*studies: Study, workers: int = 2) -> str:
         episodes = count(sum(study.episodes * len(study.settings) for study in studies), "episode")
         return f"The study has {episodes}; all are recorded, and the next cell reads them."
     return " ".join(f"Of `{study.protocol.suite}` {study.estimate(workers)}" for study in lacking)
+
+
+def compared(study: Study, *machines: Latency) -> str:
+    """What every setting is compared with, whose success is counted, and what of the times is not timed."""
+    config, executed = study.policy.config, study.protocol.replan_every
+    millions = sum(one.numel() for one in study.policy.model.parameters()) / 1e6
+    random = [one.name for one in machines if one.name.startswith("`base`")]
+    sizes = f"; {random[0]} is of the published size, with random weights" if random else ""
+    return (
+        f"**No reuse** takes {config.denoising_steps} denoising steps and executes the first {executed} of the "
+        f"{config.chunk} actions of a chunk, at {1000 / CONTROL_STEP_MS:.0f} Hz. Success is of a policy of "
+        f"{millions:,.0f} million parameters{sizes}. Times of fewer denoising steps are computed from that of "
+        f"{MEASURED_STEPS}, not timed."
+    )

@@ -1,8 +1,9 @@
 """Small enough not to matter? A difference of success held against a margin that is stated beforehand.
 
-Every sentence that says "no difference" or "no loss" names its margin and one of three words: *inside*, the whole
-interval is; *outside*, the whole interval is beyond; *undecided*, the interval reaches across. The interval is the
-paired one that stands in the table (`summary.difference`), so that claim and table cannot disagree.
+Every sentence that says "no difference" or "no loss" names its margin. There are three verdicts: *inside*, the whole
+interval is; *outside*, the whole interval is beyond; *undecided*, the interval reaches across. `word` is how a table
+says them. The interval is the paired one that stands in the table (`summary.difference`), so that claim and table
+cannot disagree.
 """
 
 from math import ceil
@@ -39,15 +40,26 @@ def apart_words(difference: Interval, margin: float = MARGIN) -> str:
 
 
 def loss_words(difference: Interval, margin: float = MARGIN) -> str:
-    """The clause that `loss` decides; inside, with the interval's bound: `the loss, if any, is under 6 points`."""
+    """The clause that `loss` decides: `the loss, if any, is under 6 points`, with the interval's bound.
+
+    A loss that is shown is never called open, only its size: `1 to 13 points are lost; whether more than 5 is open`.
+    """
     if difference.low >= 0:
         return "there is no loss"
     bound, points = ceil(round(-100 * difference.low, 6)), f"{100 * margin:.0f} points"
+    shown = difference.high < 0
+    some = f"{-100 * difference.high:.0f} to {-100 * difference.low:.0f} points are lost; whether more than"
     return {
-        INSIDE: f"the loss, if any, is under {bound} point{'s' * (bound > 1)}",
+        INSIDE: f"the loss{'' if shown else ', if any,'} is under {bound} point{'s' * (bound > 1)}",
         OUTSIDE: f"the loss is over {points}",
-        UNDECIDED: f"a loss of {points} is neither shown nor excluded",
+        UNDECIDED: f"{some} {100 * margin:.0f} is open" if shown else f"whether it loses over {points} is open",
     }[loss(difference, margin)]
+
+
+def word(verdict: str, margin: float = MARGIN) -> str:
+    """The verdict of `loss` as a table says it: `under 5`, `over 5` or `open`, of points."""
+    points = f"{100 * margin:g}"
+    return {INSIDE: f"under {points}", OUTSIDE: f"over {points}", UNDECIDED: "open"}[verdict]
 
 
 def _place(farthest: float, nearest: float, margin: float) -> str:

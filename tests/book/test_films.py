@@ -1,5 +1,7 @@
 """The film: which episode it is of, what is drawn, and the published files."""
 
+import re
+
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -74,3 +76,10 @@ def test_the_player_names_files_that_are_there_and_says_what_is_seen():
     assert 'src="_static/film.mp4"' in html and 'src="../_static/film.mp4"' in html
     assert 'aria-label="Three &lt;settings&gt;"' in html and "<figcaption>Three &lt;settings&gt;</figcaption>" in html
     assert {"film.mp4", "film.jpg", "strip.jpg"} <= {path.name for path in films.FOLDER.iterdir()}
+    assert html.count("film.jpg") == 0 and 'poster="data:image/jpeg;base64,' in html  # found wherever the page is read
+
+
+def test_the_caption_says_that_the_episode_is_chosen_and_of_how_many():
+    said = films.chosen()
+    assert said.startswith("One chosen episode in three settings: no reuse and prefix solve it, full does not, as in ")
+    assert 0 < int(re.search(r"as in (\d+) of 100 episodes", said)[1]) < 100

@@ -7,6 +7,8 @@ from kvlab.evidence.stats import Interval
 from kvlab.study.protocol import Protocol
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
+from kvlab.study.times import latency
+from made import TIMES
 
 
 @pytest.mark.parametrize(("many", "said"), [(0, "no episode"), (1, "1 episode"), (1600, "1,600 episodes")])
@@ -51,3 +53,12 @@ def test_what_is_planned_is_said_with_its_time(untrained, make_row, tmp_path):
     for task in (0, 1):
         study.recording(Setting("none")).add(make_row(task=task))
     assert text.planned(study) == "The study has 2 episodes; all are recorded, and the next cell reads them."
+
+
+def test_what_all_is_compared_with_comes_from_the_policy_and_the_protocol(untrained):
+    said = text.compared(Study(untrained, (Setting("none"),), 1, Protocol(replan_every=3)), TIMES, latency("h100"))
+    assert said.startswith(
+        "**No reuse** takes 2 denoising steps and executes the first 3 of the 8 actions of a chunk, at"
+    )
+    assert "`base` on one H100 is of the published size, with random weights" in said
+    assert "random" not in text.compared(Study(untrained, (Setting("none"),), 1), TIMES)

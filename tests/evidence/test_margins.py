@@ -32,7 +32,9 @@ def test_the_words_name_the_margin_or_the_bound():
     assert margins.loss_words(between(-0.054, 0.03)) == "the loss, if any, is under 6 points"
     assert margins.loss_words(between(-0.008, 0.1)) == "the loss, if any, is under 1 point"
     assert margins.loss_words(between(0.0, 0.2)) == "there is no loss"
-    assert margins.loss_words(between(-0.09, 0.03), 0.05) == "a loss of 5 points is neither shown nor excluded"
+    assert margins.loss_words(between(-0.09, 0.03), 0.05) == "whether it loses over 5 points is open"
+    assert margins.loss_words(between(-0.13, -0.01), 0.05) == "1 to 13 points are lost; whether more than 5 is open"
+    assert margins.loss_words(between(-0.04, -0.01), 0.05) == "the loss is under 4 points"
     assert margins.loss_words(between(-0.5, -0.2)) == "the loss is over 10 points"
     assert margins.apart_words(between(-0.05, 0.05)) == "they differ by less than 10 points"
     assert margins.apart_words(between(-0.05, 0.15)) == "whether they differ by 10 points is not decided"
@@ -46,3 +48,8 @@ def test_a_hundred_equal_pairs_are_inside_five_points_and_thirty_are_not():
 def test_a_margin_is_a_share():
     with pytest.raises(ValueError, match="margin = 10 must lie strictly between 0 and 1"):
         margins.loss(between(-0.1, 0.1), 10)
+
+
+@pytest.mark.parametrize(("verdict", "word"), [(INSIDE, "under 5"), (OUTSIDE, "over 5"), (UNDECIDED, "open")])
+def test_a_table_says_the_verdict_with_its_margin(verdict, word):
+    assert margins.word(verdict, 0.05) == word

@@ -8,16 +8,28 @@ from kvlab.book import tables, text
 from kvlab.evidence import control_steps, margins, summary, wording
 from kvlab.evidence.frontier import cheapest
 from kvlab.evidence.rows import successes
+from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
+FIRST = (  # what the start page and *Decide for your own policy* compare
+    "none steps=5", "none steps=2", "none steps=1", "none execute=7", "none execute=10", "none execute=16",
+    "none steps=2 execute=10", "none steps=1 execute=10", "none steps=2 execute=16",
+    "chunk when every(2)", "chunk when settled <= 0.025", "prefix when every(2)", "prefix when vision >= 0.945",
+    "full when every(2)", "full when vision >= 0.98",
+)  # fmt: skip
+LEVERS = (  # what this chapter does
+    *FIRST, "none steps=3", "none execute=3", "none execute=13", "none execute=settled(0.03)",
+    "full when vision >= 0.985", "full when vision >= 0.98 & state >= 0.98", "prefix when every(2) steps=2 execute=10",
+    "chunk when distance <= 1.5", "chunk when verify <= 0.12", "chunk when verify <= 0.2",
+)  # fmt: skip
 
 
 def headline(bought: pd.DataFrame, margin: float) -> str:
     """The title of the figure: the cheapest setting whose loss is inside the margin."""
-    setting = _saver(bought)
+    setting = recommended(bought)
     if setting is None:
         return f"No lever is shown to save inference and to lose under {100 * margin:.0f} points"
     share = bought.loc[setting, _costs(bought)[0]]
@@ -35,20 +47,51 @@ def findings(
     confidence: float,
 ) -> list[str]:
     """The chapter's answer. `machines` as in `frontier.within_margin`."""
-    reuse = bought[[setting.mode != "none" for setting in bought.index]]
-    said = [_best(_saver(bought), "lever", bought, records, machines, margin)]
+    reuse = _reusing(bought)
+    said = [recommendation(bought, records, machines, margin)]
     if len(reuse):
-        said.append(_best(_saver(reuse), "setting that reuses", bought, records, machines, margin))
-    return [*said, _frontier(places), *_longer(_saver(bought), records, confidence)]
+        said.append(_reuse(reuse, records, machines, margin))
+    return [*said, _frontier(places), *_longer(recommended(bought), records, confidence)]
 
 
-def table(bought: pd.DataFrame, machines: Mapping[str, Latency]) -> pd.DataFrame:
+def recommended(bought: pd.DataFrame) -> Setting | None:
+    """The cheapest setting inside the margin in every suite that costs less than no reuse; None if there is none."""
+    return cheapest(bought[bought[_costs(bought)[0]] < 1])
+
+
+def named(bought: pd.DataFrame) -> list[Setting]:
+    """The settings that the findings name, and no reuse."""
+    reuse = _reusing(bought)
+    taken = (recommended(bought), recommended(reuse), *_alone(reuse).values())
+    return [NO_REUSE, *(setting for setting in taken if setting)]
+
+
+def recommendation(
+    bought: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], margin: float
+) -> str:
+    """What to take, in the words that every page with a recommendation has."""
+    setting = recommended(bought)
+    if setting is None:
+        return f"**No lever is shown to be worth it.** {_none(records, margin)}"
+    return f"**Take {tables.lever(setting)}.** {_best(setting, bought, records, machines, margin)}"
+
+
+def unexplained(setting: Setting, changes: Mapping[str, Interval]) -> str:
+    """Where fewer denoising steps are shown to solve more: that the book does not say why."""
+    more = [f"`{suite}`" for suite, change in changes.items() if change.low > 0]
+    if not more or not setting.denoising_steps:
+        return ""
+    return f" Why it solves more in {text.listed(more)} is not explained here; a larger policy may lose: test yours."
+
+
+def table(bought: pd.DataFrame, machines: Mapping[str, Latency], margin: float) -> pd.DataFrame:
     """`bought` for readers, one row a setting; the intervals of its points stand in `losses`."""
-    columns = {f"inference, {machine}": bought[machine, "of_control"].map("{:.0%}".format) for machine in machines}
-    for suite in bought.columns.get_level_values(0).difference([*machines, "all"], sort=False):
-        columns[f"points, {suite}"] = [f"{100 * lost.estimate:z.0f}" for lost in bought[suite, "difference"]]
-        columns[f"loss, {suite}"] = bought[suite, "loss"]
-    return _readable(pd.DataFrame(columns).drop(NO_REUSE).rename(index=tables.lever))
+    columns = {}
+    for suite in _suites(bought):
+        found = zip(bought[suite, "difference"], bought[suite, "loss"], strict=True)
+        columns[suite] = [f"{100 * lost.estimate:z.0f}: {margins.word(verdict, margin)}" for lost, verdict in found]
+    columns |= {machine: bought[machine, "of_control"].map("{:.0%}".format) for machine in machines}
+    return _readable(pd.DataFrame(columns, bought.index).drop(NO_REUSE).rename(index=tables.lever))
 
 
 def losses(
@@ -58,7 +101,7 @@ def losses(
 
     def row(suite: str, setting: Setting) -> dict[str, str]:
         lost = summary.difference(records[suite], setting, NO_REUSE, confidence)
-        return {"points": wording.percent(lost), "loss": margins.loss(lost, margin)}
+        return {"points": wording.percent(lost), "loss": margins.word(margins.loss(lost, margin), margin)}
 
     return _by_suite(places, row)
 
@@ -88,45 +131,62 @@ def _costs(bought: pd.DataFrame) -> list[tuple[str, str]]:
     return [column for column in bought.columns if column[1] == "of_control"]
 
 
-def _saver(bought: pd.DataFrame) -> Setting | None:
-    """The cheapest setting inside the margin in every suite that costs less than no reuse; None if there is none."""
-    return cheapest(bought[bought[_costs(bought)[0]] < 1])
+def _reusing(bought: pd.DataFrame) -> pd.DataFrame:
+    return bought[[setting.mode != "none" for setting in bought.index]]
 
 
-def _best(setting, what, bought, records, machines, margin) -> str:
-    points = f"{100 * margin:.0f} points"
-    if setting is None:
-        return (
-            f"**No {what} is shown to be worth it.** None that saves inference has a loss that is shown to be under "
-            f"{points} in {'every suite' if len(records) > 1 else 'the suite'}."
-        )
+def _alone(bought: pd.DataFrame) -> dict[str, Setting]:
+    """For each suite by itself the cheapest setting that saves inference and is inside the margin; those that exist."""
+    saving = bought[bought[_costs(bought)[0]] < 1]
+    inside = {suite: saving.index[saving[suite, "loss"] == margins.INSIDE] for suite in _suites(bought)}
+    return {suite: settings[0] for suite, settings in inside.items() if len(settings)}
+
+
+def _suites(bought: pd.DataFrame) -> list[str]:
+    return [suite for suite, column in bought.columns if column == "loss"]
+
+
+def _none(records: Mapping[str, Records], margin: float) -> str:
+    return (
+        f"None that is listed here and saves inference has a loss that is shown to be under {100 * margin:.0f} points "
+        f"in {'every suite' if len(records) > 1 else 'the suite'}."
+    )
+
+
+def _reuse(reuse: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], margin: float) -> str:
+    """The cheapest setting that reuses, or what of it holds in one suite alone."""
+    if setting := recommended(reuse):
+        said = _best(setting, reuse, records, machines, margin)
+        return f"**If you reuse: {tables.lever(setting)}.** {said}"
+    told = [
+        f"In `{suite}` by itself the cheapest that has is: {tables.lever(setting)}."
+        for suite, setting in _alone(reuse).items()
+    ]
+    return " ".join(["**No setting that reuses is shown to be worth it.**", _none(records, margin), *told])
+
+
+def _best(setting, bought, records, machines, margin) -> str:
     costs = [f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()]
+    changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
     losses = [
-        f"In `{suite}` {margins.loss_words(difference, margin)}: "
-        f"{text.difference(difference, 'without reuse')}, {text.count(len(successes(rows, setting)), 'episode')}."
-        for suite, rows in records.items()
-        for difference in [bought.loc[setting, (suite, "difference")]]
+        f"In `{suite}` {margins.loss_words(change, margin)}: {text.difference(change, 'without reuse')}, "
+        f"{text.count(len(successes(records[suite], setting)), 'episode')}."
+        for suite, change in changes.items()
     ]
     return (
-        f"**The cheapest {what} within {points}: {tables.lever(setting)}.** A control step takes {text.listed(costs)} "
-        f"of the inference without reuse. {' '.join(losses)}"
+        f"Of the settings listed here it is the cheapest that is shown to lose under {100 * margin:.0f} points"
+        f"{' in every suite' * (len(records) > 1)}. A control step takes {text.listed(costs)} of the inference without "
+        f"reuse. {' '.join(losses)}"
+        f"{unexplained(setting, changes)}"
     )
 
 
 def _frontier(places: Mapping[str, pd.DataFrame]) -> str:
-    reusing = {suite: [s for s in place.index[place.pareto] if s.mode != "none"] for suite, place in places.items()}
-    lead = (
-        "Settings that reuse are among the unbeaten" if any(reusing.values()) else "Every setting that reuses is beaten"
-    )
-    said = []
-    for suite, place in places.items():
-        names = [tables.lever(setting) for setting in reusing[suite]]
-        unbeaten = "; ".join(map(tables.lever, place.index[place.pareto]))
-        said.append(
-            f"In `{suite}` no other setting beats these in both cost and success: {unbeaten}. "
-            f"{'None of these reuses' if not names else 'Of these reuse: ' + '; '.join(names)}."
-        )
-    return f"**{lead}.** {' '.join(said)} How sure each place is, the last table says."
+    best = {suite: list(place.index[place.pareto]) for suite, place in places.items()}
+    reusing = any(setting.mode != "none" for settings in best.values() for setting in settings)
+    lead = "Settings that reuse are among the unbeaten" if reusing else "Every setting that reuses is beaten"
+    said = [f"In `{suite}`: {'; '.join(map(tables.lever, settings))}." for suite, settings in best.items()]
+    return f"**{lead}.** No other setting beats these in both cost and success. {' '.join(said)}"
 
 
 def _longer(setting: Setting | None, records: Mapping[str, Records], confidence: float) -> list[str]:

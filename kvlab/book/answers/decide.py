@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML
 
 from kvlab.book import tables, text
-from kvlab.book.answers.buy_instead import NO_REUSE
+from kvlab.book.answers.buy_instead import NO_REUSE, unexplained
 from kvlab.book.recorded import already, in_full, left_out
 from kvlab.evidence import decision, margins, prediction, rows, summary
+from kvlab.evidence.cost import CONTROL_STEP_MS
 from kvlab.evidence.share import allowed_share
 from kvlab.evidence.wording import percent
 from kvlab.paths import DATA, ROOT
@@ -66,6 +66,11 @@ def least_ms(question: Question, setting: Setting) -> float:
     return fastest / (parse_execution(setting.execute or study.protocol.replan_every or chunk).count or chunk)
 
 
+def longest_ms(times: Latency, setting: Setting) -> float:
+    """What a replan that computes takes, in ms: no setting shortens it by reuse. ValueError: there is no time."""
+    return times.replan_ms(setting, allowed=False)
+
+
 def asking(question: Question, settings: Iterable[Setting]) -> tuple[Question, list[str]]:
     """The question with more settings, those recorded or such as may fit the budget; a sentence on the others.
 
@@ -92,7 +97,7 @@ def asking(question: Question, settings: Iterable[Setting]) -> tuple[Question, l
 
 def planned(question: Question, run: bool, workers: int) -> list[str]:
     """What is recorded, what the next cell runs, and how long that takes, before anything runs."""
-    said = [text.planned(question.study, workers=workers)]
+    said = [text.planned(question.study, workers=workers), text.compared(question.study, question.times)]
     if question.study.plan()["missing"].any() and not run:
         said.append("`run` is off, so that nothing is run; turn it on to run them.")
         said += left_out([question.study], [in_full(question.study)])
@@ -123,6 +128,12 @@ def headline(judged: pd.DataFrame) -> str:
     return LADDER[step].format(lever=setting and tables.lever(setting))
 
 
+def named(judged: pd.DataFrame) -> list[Setting]:
+    """No reuse, and the setting of the recommendation, where there is one."""
+    _, setting = decision.choice(judged)
+    return [NO_REUSE, *([setting] if setting else [])]
+
+
 def findings(question: Question, records: Records | None, judged: pd.DataFrame | None, workers: int) -> list[str]:
     """The recommendation, what fits, what to keep, and how to confirm it."""
     mode, why = keep(question.study.policy)
@@ -147,36 +158,54 @@ def recommendation(question: Question, judged: pd.DataFrame) -> str:
             "model, or state a wider margin."
         )
     row = judged.loc[setting]
-    costs = f"A control step takes {row.ms:.1f} ms of inference; the budget is {budget}."
-    if step == "enough":
-        return f"{lead} {costs} No cache is needed, and no other lever."
     if step == "nothing":
-        return f"{lead} With {tables.lever(setting)}, the cheapest, a control step takes {row.ms:.1f} ms, not {budget}."
+        return (
+            f"{lead} With {tables.lever(setting)}, the cheapest listed here, a control step takes {row.ms:.1f} ms, not "
+            f"{budget}. Next: time the policy on a faster machine (`kvlab bench`), let `settings` execute more of each "
+            "chunk, or allow a larger budget."
+        )
+    costs = f"A control step takes {row.ms:.1f} ms of inference; the budget is {budget}."
+    longest = longest_ms(question.times, setting)
+    replan = f"Its longest replan takes {_against_step(longest)}."
+    if step == "enough":
+        late = " A robot that must act at every control step needs a shorter replan." * (longest > CONTROL_STEP_MS)
+        return f"{lead} {costs} {replan} By the mean no cache is needed, and no other lever.{late}"
     loss = margins.loss_words(row.difference, question.margin)
     effect = f"{text.difference(row.difference, 'without reuse')}, {text.count(row.n, 'episode')}"
     more = {
         "lever": "Nothing is kept, so nothing can be stale.",
         "reuse": "No setting without reuse fits with a loss that is shown to be inside the margin.",
-        "undecided": f"{text.count(row.needed, 'episode')} would decide, if it is as good as no reuse.",
+        "undecided": _needed(row),
     }[step]
-    return f"{lead} {costs} {loss[0].upper()}{loss[1:]}: {effect}. {more}"
+    why = unexplained(setting, {question.study.protocol.suite: row.difference})
+    return f"{lead} {costs} {replan} {loss[0].upper()}{loss[1:]}: {effect}. {more}{why}"
+
+
+def _needed(row: pd.Series) -> str:
+    """How many episodes would decide; of a setting that is shown to be worse than no reuse that is not known."""
+    if row.difference.high < 0:
+        return "How much it loses, more episodes tell."
+    return f"{text.count(row.needed, 'episode')} would decide, if it is as good as no reuse."
+
+
+def _against_step(ms: float) -> str:
+    return f"{ms:.0f} ms, {'within' if ms <= CONTROL_STEP_MS else 'over'} a control step of {CONTROL_STEP_MS:.0f} ms"
 
 
 def _fits(question: Question, judged: pd.DataFrame) -> str:
     control, fits = judged.loc[NO_REUSE], judged[judged.fits]
     without = sum(setting.mode == "none" for setting in fits.index)
-    reusing = [setting for setting in judged.index if setting.mode != "none"]
     said = (
         f"**Without reuse a control step takes {control.ms:.1f} ms, {'within' if control.fits else 'over'} the "
-        f"budget.** That is by the times of {question.times.name}. Of {text.count(len(judged), 'setting')} {len(fits)} "
-        f"fit, {without} of them without reuse."
+        f"budget.** That is a mean, by the times of {question.times.name}: the replan itself takes "
+        f"{_against_step(longest_ms(question.times, NO_REUSE))}. Of {text.count(len(judged), 'setting')} listed here "
+        f"{len(fits)} fit, {without} of them without reuse."
     )
-    if not reusing:
+    if all(setting.mode == "none" for setting in judged.index):
         return said
-    longest = question.times.replan_ms(NO_REUSE, allowed=False)
     return (
-        f"{said} Reuse lowers the mean alone: a replan that computes takes {longest:.0f} ms with a cache, too. "
-        "What such delays do to success is told by [In real time](real_time.ipynb)."
+        f"{said} Reuse lowers the mean alone: a replan that computes takes as long with a cache. What such delays do "
+        "to success is told by [In real time](real_time.ipynb)."
     )
 
 
@@ -228,36 +257,56 @@ def _confirm(question: Question, judged: pd.DataFrame) -> list[str]:
     ]
 
 
-def verdicts(question: Question, judged: pd.DataFrame) -> HTML:
-    """A sentence for every setting, beside what it rests on."""
+def verdicts(question: Question, judged: pd.DataFrame) -> pd.DataFrame:
+    """A verdict for every setting, beside what it rests on."""
     table = pd.DataFrame(
         {
-            "replans that reuse": judged.reuse.map("{:.0%}".format),
-            "ms per control step": judged.ms.map("{:.1f}".format),
+            "verdict": [_verdict(question, row) for _, row in judged.iterrows()],
             "points": judged.difference.map(percent),
-            "verdict": [_verdict(question, setting, row) for setting, row in judged.iterrows()],
+            "ms": judged.ms.map("{:.1f}".format),
+            "longest": [f"{longest_ms(question.times, setting):.0f}" for setting in judged.index],
+            "reuse": judged.reuse.map("{:.0%}".format),
         }
     )
-    return tables.prose(table.rename(index=tables.lever).rename_axis(index=None, columns="setting"))
+    return table.rename(index=tables.lever).rename_axis(index=None, columns="setting")
 
 
-def _verdict(question: Question, setting: Setting, row: pd.Series) -> str:
-    fits = "It fits" if row.fits else "It does not fit"
-    if setting == NO_REUSE:
-        return f"{fits}."
-    link = "and" if row.fits == (row.loss == margins.INSIDE) else "but"
-    more = f"; {row.needed:,} episodes would decide" if row.loss == margins.UNDECIDED else ""
-    return f"{fits}, {link} {margins.loss_words(row.difference, question.margin)} ({row.loss}){more}."
+def _verdict(question: Question, row: pd.Series) -> str:
+    loss = f"; {margins.word(row.loss, question.margin)}" if isinstance(row.loss, str) else ""
+    return f"{'fits' if row.fits else 'too slow'}{loss}"
 
 
 def design(question: Question, judged: pd.DataFrame) -> pd.DataFrame:
-    """Of the settings that fit, how many pairs exclude a loss, if they are as good as no reuse."""
+    """Of the settings that fit and are not shown to lose, how many pairs exclude a loss, if they lose nothing."""
     chosen = judged[judged.fits & judged.loss.notna()]
+    chosen = chosen[[lost.high >= 0 for lost in chosen.difference]]
     columns = {"end differently": [f"{row.differ} of {row.n}" for row in chosen.itertuples()]}
     for margin in sorted({question.margin, margins.BUY, margins.MARGIN}):
         needed = [decision.needed(row.differ, row.n, margin, question.confidence) for row in chosen.itertuples()]
         columns[f"episodes for {100 * margin:.0f} points"] = [f"{many:,}" for many in needed]
     return pd.DataFrame(columns, [tables.lever(setting) for setting in chosen.index]).rename_axis(columns="setting")
+
+
+def snippet(question: Question, judged: pd.DataFrame | None) -> str:
+    """A control loop with the setting that is recommended, as a block of code; without one it reuses nothing."""
+    step, setting = ("nothing", None) if judged is None else decision.choice(judged)
+    taken = step in ("enough", "lever", "reuse")
+    why = headline(judged) if taken else "nothing is recommended: no reuse"
+    setting = setting if taken else NO_REUSE
+    return f"""```python
+from kvlab.pi0 import load
+from kvlab.study.settings import parse_setting
+
+def control(robot, checkpoint, instruction):
+    setting = parse_setting("{setting}")  # {why}
+    policy = setting.on(load(checkpoint), execute={question.study.protocol.replan_every}, log_signals=False)
+    policy.reset(instruction, seed=(0,))
+    while not robot.done():
+        actions, replan = policy.act(robot.images(), robot.state())
+        for action in actions[: replan.executed]:
+            robot.execute(action)
+        robot.log(replan.reused, replan.age, replan.ms_total)
+```"""
 
 
 def thresholds(records: Records) -> pd.DataFrame:

@@ -2,57 +2,62 @@
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from kvlab.book import text
-from kvlab.evidence import margins, summary
-from kvlab.evidence.cost import cost
-from kvlab.evidence.rows import recorded, successes
+from kvlab.book.answers import buy_instead
+from kvlab.evidence import margins
+from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.times import Latency
 
-NO_REUSE = Setting("none")
-ANSWERS = {  # what the page answers with, each where it is recorded; how it did, its rows say
-    "none steps=2": "Taking two denoising steps",
+ANSWERS = {  # what the page says of reuse, each where it is recorded; how it did, its rows say
     "full when every(2)": "Keeping everything at every second replan",
     "prefix when every(2)": "Keeping images and instruction but not the robot state",
     "chunk when every(2)": "Going on in the old chunk",
 }
-SETTINGS = [
-    "none", *(f"none steps={steps}" for steps in (5, 3, 2, 1)), *(f"none execute={many}" for many in (7, 10, 16)),
-    "none steps=2 execute=10", *(text for text in ANSWERS if "when" in text), "prefix when vision >= 0.945",
-    "full when vision >= 0.98",
-]  # fmt: skip
 
 
-def findings(records: Mapping[str, Records], machines: Mapping[str, Latency]) -> list[str]:
-    """One finding for each of ANSWERS that is recorded in any suite."""
+def findings(bought: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency]) -> list[str]:
+    """What to take, and one finding for each of ANSWERS that is in `bought` (`frontier.within_margin`)."""
     told = {parse_setting(text): name for text, name in ANSWERS.items()}
-    there = {setting for rows in records.values() for setting in recorded(rows)}
-    return [_told(setting, name, records, machines) for setting, name in told.items() if setting in there]
-
-
-def _told(setting: Setting, name: str, records: Mapping[str, Records], machines: Mapping[str, Latency]) -> str:
-    rows = {suite: one for suite, one in records.items() if setting in recorded(one)}
-    changes = {suite: summary.difference(one, setting, NO_REUSE) for suite, one in rows.items()}
-    said = [
-        f"`{suite}`: {int((solved := successes(one, setting)).sum())} of {text.count(len(solved), 'episode')}, "
-        f"{text.difference(changes[suite], 'without reuse')}."
-        for suite, one in rows.items()
+    return [
+        buy_instead.recommendation(bought, records, machines, margins.BUY),
+        *(_told(setting, name, bought, records, machines) for setting, name in told.items() if setting in bought.index),
     ]
-    first = next(iter(rows.values()))
-    shares = [cost(setting, first, times) / cost(NO_REUSE, first, times) for times in machines.values()]
-    costs = [f"{text.percent(share)} ({name.upper()})" for share, name in zip(shares, machines, strict=True)]
-    lead = f"{name} {_loss(changes)} and {'saves' if max(shares) < 1 else 'does not save'} inference"
-    return f"**{lead}.** {' '.join(said)} Inference: {text.listed(costs)} of no reuse."
+
+
+def named(bought: pd.DataFrame) -> list[Setting]:
+    """The settings that the findings name, and no reuse."""
+    taken = buy_instead.recommended(bought)
+    return [buy_instead.NO_REUSE, *([taken] if taken else []), *map(parse_setting, ANSWERS)]
+
+
+def _told(setting: Setting, name: str, bought: pd.DataFrame, records, machines) -> str:
+    changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
+    said = [
+        f"`{suite}`: {int((solved := successes(records[suite], setting)).sum())} of "
+        f"{text.count(len(solved), 'episode')}, {text.difference(change, 'without reuse')}."
+        for suite, change in changes.items()
+    ]
+    costs = [f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({key.upper()})" for key in machines]
+    return f"**{name}{_loss(changes)}.** {' '.join(said)} Inference: {text.listed(costs)} of no reuse."
 
 
 def _loss(changes: Mapping[str, Interval]) -> str:
-    """What all suites together say of a loss of `margins.BUY`."""
-    points = f"{100 * margins.BUY:.0f} points"
+    """What all suites together say of a loss of `margins.BUY`, after the name of a setting."""
+    points = f"{100 * margins.BUY:.0f}"
     found = {suite: margins.loss(change, margins.BUY) for suite, change in changes.items()}
     if all(one == margins.INSIDE for one in found.values()):
-        return f"loses under {points}"
-    if lost := [f"`{suite}`" for suite, one in found.items() if one == margins.OUTSIDE]:
-        return f"loses over {points}" + ("" if len(lost) == len(found) else f" in {text.listed(lost)}")
-    return f"is not shown to lose under {points}"
+        return f" loses under {points} points"
+    if lost := [suite for suite, one in found.items() if one == margins.OUTSIDE]:
+        return f" loses over {points} points{_where(lost, found)}"
+    if shown := [suite for suite, change in changes.items() if change.high < 0]:
+        return f" loses success{_where(shown, found)}; whether over {points} points is open"
+    return f": whether it loses over {points} points is open"
+
+
+def _where(some: list[str], all_: Mapping[str, str]) -> str:
+    return "" if len(some) == len(all_) else f" in {text.listed([f'`{suite}`' for suite in some])}"

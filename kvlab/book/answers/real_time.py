@@ -46,12 +46,17 @@ def recorded(wanted: Studies) -> dict[str, dict[float, Study]]:
     return found
 
 
-def unrecorded(wanted: Studies) -> list[str]:
-    """How many episodes of `wanted` are of settings that `left_out` lists, a sentence; none where there are none."""
-    every = [study for speeds in wanted.values() for study in speeds.values()]
-    lacking = sum(study.episodes * (len(study.settings) - len(_complete(study))) for study in every)
-    further = text.count(lacking, "further episode")
-    return [f"Settings of {further} are not recorded in full; the end of the page lists them."] if lacking else []
+def planned(wanted: Studies, studies: Studies, run: bool, workers: int) -> str:
+    """What of `wanted` is recorded, and what the next cell does."""
+    if run:
+        return text.planned(*_each(wanted), workers=workers)
+    there, asked = (sum(study.episodes * len(study.settings) for study in _each(some)) for some in (studies, wanted))
+    rest = "" if there == asked else " The end of the page lists those that are not."
+    return f"Of {text.count(asked, 'episode')} the next cell reads {there:,} that are recorded.{rest}"
+
+
+def _each(studies: Studies) -> list[Study]:
+    return [study for speeds in studies.values() for study in speeds.values()]
 
 
 def left_out(wanted: Studies) -> list[str]:
@@ -78,12 +83,12 @@ def curves(speeds: Mapping[float, Records], confidence: float) -> dict[Setting, 
 
 
 def headline(records: BySuite) -> str:
-    """The title of the figure: who wins on the slowest machine of the first suite."""
+    """The title of the figure: what solves most on the slowest machine of the first suite."""
     suite, speeds = next(iter(records.items()))
     ms = max(speeds)
     best = _best(speeds[ms])
     solved = f"{tables.lever(best)} {_k_of_n(speeds[ms], best)}"
-    return f"At {ms:g} ms an inference: {solved}, no reuse {_k(speeds[ms], NO_REUSE)}"
+    return f"{suite} at {ms:g} ms an inference: {solved}, no reuse {_k(speeds[ms], NO_REUSE)}"
 
 
 def findings(records: BySuite, confidence: float) -> list[str]:
@@ -182,28 +187,19 @@ def _timed(records: BySuite) -> list[tuple[str, float, Records]]:
 
 
 def _winner(records: BySuite, confidence: float) -> str:
-    best = {(suite, ms): _best(each) for suite, ms, each in _timed(records)}
-    same = len(set(best.values())) == 1
+    timed = _timed(records)
+    best = [_best(each) for _, _, each in timed]
     said = []
-    for suite, ms, each in _timed(records):
-        setting = best[suite, ms]
-        gain = (
-            ""
-            if setting == NO_REUSE
-            else (
-                " That is "
-                + text.difference(summary.difference(each, setting, NO_REUSE, confidence), "with no reuse there")
-                + "."
-            )
-        )
-        said.append(
-            f"In `{suite}` at {ms:g} ms the most are solved with {tables.lever(setting)}: "
-            f"{_k_of_n(each, setting)}.{gain}"
-        )
+    for (suite, ms, each), setting in zip(timed, best, strict=True):
+        gained = summary.difference(each, setting, NO_REUSE, confidence) if setting != NO_REUSE else None
+        gain = f" That is {text.difference(gained, 'with no reuse there')}." if gained else ""
+        among = text.count(len(rows.recorded(each)), "setting")
+        solved = f"{tables.lever(setting)}, {_k_of_n(each, setting)}"
+        said.append(f"In `{suite}` at {ms:g} ms, of {among}: {solved}.{gain}")
     lead = (
-        f"The winner at every recorded speed: {tables.lever(next(iter(best.values())))}"
-        if same
-        else "Which lever wins depends on the speed"
+        f"Of the settings recorded at a speed, {tables.lever(best[0])} solved most at each"
+        if len({*best}) == 1
+        else "Which of the recorded settings solves most depends on the speed"
     )
     return f"**{lead}.** {' '.join(said)}"
 
@@ -250,11 +246,11 @@ def _range(suite: str, cache: Setting, compared: pd.DataFrame) -> str:
         if len(worse) and len(better) and max(worse) < min(better)
         else ""
     )
-    difference = text.difference(compared.difference[ms], "without")
+    difference, n = text.difference(compared.difference[ms], "without"), text.count(int(compared.n[ms]), "episode")
     return (
         f"In `{suite}` with {tables.lever(cache)}: it is shown to win at {_speeds(better)} "
         f"and to lose at {_speeds(worse)}; neither is shown at {_speeds(neither)}. "
-        f"At best, at {ms:g} ms, it solves {difference}, {text.count(int(compared.n[ms]), 'episode')}.{turn}"
+        f"Above 0 ms it does best at {ms:g} ms: it solves {difference}, {n}.{turn}"
     )
 
 
@@ -289,7 +285,7 @@ def _with_itself(waits: Records, moves: Records) -> Pairs:
 
 
 def _steps(records: BySuite, confidence: float) -> str:
-    """Control steps to success of the winner of each suite on its slowest machine."""
+    """Control steps to success of what solves most of each suite on its slowest machine."""
     said, shorter = [], []
     for suite, speeds in records.items():
         ms = max(speeds)
@@ -303,6 +299,10 @@ def _steps(records: BySuite, confidence: float) -> str:
                 f"as many control steps as with no reuse. This is on the {text.count(both, 'episode')} that both solve."
             )
     if not said:
-        return "**Time to success is not compared.** No reuse wins, or too few episodes are solved by both."
-    lead = "The winner also succeeds sooner" if all(shorter) else "The winner is not everywhere shown to succeed sooner"
+        return "**Time to success is not compared.** No reuse solves most, or too few episodes are solved by both."
+    lead = (
+        "What solves most also succeeds sooner"
+        if all(shorter)
+        else "What solves most is not everywhere shown to succeed sooner"
+    )
     return f"**{lead}.** {' '.join(said)}"

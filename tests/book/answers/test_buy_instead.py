@@ -1,8 +1,16 @@
 """What *What to buy instead* says of made rows: other rows, other sentences."""
 
+import jupytext
+
+from kvlab.book import tables
 from kvlab.book.answers import buy_instead
+from kvlab.book.recorded import in_full
 from kvlab.evidence import frontier
-from kvlab.study.settings import Setting
+from kvlab.paths import BOOK, DATA, ROOT
+from kvlab.study.protocol import Protocol
+from kvlab.study.settings import Setting, parse_setting
+from kvlab.study.study import Study
+from kvlab.study.times import latency
 from made import TIMES, made
 
 NO_REUSE, FEWER, REUSE = Setting("none"), Setting("none", denoising_steps=2), Setting("prefix", "every(2)")
@@ -33,9 +41,15 @@ def said(*studies, margin=0.05):
 def test_the_cheapest_lever_and_the_cheapest_reuse_are_named():
     """Of 71 ms a replan takes 39 with 2 of 10 denoising steps; one reused 46."""
     lever, reuse, unbeaten, longer = said(study(100, 100), study(100, 100))
-    assert lever.startswith("**The cheapest lever within 5 points: 2 denoising steps.** A control step takes 55 %")
+    assert lever.startswith(
+        "**Take 2 denoising steps.** Of the settings listed here it is the cheapest that is shown to"
+    )
+    assert (
+        "lose under 5 points in every suite. A control step takes 55 % (a machine) of the inference without reuse."
+        in lever
+    )
     assert lever.count("100 episodes") == 2
-    assert reuse.startswith("**The cheapest setting that reuses within 5 points: images, instruction kept, every(2).**")
+    assert reuse.startswith("**If you reuse: images, instruction kept, every(2).** Of the settings listed here")
     assert unbeaten.startswith("**Every setting that reuses is beaten.**")
     assert longer.startswith("**It is not shown to take longer.**")
 
@@ -43,13 +57,21 @@ def test_the_cheapest_lever_and_the_cheapest_reuse_are_named():
 def test_one_suite_that_loses_is_enough_to_rule_a_lever_out():
     lever, reuse, unbeaten = said(study(100, 60), study(60, 60))
     assert lever.startswith("**No lever is shown to be worth it.**")
-    assert reuse.startswith("**No setting that reuses is shown to be worth it.**")
+    assert reuse.startswith("**No setting that reuses is shown to be worth it.**") and "itself" not in reuse
     assert "under 5 points in every suite" in lever
+
+
+def test_reuse_that_is_worth_it_in_one_suite_is_said():
+    _, reuse, *_ = said(study(100, 100), study(100, 60))
+    assert reuse.startswith("**No setting that reuses is shown to be worth it.**")
+    assert reuse.endswith("In `short` by itself the cheapest that has is: images, instruction kept, every(2).")
+    records = {"short": study(100, 100), "long": study(100, 60)}
+    assert buy_instead.named(bought(records)) == [NO_REUSE, FEWER, REUSE]
 
 
 def test_an_undecided_loss_buys_nothing_until_the_margin_is_wider():
     assert said(study(96, 50))[0].startswith("**No lever is shown")
-    assert said(study(96, 50), margin=0.2)[0].startswith("**The cheapest lever within 20 points")
+    assert said(study(96, 50), margin=0.2)[0].startswith("**Take 2 denoising steps.**")
 
 
 def test_reuse_may_be_unbeaten_and_longer_episodes_are_said():
@@ -63,8 +85,8 @@ def test_the_title_and_the_tables_follow_the_rows():
         "Cheapest within 5 points: 2 denoising steps, at 55 % of the inference"
     )
     assert buy_instead.headline(bought(bad), 0.05).startswith("No lever is shown")
-    table = buy_instead.table(bought(bad), MACHINES)
-    assert table.loc["2 denoising steps", "loss, short"] == "outside" and "no reuse" not in table.index
+    table = buy_instead.table(bought(bad), MACHINES, 0.05)
+    assert table.loc["2 denoising steps", "short"] == "-90: over 5" and "no reuse" not in table.index
     places = {"short": frontier.frontier(good["short"], SETTINGS, TIMES, resamples=100)}
     steps = buy_instead.steps_table(places, good, 0.95)
     assert steps.loc["2 denoising steps"].to_list() == ["short", "1.00 (1.00 to 1.00)", "100%"]
@@ -73,13 +95,13 @@ def test_the_title_and_the_tables_follow_the_rows():
 def test_every_row_has_one_interval_that_of_the_claim():
     records = {"short": study(99, 90), "long": study(100, 100)}
     places = {suite: frontier.frontier(rows, SETTINGS, TIMES, resamples=100) for suite, rows in records.items()}
-    assert buy_instead.table(bought(records), MACHINES).loc["2 denoising steps"].to_list() == [
-        "55%", "-1", "undecided", "0", "inside",
-    ]  # fmt: skip
+    assert buy_instead.table(bought(records), MACHINES, 0.05).loc["2 denoising steps"].to_dict() == {
+        "short": "-1: open", "long": "0: under 5", "cpu": "55%",
+    }  # fmt: skip
     table = buy_instead.losses(places, records, 0.05, 0.95)
     assert table.columns.to_list() == ["suite", "points", "loss"] and len(table) == 4
     (row,) = table[(table.suite == "short") & (table.index == "2 denoising steps")].itertuples(index=False)
-    assert row == ("short", "-1 (-5 to 3)", "undecided")
+    assert row == ("short", "-1 (-5 to 3)", "open")
 
 
 def test_suites_may_have_other_settings():
@@ -90,3 +112,37 @@ def test_suites_may_have_other_settings():
     }
     steps = buy_instead.steps_table(places, records, 0.95)
     assert steps.suite.to_list() == ["short", "short", "long"]
+
+
+def lists(chapter: str, name: str) -> list[str]:
+    """The list that a chapter's parameter cell has."""
+    (source,) = [
+        c.source for c in jupytext.read(BOOK / f"{chapter}.md").cells if "parameters" in c.metadata.get("tags", [])
+    ]
+    exec(source, names := {})
+    return names[name]
+
+
+def test_every_page_that_recommends_compares_settings_of_one_list():
+    assert lists("buy_instead", "levers") == [*buy_instead.LEVERS] and lists("decide", "settings") == [
+        *buy_instead.FIRST
+    ]
+    assert buy_instead.LEVERS[: len(buy_instead.FIRST)] == buy_instead.FIRST
+
+
+def test_the_short_list_and_the_long_one_recommend_the_same():
+    """As recorded: the start page says what *What to buy instead* says, and so does the README."""
+    checkpoints = {"libero_spatial": "mini_spatial", "libero_10": "mini_libero_10"}
+    lists = []
+    for chosen in (buy_instead.FIRST, buy_instead.LEVERS):
+        settings = (NO_REUSE, *map(parse_setting, chosen))
+        studies = {
+            suite: in_full(Study(DATA / "checkpoints" / name, settings, 100, Protocol(suite), folder=DATA / "levers"))
+            for suite, name in checkpoints.items()
+        }
+        shared = [s for s in settings if all(s in study.settings for study in studies.values())]
+        records = {suite: study.read() for suite, study in studies.items()}
+        lists.append(frontier.within_margin(records, shared, NO_REUSE, {"cpu": latency("cpu")}))
+    first, long = map(buy_instead.recommended, lists)
+    assert first == long is not None
+    assert f"**{tables.lever(first)}**" in (ROOT / "README.md").read_text()
