@@ -64,7 +64,7 @@ def verdict(predictions: Mapping[str, Prediction]) -> str:
 
 
 def fewer(pairs: Mapping[str, Pairs], confidence: float = 0.95) -> dict[str, Prediction]:
-    """The prediction that a setting succeeds less often than the other, for each pair of settings, by Tango's interval."""
+    """The prediction that a setting succeeds less often than the other, for each pair, by Tango's interval."""
     each = _each(confidence, len(pairs))
     return {says: Prediction(paired_difference(counts, each), side=-1) for says, counts in pairs.items()}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.book.answers.february_claims import TEN, UNDECIDABLE, Claim
+from kvlab.book.answers.february_claims import TEN, Claim
 from kvlab.evidence import reported, verdicts
 from kvlab.evidence.stats import rate_interval, unpaired_difference
 
@@ -49,12 +49,12 @@ def _first_and_later(results: pd.DataFrame) -> tuple[int, int]:
 
 def _ends(found: Sequence[Claim]) -> str:
     ends = [c.verdict for c in found]
-    words = (verdicts.SUPPORTED, verdicts.REFUTED, UNDECIDABLE)
+    words = (verdicts.SUPPORTED, verdicts.REFUTED, verdicts.IN_PART, verdicts.MIXED, verdicts.NOT_SHOWN)
     counts = {word: ends.count(word) for word in words}
     most = counts[verdicts.REFUTED] > len(found) / 2
-    lead = "Most of what it concludes does not hold here" if most else "Its conclusions do not all hold here"
-    lead = "Its conclusions hold here" if counts[verdicts.SUPPORTED] == len(found) else lead
-    said = text.listed([f"{counts[word] or 'none'} {word}" for word in words])
+    lead = "Most of what it concludes is refuted here" if most else "Its conclusions are not all supported here"
+    lead = "Its conclusions are supported here" if counts[verdicts.SUPPORTED] == len(found) else lead
+    said = text.listed([f"{many} {word}" for word, many in counts.items() if many])
     numbers = [n for n, word in enumerate(ends, 1) if word == verdicts.SUPPORTED]
     which = (
         f"Number{'s' * (len(numbers) != 1)} {text.listed(numbers)} of the table {'is' if len(numbers) == 1 else 'are'}"

@@ -47,9 +47,7 @@ def inconsistency(records: Records, lags: Sequence[int], confidence: float = 0.9
 def amplification(curves: pd.DataFrame, confidence: float = 0.95) -> Predictions:
     """That each denoising step adds more than the one before, for each mode of `curves` (as in data/mechanism)."""
     rates = mechanism.forced_growth(young(curves)).set_index("episode").groupby("mode")["rate"]
-    return verdicts.above_zero(
-        {f"{mode}: L above 0": rates.get_group(mode) for mode in ("full", "prefix")}, confidence
-    )
+    return verdicts.above_zero({f"{mode}: L above 0": rates.get_group(mode) for mode in ("full", "prefix")}, confidence)
 
 
 def young(curves: pd.DataFrame) -> pd.DataFrame:
@@ -160,8 +158,14 @@ def controls(explained: Mapping[str, Predictions]) -> str:
     """What the two controls say."""
     cameras, seed = (verdicts.verdict(explained[name]) for name in ("cameras", "seed"))
     (twin,) = explained["seed"].values()
-    left = f"; the loss, if any, is under {ceil(100 * twin.left)} points" if seed == verdicts.NOT_SHOWN else ""
-    return f"That the policy needs its cameras: **{cameras}**. That another seed alone loses episodes: **{seed}**{left}."
+    left = (
+        f"; the loss, if any, is under {text.count(ceil(100 * twin.left), 'point')}"
+        if seed == verdicts.NOT_SHOWN
+        else ""
+    )
+    return (
+        f"That the policy needs its cameras: **{cameras}**. That another seed alone loses episodes: **{seed}**{left}."
+    )
 
 
 def _inconsistency(
@@ -173,8 +177,8 @@ def _inconsistency(
     held, failed = (sum(getattr(p, kind) for p in predictions.values()) for kind in ("holds", "fails"))
     open_ = len(predictions) - held - failed
     return (
-        f"**Inconsistency: {verdicts.verdict(predictions)}.** The February report says that an old image beside a new robot "
-        f"state is worse than both old. With images late by {lag * replan_every} control steps {images} of "
+        f"**Inconsistency: {verdicts.verdict(predictions)}.** The February report says that an old image beside a new "
+        f"robot state is worse than both old. With images late by {lag * replan_every} control steps {images} of "
         f"{text.count(episodes, 'episode')} succeed, with a late robot state {state}, with both late {both}; on time, "
         f"{on_time}. Late images alone have {text.difference(first.effect, 'both late together')}. Of the "
         f"{text.count(len(predictions), 'prediction')} at {text.listed([n * replan_every for n in squares])} control "
@@ -198,7 +202,7 @@ def amplification_title(explained: Mapping[str, Predictions]) -> str:
     """The title of the figure of distances by denoising step."""
     grows = {verdicts.SUPPORTED: "more than", verdicts.REFUTED: "less than"}
     found = grows.get(verdicts.verdict(explained["amplification"]))
-    return f"Each denoising step adds {found} the first" if found else "That later denoising steps add more is not shown"
+    return f"Each denoising step adds {found} the first" if found else "That later steps add more is not shown"
 
 
 def halves(near: pd.DataFrame, confidence: float = 0.95) -> str:

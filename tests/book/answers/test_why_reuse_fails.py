@@ -104,7 +104,7 @@ def test_amplification_is_told_by_its_rate(rate, verdict, title):
 def test_a_rate_around_zero_shows_no_amplification_and_says_what_is_left():
     claim = said(rate=0.0001)[2]
     assert claim.startswith("**Amplification: not shown.**") and "The upper end makes a factor of 1.0" in claim
-    assert answers.amplification_title(explained(rate=0.0001)[1]) == "That later denoising steps add more is not shown"
+    assert answers.amplification_title(explained(rate=0.0001)[1]) == "That later steps add more is not shown"
 
 
 def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
