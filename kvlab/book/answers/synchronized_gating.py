@@ -97,11 +97,8 @@ def stricter(records: Records, settings: Sequence[Setting], confidence: float) -
         if vision != state or other not in known:
             continue
         counts = pairs(records, setting, other)
-        rows[setting] = {"images": other, "n": counts.n, "reuse": reuse_share(records, setting)}
-        rows[setting] |= {
-            "images_reuse": reuse_share(records, other),
-            "difference": paired_difference(counts, confidence),
-        }
+        rows[setting] = {"images": other, "n": counts.n, "difference": paired_difference(counts, confidence)}
+        rows[setting] |= {"reuse": reuse_share(records, setting), "images_reuse": reuse_share(records, other)}
         rows[setting] |= {"k": counts.both + counts.setting_only, "images_k": counts.both + counts.control_only}
     if not rows:
         return pd.DataFrame()
