@@ -285,7 +285,9 @@ def test_inside_the_engine_quotes_what_was_measured():
     none = base[base["setting"] == "none"][["ms_vision", "ms_prefill", "ms_denoise", "ms_total"]].median()
     full = base[base["setting"] == "full when pixels >= -1"]["ms_total"].median()
     assert f"Without reuse the engine takes {none.ms_total:.1f} ms" in said and f"{full:.1f} ms behind one" in said
-    assert f"are {100 * (none.ms_vision + none.ms_prefill) / none.ms_total:.0f} % of its time" in said
+    images, denoising = none.ms_vision + none.ms_prefill, none.ms_denoise
+    shares = [f"{100 * ms / none.ms_total:.0f} %" for ms in (images, denoising, none.ms_total - images - denoising)]
+    assert "Images and prefill are {} of the time, denoising {}, inputs {}".format(*shares) in said
     error = pd.read_csv(DATA / "latency" / "gpu_base_errors.csv")["error"].max()
     assert f"at most {100 * error:.2f} % of their length" in said
 
