@@ -243,12 +243,13 @@ def _budget(records, machines) -> str:
     for times in machines.values():
         mean.append(max(cost(NO_REUSE, rows, times) for rows in records.values()))
         longest.append(times.replan_ms(NO_REUSE, False))
+    names = [times.name for times in machines.values()]
+    over = [name for ms, name in zip(longest, names, strict=True) if ms > CONTROL_STEP_MS]
     lead = "A saving buys idle time where a replan already fits into a control step"
-    if max(longest) > CONTROL_STEP_MS:
-        lead = "On average inference fits into a control step; one replan does not"
+    if over:
+        lead = f"On average inference fits into a control step; one replan on {text.listed(over)} does not"
     if max(mean) > CONTROL_STEP_MS:
         lead = "Inference does not fit into a control step"
-    names = [times.name for times in machines.values()]
     shares = [f"{text.percent(ms / CONTROL_STEP_MS)} ({name})" for ms, name in zip(mean, names, strict=True)]
     waits = text.listed([f"{ms:.0f} ms" for ms in longest])
     return (
