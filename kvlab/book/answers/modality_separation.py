@@ -197,8 +197,7 @@ def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records],
     for suite, setting in settings.items():
         share, difference = compared[suite].loc[setting, ["reuse", "difference"]]
         if suite == first:
-            lead = f"`prefix` loses {text.count(max(0, round(-100 * difference.estimate)), 'point')} at"
-            said.append(f"**{lead} {text.percent(share)} of replans.**")
+            said.append(f"**{_loses(difference, margin)} at {text.percent(share)} of replans.**")
         where = "" if suite == first else f" and {text.percent(share)} of replans"
         said.append(
             f"In `{suite}`, with {tables.gate(setting)}{where}, it solves "
@@ -214,6 +213,13 @@ def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records],
             f"({ratio.low:.2f} to {ratio.high:.2f})"
         )
     return f"{' '.join(said)}; see [What it saves](saves.ipynb)."
+
+
+def _loses(difference: Interval, margin: float) -> str:
+    if difference.high < 0:
+        return f"`prefix` loses {text.count(round(-100 * difference.estimate), 'point')}"
+    inside = margins.loss(difference, margin) == margins.INSIDE
+    return f"`prefix` {'loses' if inside else 'is not shown to lose'} under {100 * margin:.0f} points"
 
 
 def _mode(name: str, times: Latency) -> dict[str, str]:

@@ -197,16 +197,18 @@ def _usable(bought, machines, margin) -> str:
     lead = text.listed([f"{kind} saves {_up_to(bought, choice)}" for kind, choice in kinds.items()])
     said = []
     for suite, table in bought.items():
-        for kind, choice in kinds.items():
-            if (setting := choice(table)) is None:
-                said.append(f"In `{suite}` no setting with {kind} saves and is shown to lose under {points}.")
-                continue
+        chosen = {kind: choice(table) for kind, choice in kinds.items()}
+        for setting in filter(None, chosen.values()):
             left = [
                 f"{text.percent(table.loc[setting, (key, 'of_control')])} ({m.name})" for key, m in machines.items()
             ]
             said.append(
                 f"In `{suite}` {tables.lever(setting)} takes {text.listed(left)} of the inference per control step; it "
                 f"solves {text.difference(table.loc[setting, (suite, 'difference')], 'without reuse')}."
+            )
+        if lacking := [kind for kind, setting in chosen.items() if setting is None]:
+            said.append(
+                f"In `{suite}` no setting with {' or '.join(lacking)} saves and is shown to lose under {points}."
             )
     cheapest = [_costs(only).min() for only in map(_only(only_reuses), bought.values()) if len(only)]
     least = (

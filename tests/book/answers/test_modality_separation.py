@@ -88,10 +88,17 @@ def test_modes_that_were_not_run_are_not_spoken_of():
         answers.bearable(compared["short"].drop(PREFIX), 0.1)
 
 
-@pytest.mark.parametrize(("prefix", "lead"), [(94, "6 points"), (99, "1 point"), (100, "no point")])
-def test_what_prefix_loses_leads_the_claim(prefix, lead):
-    claim = said(study(prefix=prefix))[2]
-    assert claim.startswith(f"**`prefix` loses {lead} at 50 % of replans.**") and "(a machine)" in claim
+@pytest.mark.parametrize(
+    ("prefix", "margin", "lead"),
+    [
+        (94, 0.1, "loses 6 points"),
+        (99, 0.1, "loses under 10 points"),
+        (99, 0.02, "is not shown to lose under 2 points"),
+    ],
+)
+def test_what_prefix_loses_leads_the_claim(prefix, margin, lead):
+    claim = said(study(prefix=prefix), margin=margin)[2]
+    assert claim.startswith(f"**`prefix` {lead} at 50 % of replans.**") and "(a machine)" in claim
 
 
 def test_the_bearable_setting_reuses_most_without_a_shown_loss_of_the_margin():
