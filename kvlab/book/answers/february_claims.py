@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import exp
 
 import pandas as pd
 
@@ -252,7 +253,7 @@ def _amplified(curves: pd.DataFrame, confidence: float) -> Claim:
         f"what a step adds grows by a rate of {why.rate(rate.effect)} in each later one",
         verdicts.verdict(predictions),
         "more episodes",
-        f"nothing above {rate.left:.3f} is left",
+        f"nothing above a factor of {exp(why.STEPS * rate.left):.2f} over {why.STEPS} steps is left",
     )
 
 

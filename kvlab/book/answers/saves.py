@@ -199,9 +199,7 @@ def _usable(bought, machines, margin) -> str:
     for suite, table in bought.items():
         chosen = {kind: choice(table) for kind, choice in kinds.items()}
         for setting in filter(None, chosen.values()):
-            left = [
-                f"{text.percent(table.loc[setting, (key, 'of_control')])} ({m.name})" for key, m in machines.items()
-            ]
+            left = [f"{text.percent(table.loc[setting, (key, 'of_control')])} ({key.upper()})" for key in machines]
             said.append(
                 f"In `{suite}` {tables.lever(setting)} takes {text.listed(left)} of the inference per control step; it "
                 f"solves {text.difference(table.loc[setting, (suite, 'difference')], 'without reuse')}."
@@ -221,17 +219,19 @@ def _solved(bought, records, times: Latency) -> str:
     """Inference to solve an episode: of the reuse that saves most, and of the cheapest lever."""
     told, grown = [], False
     for suite, table in bought.items():
+        found = {}
         for setting in dict.fromkeys(filter(None, (_cache(table), _chunk(table), _lever(table)))):
             if ratio := inference_ratio(records[suite], setting, NO_REUSE, times):
                 step = cost(setting, records[suite], times) / cost(NO_REUSE, records[suite], times)
-                grown |= ratio.estimate > step
-                told.append(f"In `{suite}` {tables.lever(setting)}: {100 * ratio.estimate:.0f} % ({_ends(ratio)})")
+                grown |= ratio.low > step
+                found[setting] = f"{100 * ratio.estimate:.0f} % ({_ends(ratio)}) with {tables.lever(setting)}"
+        told += [f"In `{suite}` it is {'; '.join(found.values())}."] if found else []
     if not told:
         return "**No setting within the margin saves.** So there is no episode to compare with one without reuse."
-    lead = "Longer episodes take a part of it back" if grown else "Episodes do not get longer by it"
+    lead = "Longer episodes take a part of it back" if grown else "Longer episodes are not shown to take it back"
     return (
-        f"**{lead}.** An episode that both solve takes so much of the inference without reuse ({times.name}). "
-        f"{'. '.join(told)}."
+        f"**{lead}.** What counts is the inference of an episode that both solve, in percent of no reuse "
+        f"({times.name}). {' '.join(told)}"
     )
 
 

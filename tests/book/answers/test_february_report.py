@@ -97,7 +97,7 @@ def test_whether_a_threshold_carries_over_is_a_difference_of_losses(ten, verdict
 
 def test_amplification_follows_the_rate():
     assert [ends(rate=rate)[7] for rate in (0.001, 0.1, -0.1)] == ["not shown", "supported", "refuted"]
-    assert claims.table(judged())["ends as"].iloc[7].startswith("not shown; nothing above 0.004 is left; would be")
+    assert claims.table(judged())["ends as"].iloc[7].startswith("not shown; nothing above a factor of 1.04 over")
 
 
 def test_an_effect_has_one_interval_and_one_verdict_in_both_chapters():
@@ -139,19 +139,23 @@ def test_the_findings_count_the_claims_and_read_the_printed_tables():
     found, results = judged(), reported.load()
     first, few, four, latency = answers.findings(found, results)
     counts = pd.Series([claim.verdict for claim in found]).value_counts()
-    assert first.startswith("**Most of what it concludes is refuted here.** Of 9 claims")
-    assert f"{counts['refuted']} refuted" in first and "Number 1 of the table is supported." in first
+    assert first.startswith("**Of its 9 claims 1 is supported here.** It is number 1 of the table. Of the others 5 ")
+    assert f"{counts['refuted']} are refuted and {counts['not shown']} are not shown." in first
     both = [*found[:8], claims.Claim("", "", "", "supported")]
-    assert "Numbers 1 and 9 of the table are supported." in answers.findings(both, results)[0]
+    assert "claims 2 are supported here.** They are numbers 1 and 9 of the table." in answers.findings(both, results)[0]
     assert "0 of 3 against 3 of 3, has p = 0.031; corrected as one of 11 comparisons, 0.34." in few
     assert "with 22 %, 66.7 %, 57 % and 9 %" in four and "differ by 48 points" in four
     assert "109 ms for a computed step and 51 ms for a reused one give 17 rows to 1.2 %" in latency
     most = [claims.Claim("", "", "", "refuted")] * 3
-    assert answers.findings(most, results)[0].startswith("**Most of what it concludes is refuted here.** Of 3 claims")
+    assert answers.findings(most, results)[0].startswith("**Of its 3 claims none is supported here.** Of the others")
     alike = [claims.Claim("", "", "", "supported")] * 3
-    assert answers.findings(alike, results)[0].startswith("**Its conclusions are supported here.** Of 3 claims")
+    assert answers.findings(alike, results)[0].startswith(
+        "**Of its 3 claims 3 are supported here.** They are numbers 1, 2 and 3"
+    )
     mixed = [*alike, claims.Claim("", "", "", "refuted")]
-    assert answers.findings(mixed, results)[0].startswith("**Its conclusions are not all supported here.** Of 4 claims")
+    assert answers.findings(mixed, results)[0].startswith(
+        "**Of its 4 claims 3 are supported here.** They are numbers 1, 2 and 3"
+    )
 
 
 def test_what_the_tables_contradict_is_counted():

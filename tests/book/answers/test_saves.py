@@ -69,12 +69,13 @@ def test_what_reuse_saves_is_said_at_the_share_in_use():
     assert title == "With a loss under 5 points a reused cache saves at most 18 %, the best lever here at most 45 %"
     assert usable.startswith(
         "**Of these settings, with a loss under 5 points, a reused cache saves at most 18 % and a kept chunk saves "
-        "nothing that is shown.** In `short` images, instruction kept, every(2) takes 82 % (a machine) of the "
+        "nothing that is shown.** In `short` images, instruction kept, every(2) takes 82 % (CPU) of the "
         "inference per control step; it solves as many as without reuse"
     )
     assert "In `long` no setting with a kept chunk saves and is shown to lose under 5 points." in usable
     assert usable.endswith("Whatever it loses, no reused cache here leaves less than 82 %.")
-    assert solved.startswith("**Episodes do not get longer by it.**") and "In `long` 2 denoising steps: 55 %" in solved
+    assert solved.startswith("**Longer episodes are not shown to take it back.**")
+    assert "In `long` it is 82 % (82 to 82) with images, instruction kept, every(2); 55 %" in solved
 
 
 def test_a_kept_chunk_stands_beside_a_reused_cache():
@@ -83,7 +84,7 @@ def test_a_kept_chunk_stands_beside_a_reused_cache():
     bought = saves.bought({"short": rows}, {"short": [NO_REUSE, chunk]}, MACHINES, 0.05, 0.95)
     _, usable, *_ = saves.findings(SLOW, "9.9", bought, {"short": rows}, MACHINES, 0.05)
     assert "a reused cache saves nothing that is shown and a kept chunk saves at most 50 %.**" in usable
-    assert "In `short` chunk kept, every(2) takes 50 % (a machine)" in usable and "Whatever it loses" not in usable
+    assert "In `short` chunk kept, every(2) takes 50 % (CPU)" in usable and "Whatever it loses" not in usable
 
 
 def test_what_loses_too_much_saves_nothing_and_what_it_would_save_is_said():
@@ -119,7 +120,7 @@ def test_the_mean_and_the_longest_replan_are_held_against_a_control_step(slower,
 def test_longer_episodes_take_a_part_back():
     solved = said(study(steps=40))[3]
     assert solved.startswith("**Longer episodes take a part of it back.**")
-    assert "every(2): 163 % (163 to 163)" in solved
+    assert "163 % (163 to 163) with images, instruction kept, every(2)" in solved
 
 
 def test_where_nothing_is_bought_there_is_no_episode_to_compare():
