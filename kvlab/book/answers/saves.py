@@ -249,7 +249,7 @@ def _budget(records, machines) -> str:
     over = [name for ms, name in zip(longest, names, strict=True) if ms > CONTROL_STEP_MS]
     lead = "A saving buys idle time where a replan already fits into a control step"
     if over:
-        lead = f"On average inference fits into a control step; one replan on {text.listed(over)} does not"
+        lead = f"On average inference fits into a control step; one replan of {text.listed(over)} does not"
     if max(mean) > CONTROL_STEP_MS:
         lead = "Inference does not fit into a control step"
     shares = [f"{text.percent(ms / CONTROL_STEP_MS)} ({name})" for ms, name in zip(mean, names, strict=True)]

@@ -102,7 +102,7 @@ def test_what_loses_too_much_saves_nothing_and_what_it_would_save_is_said():
     [
         (
             1,
-            "On average inference fits into a control step; one replan on a machine does not",
+            "On average inference fits into a control step; one replan of a machine does not",
         ),  # 71 ms, of which five steps share
         (0.5, "A saving buys idle time where a replan already fits into a control step"),
         (4, "Inference does not fit into a control step"),
