@@ -15,33 +15,35 @@ from kvlab.evidence import wording
 from kvlab.evidence.control_steps import mean, mean_ratio
 from kvlab.evidence.stats import Interval, Pairs, paired_difference
 
-SUPPORTED, MIXED, REFUTED, UNDECIDED = "supported", "mixed", "refuted", "undecided"
+SUPPORTED, REFUTED, IN_PART = "supported", "refuted", "refuted in part"
+MIXED, NOT_SHOWN = "supported in part and refuted in part", "not shown"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An effect and the side of `nothing` on which an explanation puts it: `side` 1 is above, -1 below.
-
-    `margin` (in the effect's unit, 0 or more): effects that are smaller do not matter.
-    """
+    """An effect and the side of `nothing` on which an explanation puts it: `side` 1 is above, -1 below."""
 
     effect: Interval
     side: int
     nothing: float = 0.0
-    margin: float = 0.0
 
     @property
     def holds(self) -> bool:
         """The whole interval is on the predicted side."""
-        return self._reach[0] > 0
+        return self._ends[0] > 0
 
     @property
     def fails(self) -> bool:
-        """The prediction does not hold, and no effect of the size of `margin` or more is in the interval."""
-        return not self.holds and self._reach[1] < self.margin
+        """The whole interval is on the other side: no predicted effect, however small, is in it."""
+        return self.left < 0
 
     @property
-    def _reach(self) -> tuple[float, float]:
+    def left(self) -> float:
+        """The largest predicted effect that the interval leaves, in the effect's unit; below 0 where it leaves none."""
+        return self._ends[1]
+
+    @property
+    def _ends(self) -> tuple[float, float]:
         """How far the interval's ends lie on the predicted side, the nearer first."""
         low, high = sorted(self.side * (end - self.nothing) for end in (self.effect.low, self.effect.high))
         return low, high
@@ -50,24 +52,21 @@ class Prediction:
 def verdict(predictions: Mapping[str, Prediction]) -> str:
     """By how its predictions came out. ValueError: no prediction.
 
-    SUPPORTED, every one holds; REFUTED, every one fails; MIXED, some fail, but not all; UNDECIDED, none fails, and not
-    all hold.
+    SUPPORTED, every one holds; REFUTED, every one fails; IN_PART, some fail and none holds; MIXED, some fail and some
+    hold; NOT_SHOWN, none fails, and not all hold.
     """
     if not predictions:
         raise ValueError("an explanation without predictions cannot be judged; state at least one")
-    if all(p.holds for p in predictions.values()):
-        return SUPPORTED
-    failed = [p.fails for p in predictions.values()]
-    return REFUTED if all(failed) else MIXED if any(failed) else UNDECIDED
+    held, failed = ([getattr(p, kind) for p in predictions.values()] for kind in ("holds", "fails"))
+    if all(held) or all(failed):
+        return SUPPORTED if all(held) else REFUTED
+    return NOT_SHOWN if not any(failed) else MIXED if any(held) else IN_PART
 
 
-def fewer(pairs: Mapping[str, Pairs], margin: float = 0.0, confidence: float = 0.95) -> dict[str, Prediction]:
-    """The prediction that a setting succeeds less often than the other, for each pair of settings, by Tango's interval.
-
-    `margin` in [0, 1): a smaller loss of success does not matter. With 0, only a setting that does better fails.
-    """
+def fewer(pairs: Mapping[str, Pairs], confidence: float = 0.95) -> dict[str, Prediction]:
+    """The prediction that a setting succeeds less often than the other, for each pair, by Tango's interval."""
     each = _each(confidence, len(pairs))
-    return {says: Prediction(paired_difference(counts, each), side=-1, margin=margin) for says, counts in pairs.items()}
+    return {says: Prediction(paired_difference(counts, each), side=-1) for says, counts in pairs.items()}
 
 
 def above_one(ratios: Mapping[str, pd.Series], confidence: float = 0.95) -> dict[str, Prediction]:
@@ -76,13 +75,10 @@ def above_one(ratios: Mapping[str, pd.Series], confidence: float = 0.95) -> dict
     return {says: Prediction(mean_ratio(values, each), side=1, nothing=1.0) for says, values in ratios.items()}
 
 
-def above_zero(values: Mapping[str, pd.Series], margin: float = 0.0, confidence: float = 0.95) -> dict[str, Prediction]:
-    """The prediction that a mean over episodes is above 0, for each series of values, one an episode (Student).
-
-    `margin` (in the values' unit): a mean that is smaller does not matter.
-    """
+def above_zero(values: Mapping[str, pd.Series], confidence: float = 0.95) -> dict[str, Prediction]:
+    """The prediction that a mean over episodes is above 0, for each series of values, one an episode (Student)."""
     each = _each(confidence, len(values))
-    return {says: Prediction(mean(one, each), side=1, margin=margin) for says, one in values.items()}
+    return {says: Prediction(mean(one, each), side=1) for says, one in values.items()}
 
 
 def _each(confidence: float, many: int) -> float:

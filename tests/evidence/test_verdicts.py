@@ -6,7 +6,7 @@ import pytest
 
 from kvlab.evidence import control_steps, verdicts, wording
 from kvlab.evidence.stats import Interval, Pairs, paired_difference
-from kvlab.evidence.verdicts import MIXED, REFUTED, SUPPORTED, UNDECIDED, Prediction, verdict
+from kvlab.evidence.verdicts import IN_PART, MIXED, NOT_SHOWN, REFUTED, SUPPORTED, Prediction, verdict
 
 
 def between(low: float, high: float, **rule) -> Prediction:
@@ -20,10 +20,8 @@ def between(low: float, high: float, **rule) -> Prediction:
         (between(-0.5, 0.0), False, False),  # nothing is in the interval
         (between(-0.2, 0.1), False, False),
         (between(0.1, 0.5), False, True),  # the other way round
-        (between(-0.05, 0.05), False, False),
-        (between(-0.05, 0.05, margin=0.1), False, True),  # no effect that would matter
-        (between(-0.15, 0.05, margin=0.1), False, False),
-        (between(-0.05, -0.01, margin=0.1), True, False),  # small, and yet there
+        (between(-0.001, 0.5), False, False),  # an effect as small as that is left
+        (between(-0.05, -0.01), True, False),  # small, and yet there
         (between(1.2, 1.5, side=1, nothing=1.0), True, False),
         (between(0.9, 1.5, side=1, nothing=1.0), False, False),
         (between(0.5, 0.9, side=1, nothing=1.0), False, True),
@@ -36,38 +34,45 @@ def test_a_prediction_holds_or_fails_only_by_its_whole_interval(prediction, hold
 def test_all_must_hold_to_support_and_all_fail_to_refute():
     holds, open_, fails = between(-0.5, -0.1), between(-0.5, 0.1), between(0.1, 0.5)
     assert verdict({"a": holds, "b": holds}) == SUPPORTED
-    assert verdict({"a": holds, "b": open_}) == UNDECIDED
-    assert verdict({"a": holds, "b": open_, "c": fails}) == verdict({"a": open_, "b": fails}) == MIXED
+    assert verdict({"a": holds, "b": open_}) == verdict({"a": open_}) == NOT_SHOWN
+    assert verdict({"a": holds, "b": open_, "c": fails}) == MIXED
+    assert verdict({"a": open_, "b": fails}) == IN_PART
     assert verdict({"a": fails, "b": fails}) == REFUTED
     with pytest.raises(ValueError, match="without predictions"):
         verdict({})
 
 
+def test_what_is_left_is_the_largest_predicted_effect_of_the_interval():
+    assert between(-0.5, 0.1).left == 0.5 and between(0.1, 0.5).left == -0.1
+    assert between(0.9, 1.5, side=1, nothing=1.0).left == 0.5
+
+
 def test_a_bare_difference_decides_nothing():
     """Three lost episodes and none won: 30 points fewer, and yet not beyond chance with ten pairs."""
-    few = verdicts.fewer({"worse": Pairs(both=7, setting_only=0, control_only=3, neither=0)}, margin=0.1)
-    assert few["worse"].effect.estimate == pytest.approx(-0.3) and verdict(few) == UNDECIDED
-    many = verdicts.fewer({"worse": Pairs(both=70, setting_only=0, control_only=30, neither=0)}, margin=0.1)
+    few = verdicts.fewer({"worse": Pairs(both=7, setting_only=0, control_only=3, neither=0)})
+    assert few["worse"].effect.estimate == pytest.approx(-0.3) and verdict(few) == NOT_SHOWN
+    many = verdicts.fewer({"worse": Pairs(both=70, setting_only=0, control_only=30, neither=0)})
     assert verdict(many) == SUPPORTED
-    same = verdicts.fewer({"worse": Pairs(both=100, setting_only=0, control_only=0, neither=0)}, margin=0.1)
-    assert verdict(same) == REFUTED  # Tango's interval reaches to 4 points
+    same = verdicts.fewer({"worse": Pairs(both=100, setting_only=0, control_only=0, neither=0)})
+    assert verdict(same) == NOT_SHOWN
+    assert same["worse"].left == pytest.approx(0.037, abs=0.001)  # Tango's z^2 / (n + z^2)
 
 
 def test_predictions_that_are_judged_together_share_the_error():
     pairs = Pairs(both=80, setting_only=5, control_only=15, neither=0)
     assert verdict(verdicts.fewer({"a": pairs})) == SUPPORTED
     four = verdicts.fewer(dict.fromkeys("abcd", pairs))
-    assert four["a"].effect == paired_difference(pairs, 0.9875) and verdict(four) == UNDECIDED
+    assert four["a"].effect == paired_difference(pairs, 0.9875) and verdict(four) == NOT_SHOWN
     values = dict.fromkeys("abcd", pd.Series([1.0, 2.0, 4.0]))
     assert verdicts.above_one(values)["a"].effect == control_steps.mean_ratio(values["a"], 0.9875)
     assert verdicts.above_zero(values)["a"].effect == control_steps.mean(values["a"], 0.9875)
 
 
-def test_means_above_zero_or_too_small_to_matter():
+def test_means_above_and_below_zero():
     around = np.linspace(-0.01, 0.01, 10)
     assert verdict(verdicts.above_zero({"a": pd.Series(0.02 + around)})) == SUPPORTED
-    assert verdict(verdicts.above_zero({"a": pd.Series(around)})) == UNDECIDED
-    assert verdict(verdicts.above_zero({"a": pd.Series(around)}, margin=0.05)) == REFUTED
+    assert verdict(verdicts.above_zero({"a": pd.Series(around)})) == NOT_SHOWN
+    assert verdict(verdicts.above_zero({"a": pd.Series(around - 0.05)})) == REFUTED
 
 
 def test_ratios_above_and_below_one():
@@ -76,7 +81,7 @@ def test_ratios_above_and_below_one():
     assert verdict(verdicts.above_one({"a": high})) == SUPPORTED
     assert verdict(verdicts.above_one({"a": high, "b": low})) == MIXED
     assert verdict(verdicts.above_one({"a": low})) == REFUTED
-    assert verdict(verdicts.above_one({"a": high, "b": unclear})) == UNDECIDED
+    assert verdict(verdicts.above_one({"a": high, "b": unclear})) == NOT_SHOWN
 
 
 def test_the_table_says_effect_and_outcome():

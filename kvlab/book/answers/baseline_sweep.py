@@ -19,7 +19,7 @@ def findings(
 ) -> list[str]:
     """The chapter's answer, by suite. `margin` is the loss of success that matters, in (0, 1)."""
     first = next(iter(compared))
-    said = [_safe(suite, table, margin) for suite, table in compared.items()]
+    said = [_within(suite, table, margin) for suite, table in compared.items()]
     return [*said, _often(first, compared[first]), _time(first, compared[first], records[first], margin, times)]
 
 
@@ -27,7 +27,7 @@ def headline(compared: Mapping[str, pd.DataFrame]) -> str:
     """The title of the figure: how success goes as reuse grows."""
     falls = [suite for suite, table in compared.items() if table.difference[_most(table)].high < 0]
     if not falls:
-        return "No loss of success can be told from chance at any share of reuse"
+        return "No loss of success is shown at any share of reuse"
     where = "" if len(falls) == len(compared) else f" in {text.listed(falls)}"
     return f"The more replans reuse everything, the fewer episodes succeed{where}"
 
@@ -44,14 +44,17 @@ def halves(records: Mapping[str, Records], settings: Sequence[Setting], confiden
             said.append(f"In `{suite}` no threshold loses half of the success without reuse.")
             continue
         high = "more than recorded" if half.high == inf else f"{100 * half.high:.0f}"
+        ends = (
+            f" ({100 * half.low:.0f} to {high})" if half.low < half.high else ""
+        )  # few episodes resample to one value
         said.append(
             f"In `{suite}` half of the success without reuse is lost where {text.percent(half.estimate)} of replans "
-            f"reuse ({100 * half.low:.0f} to {high})."
+            f"reuse{ends}."
         )
     return " ".join(said)
 
 
-def safest(table: pd.DataFrame, margin: float) -> Setting | None:
+def loosest(table: pd.DataFrame, margin: float) -> Setting | None:
     """Of the settings whose loss is inside `margin`, the one that reuses most; None if none is."""
     inside = [a for a, d in table.drop(NO_REUSE).difference.items() if margins.loss(d, margin) == margins.INSIDE]
     return _most(table.loc[inside]) if inside else None
@@ -61,17 +64,20 @@ def _most(table: pd.DataFrame) -> Setting:
     return table.drop(NO_REUSE, errors="ignore").reuse.astype(float).idxmax()
 
 
-def _safe(suite: str, table: pd.DataFrame, margin: float) -> str:
-    setting = safest(table, margin)
-    lead, which = "reuse is safe when it is rare", "The loosest threshold that is shown to be safe"
+def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
+    setting, points = loosest(table, margin), f"{100 * margin:.0f} points"
     if setting is None:
         setting = table.drop(NO_REUSE).reuse.astype(float).idxmin()
-        lead, which = "no threshold is shown to be safe", "Even with the strictest"
+        lead = f"no threshold is shown to lose under {points}"
+        which = f"Even the strictest, {tables.gate(setting)}, is not: it allows reuse at"
+    else:
+        lead = f"at {text.percent(table.reuse[setting])} of replans reuse loses under {points}"
+        which = f"The loosest threshold of which this is shown, {tables.gate(setting)}, allows reuse at"
     difference = table.difference[setting]
     return (
-        f"**`{suite}`: {lead}.** {which} ({tables.gate(setting)}) allows reuse at {text.percent(table.reuse[setting])} "
-        f"of replans. There {table.k[setting]} of {text.count(table.n[setting], 'episode')} succeed, "
-        f"{text.difference(difference, 'without reuse')}: {margins.loss_words(difference, margin)}."
+        f"**`{suite}`: {lead}.** {which} {text.percent(table.reuse[setting])} of replans. There {table.k[setting]} of "
+        f"{text.count(table.n[setting], 'episode')} succeed, {text.difference(difference, 'without reuse')}: "
+        f"{margins.loss_words(difference, margin)}."
     )
 
 
@@ -80,7 +86,7 @@ def _often(suite: str, table: pd.DataFrame) -> str:
     difference = table.difference[setting]
     lost = -difference.estimate / (table.k[NO_REUSE] / table.n[NO_REUSE]) if table.k[NO_REUSE] else 0
     costs = "nearly everything" if lost >= 0.9 else "most of the success" if lost >= 0.5 else "part of the success"
-    lead = f"Frequent reuse costs {costs}" if difference.high < 0 else "Frequent reuse costs nothing that shows"
+    lead = f"Frequent reuse costs {costs}" if difference.high < 0 else "That frequent reuse costs success is not shown"
     return (
         f"**{lead}.** In `{suite}` the loosest threshold ({tables.gate(setting)}) allows reuse at "
         f"{text.percent(table.reuse[setting])} of replans. There {table.k[setting]} of "
@@ -89,13 +95,13 @@ def _often(suite: str, table: pd.DataFrame) -> str:
 
 
 def _time(suite: str, table: pd.DataFrame, records: Records, margin: float, times: Latency) -> str:
-    setting = safest(table, margin) or _most(table)
+    setting = loosest(table, margin) or _most(table)
     step = cost.savings(records, [setting], NO_REUSE, times).of_control[setting]
     ratio = cost.inference_ratio(records, setting, NO_REUSE, times)
     lead, solved = "What it saves is not known", "No episode is solved both with and without reuse."
     if ratio:
         grown, saved = ratio.low > 1, ratio.high < 1
-        lead = "Longer episodes undo the saving" if grown else "It saves little" if saved else "No saving is shown"
+        lead = "Longer episodes undo the saving" if grown else "It saves inference" if saved else "No saving is shown"
         solved = (
             f"An episode that both solve takes {ratio.estimate:.2f} times the inference without reuse "
             f"({ratio.low:.2f} to {ratio.high:.2f})."

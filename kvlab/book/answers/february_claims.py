@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from math import exp
 
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import frontier, matching, mechanism, reported, verdicts
+from kvlab.book.answers import why_reuse_fails as why
+from kvlab.evidence import frontier, matching, reported, verdicts
 from kvlab.evidence.rows import successes
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval, independent_difference
@@ -19,13 +20,14 @@ from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
 SPATIAL, TEN = "libero_spatial", "libero_10"
-UNDECIDABLE = "undecidable"
-SWEPT = [Setting("full", f"vision >= {t}") for t in (0.99, 0.985, 0.98, 0.97, 0.96, 0.95, 0.945, 0.9)]
-SWEET, CLIFF = SWEPT[1], SWEPT[2]
-IMAGES, WORDS = Setting("vision_only:skip", "vision >= 0.945"), Setting("text_fixed:skip", "vision >= 0.985")
+SWEPT = [Setting("full", f"vision >= {t}") for t in (0.995, 0.99, 0.985, 0.98, 0.97, 0.96, 0.95, 0.945, 0.9, 0.8)]
+SWEET, CLIFF = SWEPT[2], SWEPT[3]
+WORDS = Setting("text_fixed:skip", "vision >= 0.985")
 WORDS_NEW = Setting("vision_only:skip", "vision >= 0.985")  # as WORDS, but for the instruction
 SYNCHRONIZED = Setting("full", "vision >= 0.8 & state >= 0.8")
-LATE_IMAGES, LATE_STATE = (Setting("none", seeing=f"late({part}, 1)") for part in ("vision", "state"))
+TOGETHER = 16  # gates that *Synchronized gating* compares with SWEPT: the interval here is the one there
+LAGS = (1, 2)  # replans by which inputs are late in *Why reuse fails*: the verdict here is the one there
+LATE_IMAGES, LATE_STATE = why.late("vision", 1), why.late("state", 1)
 LEVERS = [  # what the report recommends and what it advises against, once it is recorded in both suites
     parse_setting(said)
     for said in (
@@ -36,25 +38,33 @@ LEVERS = [  # what the report recommends and what it advises against, once it is
             "none execute=10",
             "none execute=16",
             "none steps=2 execute=10",
+            "none steps=1 execute=10",
         ),
         *("chunk when every(2)", "full when every(2)", "prefix when every(2)", "prefix when vision >= 0.945"),
     )
 ]
 SETTINGS = {
-    SPATIAL: [NO_REUSE, *SWEPT, IMAGES, WORDS, WORDS_NEW, SYNCHRONIZED, LATE_IMAGES, LATE_STATE],
+    SPATIAL: [
+        *(NO_REUSE, *SWEPT, WORDS, WORDS_NEW, SYNCHRONIZED),
+        *(why.late(part, lag) for lag in LAGS for part in why.PARTS),
+    ],
     TEN: [NO_REUSE, CLIFF],
 }
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the report: what it printed for it, what was found here, how it ends, what would decide it."""
+    """A claim of the report: what it printed for it, what was found here, and how it ends.
+
+    Where it is not shown, what would decide it, and how large an effect is left.
+    """
 
     says: str
     printed: str
     found: str
     verdict: str
     decides: str = ""
+    left: str = ""
 
 
 def claims(
@@ -78,19 +88,29 @@ def claims(
         _images_or_state(short, printed, confidence),
         _text(short, printed, margin, confidence),
         _together(short, printed, confidence),
-        _synchronized(short, printed, margin, confidence),
+        _synchronized(short, printed, confidence),
         _amplified(curves, confidence),
         _unsuited(bought, levers, times, margin, confidence),
     ]
 
 
 def table(found: Sequence[Claim]) -> pd.DataFrame:
-    """One row a claim; an undecidable one says what would decide it."""
-    ends = [c.verdict + (f"; would be decided by {c.decides}" if c.verdict == UNDECIDABLE else "") for c in found]
+    """One row a claim, how it ends first."""
     return pd.DataFrame(
-        {"found here": [c.found for c in found], "ends as": ends, "printed there": [c.printed for c in found]},
-        index=[f"{number}. {c.says}" for number, c in enumerate(found, 1)],
+        {
+            "ends as": [_end(claim) for claim in found],
+            "found here": [claim.found for claim in found],
+            "printed there": [claim.printed for claim in found],
+        },
+        index=[f"{number}. {claim.says}" for number, claim in enumerate(found, 1)],
     ).rename_axis(columns="the report says")
+
+
+def _end(claim: Claim) -> str:
+    if claim.verdict != verdicts.NOT_SHOWN:
+        return claim.verdict
+    decided = f"would be decided by {claim.decides}" if claim.decides else ""
+    return "; ".join(filter(None, (claim.verdict, claim.left, decided)))
 
 
 def _printed(results: pd.DataFrame):
@@ -106,8 +126,12 @@ def _printed(results: pd.DataFrame):
 
 
 def _judged(prediction: Prediction) -> str:
-    ends = verdicts.verdict({"": prediction})
-    return UNDECIDABLE if ends == verdicts.UNDECIDED else ends
+    return verdicts.verdict({"": prediction})
+
+
+def _left(prediction: Prediction) -> str:
+    """How large an effect on the claim's side is left."""
+    return f"nothing above {text.count(round(100 * prediction.left), 'point')} is left"
 
 
 def _points(interval: Interval) -> str:
@@ -149,28 +173,30 @@ def _cliff(records: Records, results: pd.DataFrame, confidence: float) -> Claim:
 
 def _carries_over(records: Mapping[str, Records], printed, confidence: float) -> Claim:
     lost = {suite: difference(records[suite], CLIFF, NO_REUSE, confidence) for suite in (SPATIAL, TEN)}
-    more = independent_difference(lost[TEN], lost[SPATIAL])
+    more = Prediction(independent_difference(lost[TEN], lost[SPATIAL]), side=-1)
     shares = [text.percent(reuse_share(records[suite], CLIFF)) for suite in (SPATIAL, TEN)]
     return Claim(
         "A threshold does not carry over: 0.98 loses more in libero_10.",
         f"{printed('modality_100', mode='full')} and {printed('libero_10_100', mode='full')}, neither with a control",
-        f"lost in libero_10 beyond what libero_spatial loses: {_points(more)}. "
+        f"lost in libero_10 beyond what libero_spatial loses: {_points(more.effect)}. "
         f"It reuses at {shares[0]} and {shares[1]}",
-        _judged(Prediction(more, side=-1)),
+        _judged(more),
         "one policy on both suites, with more episodes",
+        _left(more),
     )
 
 
 def _images_or_state(records: Records, printed, confidence: float) -> Claim:
-    more = difference(records, LATE_STATE, LATE_IMAGES, confidence)
+    more = Prediction(difference(records, LATE_STATE, LATE_IMAGES, confidence), side=1)
     images, state = (printed("modality_100", mode=mode) for mode in ("vision_only", "state_only"))
     return Claim(
         "Old images are what does the harm; an old state is milder.",
         f"images kept {images}, the rest {state}; its “state” is a masked camera and the prompt",
         f"all else fresh, a late state has {_k(records, LATE_STATE)}, late images {_k(records, LATE_IMAGES)}: "
-        f"{_points(more)}",
-        _judged(Prediction(more, side=1)),
+        f"{_points(more.effect)}",
+        _judged(more),
         "a policy whose state cannot jump",
+        _left(more),
     )
 
 
@@ -186,19 +212,23 @@ def _text(records: Records, printed, margin: float, confidence: float) -> Claim:
 
 
 def _together(records: Records, printed, confidence: float) -> Claim:
-    apart = matching.matched(records, [IMAGES], SWEPT, confidence=confidence).loc[IMAGES, "gain"]
+    predictions = why.inconsistency(records, LAGS, confidence)
     whole, part = (printed("modality_100", mode=mode) for mode in ("full", "vision_only"))
+    first = next(iter(predictions.values()))
     return Claim(
         "What is reused must be of one moment: consistency matters more than freshness.",
         f"everything {whole}, images alone {part}",
-        f"images kept with a fresh state, compared with everything at equal reuse: {_points(apart)}",
-        _judged(Prediction(apart, side=-1)),
+        f"without a cache, images alone late by a replan, compared with both late: {_points(first.effect)}; and "
+        f"{len(predictions) - 1} more predictions",
+        verdicts.verdict(predictions),
         "more episodes",
     )
 
 
-def _synchronized(records: Records, printed, margin: float, confidence: float) -> Claim:
-    gain = matching.matched(records, [SYNCHRONIZED], SWEPT, confidence=confidence).loc[SYNCHRONIZED, "gain"]
+def _synchronized(records: Records, printed, confidence: float) -> Claim:
+    share = 1 - (1 - confidence) / TOGETHER
+    gain = matching.matched(records, [SYNCHRONIZED], [NO_REUSE, *SWEPT], confidence=share).loc[SYNCHRONIZED, "gain"]
+    better = Prediction(gain, side=1)
     small, large = (
         [printed(name, threshold=0.98, name=gate) for gate in ("synchronized", "baseline")]
         for name in ("synchronized_3", "synchronized_100")
@@ -208,30 +238,29 @@ def _synchronized(records: Records, printed, margin: float, confidence: float) -
         f"{small[0]} against {small[1]} of 3 episodes; {large[0]} against {large[1]} of 100",
         f"compared with the image gate at equal reuse ({text.percent(reuse_share(records, SYNCHRONIZED))}): "
         f"{_points(gain)}",
-        _judged(Prediction(gain, side=1, margin=margin)),
+        _judged(better),
         "more episodes",
+        _left(better),
     )
 
 
 def _amplified(curves: pd.DataFrame, confidence: float) -> Claim:
-    near = curves[(curves[["mode", "age", "phase", "group"]] == ["full", 1, "any", "all"]).all(axis=1)]
-    margin = log(2) / near.filter(like="step_").shape[1]
-    (rate,) = verdicts.above_zero({"": mechanism.forced_growth(near)["rate"]}, margin, confidence).values()
-    low, high = rate.effect.low, rate.effect.high
+    predictions = why.amplification(curves, confidence)
+    rate = next(iter(predictions.values()))
     return Claim(
         "Denoising amplifies small differences exponentially.",
         "nothing was measured",
-        f"a rate of {rate.effect.estimate:.3f} per step ({low:.3f} to {high:.3f}), "
-        f"where {margin:.3f} would double one by the end",
-        _judged(rate),
+        f"what a step adds grows by a rate of {why.rate(rate.effect)} in each later one",
+        verdicts.verdict(predictions),
         "more episodes",
+        f"nothing above a factor of {exp(why.STEPS * rate.left):.2f} over {why.STEPS} steps is left",
     )
 
 
 def _unsuited(
     records: Mapping[str, Records], levers: Sequence[Setting], times: Latency, margin: float, confidence: float
 ) -> Claim:
-    found, verdict = "no other way is recorded in both suites yet", UNDECIDABLE
+    found, verdict = "no other way is recorded in both suites yet", verdicts.NOT_SHOWN
     if levers:
         bought = frontier.within_margin(records, [NO_REUSE, *levers], NO_REUSE, {times.name: times}, margin, confidence)
         best, limit = frontier.cheapest(bought) or NO_REUSE, f"less than {100 * margin:.0f} points in both suites"
@@ -239,7 +268,7 @@ def _unsuited(
             found = f"no setting is shown to be cheaper and to lose {limit}"
         else:
             share = text.percent(bought.loc[best, (times.name, "of_control")])
-            found = f"the cheapest setting that loses {limit} is {best}, at {share} of the inference per control step"
+            found = f"the cheapest setting that loses {limit} is {tables.lever(best)}, at {share} of the inference"
             verdict = verdicts.SUPPORTED if best.mode in ("none", "chunk") else verdicts.REFUTED
     return Claim(
         "Reuse is not worth it: fewer denoising steps and longer chunks are the better way.",

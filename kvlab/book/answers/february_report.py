@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.book.answers.february_claims import TEN, UNDECIDABLE, Claim
+from kvlab.book.answers.february_claims import TEN, Claim
 from kvlab.evidence import reported, verdicts
 from kvlab.evidence.stats import rate_interval, unpaired_difference
 
@@ -49,19 +49,16 @@ def _first_and_later(results: pd.DataFrame) -> tuple[int, int]:
 
 def _ends(found: Sequence[Claim]) -> str:
     ends = [c.verdict for c in found]
-    words = (verdicts.SUPPORTED, verdicts.REFUTED, UNDECIDABLE)
-    counts = {word: ends.count(word) for word in words}
-    most = counts[verdicts.REFUTED] > len(found) / 2
-    lead = "Most of what it concludes does not hold here" if most else "Its conclusions do not all hold here"
-    lead = "Its conclusions hold here" if counts[verdicts.SUPPORTED] == len(found) else lead
-    said = text.listed([f"{counts[word] or 'none'} {word}" for word in words])
-    numbers = [n for n, word in enumerate(ends, 1) if word == verdicts.SUPPORTED]
-    which = (
-        f"Number{'s' * (len(numbers) != 1)} {text.listed(numbers)} of the table {'is' if len(numbers) == 1 else 'are'}"
-    )
+    numbers = [str(n) for n, word in enumerate(ends, 1) if word == verdicts.SUPPORTED]
+    which = f" It is number {numbers[0]} of the table." if len(numbers) == 1 else ""
+    which = f" They are numbers {text.listed(numbers)} of the table." if len(numbers) > 1 else which
+    others = (verdicts.REFUTED, verdicts.IN_PART, verdicts.MIXED, verdicts.NOT_SHOWN)
+    counts = [f"{ends.count(word)} {'are' if ends.count(word) > 1 else 'is'} {word}" for word in others if word in ends]
+    said = f" Of the others {text.listed(counts)}." if counts else ""
     return (
-        f"**{lead}.** Of {text.count(len(found), 'claim')}, held against the recordings of two small policies: {said}. "
-        f"{f'{which} supported. ' if numbers else ''}Whether the report's own policy behaves so, its tables cannot say."
+        f"**Of its {text.count(len(found), 'claim')} {len(numbers) or 'none'} {'are' if len(numbers) > 1 else 'is'} "
+        f"supported here.**{which}{said} They were held against the recordings of two small policies; whether the "
+        "report's own policy behaves so, its tables cannot say."
     )
 
 

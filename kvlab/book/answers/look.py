@@ -20,9 +20,10 @@ def findings(settings: Sequence[Setting], shown: Sequence[Records], records: Rec
     ends = tuple(bool(one.episodes["success"].iloc[0]) for one in shown)
     solved = [f"`{setting}`" for setting, success in zip(settings, ends, strict=True) if success]
     told = _outcomes(settings, records)
+    alike = int((told == ends).sum())
     return [
-        f"**Solved by {text.listed(solved)}.** {' '.join(endings)}",
-        f"**{int((told == ends).sum())} of {text.count(len(told), 'episode')} end so.** The table counts all endings.",
+        f"**Solved by {text.listed(solved or ['no setting'])}.** {' '.join(endings)}",
+        f"**{alike} of {text.count(len(told), 'episode')} end{'s' * (alike == 1)} so.** The table counts all endings.",
     ]
 
 

@@ -92,11 +92,14 @@ def bearable(compared: pd.DataFrame, margin: float) -> Setting:
 
 def headline(compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataFrame], margin: float) -> str:
     """The title of the figure: what a fresh robot state is worth at equal reuse."""
-    helps = {suite: gain.estimate for suite, _, gain in _matches(compared, gained, margin) if gain.low > 0}
+    helps = {suite: gain for suite, _, gain in _matches(compared, gained, margin) if gain.low > 0}
     if not helps:
         return "At equal reuse a fresh robot state is not shown to help"
-    each = text.listed([f"{100 * gain:.0f} of 100 episodes in {suite}" for suite, gain in helps.items()])
-    return f"At equal reuse a fresh robot state saves {each}"
+    each = [
+        f"{100 * gain.estimate:.0f} of 100 episodes in {suite} ({100 * gain.low:.0f} to {100 * gain.high:.0f})"
+        for suite, gain in helps.items()
+    ]
+    return f"At equal reuse a fresh robot state saves {text.listed(each)}"
 
 
 def findings(
@@ -125,9 +128,26 @@ def state(compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataFram
         + ("." if gain.low > 0 else f"; {margins.apart_words(gain, margin)}.")
         for suite, share, gain in found
     ]
-    helps = any(gain.low > 0 for _, _, gain in found)
-    lead = "Recompute the robot state" if helps else "A fresh robot state is not shown to help"
-    return f"**{lead}.** `prefix` keeps all but the robot state. {' '.join(each)}"
+    helps = [f"`{suite}`" for suite, _, gain in found if gain.low > 0]
+    lead = f"In {text.listed(helps)} a fresh robot state helps" if helps else "A fresh robot state is not shown to help"
+    return f"**{lead}.** `prefix` keeps all but the robot state. {' '.join([*each, *_state_alone(gained)])}"
+
+
+def _state_alone(gained: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The clearest gain of keeping nothing but the robot state: fresh images help as well."""
+    gains = [
+        (gain, suite)
+        for suite, table in gained.items()
+        for setting, gain in table.gain.items()
+        if gain is not None and gain.low > 0 and KEPT[parse_mode(setting.mode).name] == (STATE,)
+    ]
+    if not gains:
+        return []
+    gain, suite = max(gains, key=lambda one: one[0].low)
+    return [
+        f"Fresh images help as well: `state_only` keeps nothing but the robot state, and solves "
+        f"{text.difference(gain, 'keeping everything')} in `{suite}`."
+    ]
 
 
 def _matches(
@@ -177,8 +197,7 @@ def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records],
     for suite, setting in settings.items():
         share, difference = compared[suite].loc[setting, ["reuse", "difference"]]
         if suite == first:
-            lead = f"`prefix` loses {text.count(max(0, round(-100 * difference.estimate)), 'point')} at"
-            said.append(f"**{lead} {text.percent(share)} of replans.**")
+            said.append(f"**{_loses(difference, margin)} at {text.percent(share)} of replans.**")
         where = "" if suite == first else f" and {text.percent(share)} of replans"
         said.append(
             f"In `{suite}`, with {tables.gate(setting)}{where}, it solves "
@@ -194,6 +213,13 @@ def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records],
             f"({ratio.low:.2f} to {ratio.high:.2f})"
         )
     return f"{' '.join(said)}; see [What it saves](saves.ipynb)."
+
+
+def _loses(difference: Interval, margin: float) -> str:
+    if difference.high < 0:
+        return f"`prefix` loses {text.count(round(-100 * difference.estimate), 'point')}"
+    inside = margins.loss(difference, margin) == margins.INSIDE
+    return f"`prefix` {'loses' if inside else 'is not shown to lose'} under {100 * margin:.0f} points"
 
 
 def _mode(name: str, times: Latency) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""*3 episodes or 100*: what a pilot would have said beside what the study says. The same in every chapter."""
+"""*3 episodes or 100*: what a pilot would have said beside what the study says. The same in every chapter.
+
+Why a pilot says little is explained once, in `book/three_or_hundred.md`.
+"""
 
 from collections.abc import Sequence
 
@@ -9,6 +12,10 @@ from kvlab.evidence import summary
 from kvlab.evidence.stats import bootstrap_rate, rate_interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
+
+METHOD = "[3 or 100 episodes](three_or_hundred.ipynb)"
+HOLLOW = f"A hollow point is a bootstrap without any width, which says nothing: {METHOD} tells why."
+MORE = f"What so few can show is told by {METHOD}."
 
 
 def both(
@@ -25,17 +32,16 @@ def both(
 
 
 def three_or_hundred(few: pd.DataFrame, many: pd.DataFrame) -> str:
-    """The sentences about what `both` returns."""
+    """The sentences about what `both` returns, for after a colon."""
     n, everything = int(few.n.iloc[0]), int(many.n.iloc[0])
-    perfect, collapsed = (few.k == few.n).sum(), sum(interval.collapsed for interval in few.bootstrap)
-    widest, most = (max(100 * interval.width for interval in table.exact) for table in (few, many))
-    settings = text.count(len(few), "setting")
-    return (
-        f"By the first {text.count(n, 'episode')} alone, {perfect} of {settings} {'looks' if perfect == 1 else 'look'} "
-        f"perfect. An exact interval is then up to {widest:.0f} points wide, and the bootstrap has no width at all for "
-        f"{collapsed} of {settings} (hollow points): it resamples within tasks, where the outcomes are alike. After "
-        f"{text.count(everything, 'episode')} an exact interval is at most {most:.0f} points wide."
+    perfect, still = ((table.k == table.n).sum() for table in (few, many))
+    said = (
+        f"{perfect} of {text.count(len(few), 'setting')} {'looks' if perfect == 1 else 'look'} perfect after "
+        f"{text.count(n, 'episode')}"
     )
+    after = f", {still or 'none'} after {everything:,}" if everything > n else ""
+    hollow = any(interval.collapsed for interval in [*few.bootstrap, *many.bootstrap])
+    return f"{said}{after}. {HOLLOW if hollow else MORE}"
 
 
 def _row(success: pd.Series, confidence: float) -> dict[str, object]:

@@ -30,7 +30,7 @@ def by_suite(episodes: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for suite, some in episodes.groupby("suite"):
         rows[suite] = {
-            "settings": some.groupby(_RECORDING, dropna=False).ngroups,
+            "recordings": some.groupby(_RECORDING, dropna=False).ngroups,
             "episodes": f"{len(some):,}",
             "replans": f"{some['replans'].sum():,}",
             "errors": int(some["error"].notna().sum()),
@@ -120,10 +120,11 @@ def short(processor: str) -> str:
 def _recorded(episodes: pd.DataFrame) -> str:
     settings, errors = episodes.groupby(SETTING, dropna=False).ngroups, int(episodes["error"].notna().sum())
     suites = text.count(episodes["suite"].nunique(), "suite")
-    ended = text.count(errors, "episode")
+    ended, recorded = text.count(errors, "episode"), episodes.groupby(_RECORDING, dropna=False).ngroups
     return (
         f"**{text.count(len(episodes), 'episode')} of {text.count(settings, 'setting')} in {suites} are recorded.** "
-        f"They have {text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of the simulator."
+        f"By suite, delay and noise these are {text.count(recorded, 'recording')}. They have "
+        f"{text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of the simulator."
     )
 
 

@@ -1,12 +1,12 @@
 """What *What it saves* says: what reuse and other levers save over whole episodes, and what a faster program saves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import frontier, margins
-from kvlab.evidence.cost import CONTROL_STEP_MS, cost, inference_ratio, savings
+from kvlab.evidence import frontier
+from kvlab.evidence.cost import CONTROL_STEP_MS, cost, inference_ratio
 from kvlab.evidence.rows import successes
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval
@@ -42,8 +42,16 @@ REPLANS = {  # one replan, by what it keeps: (a setting, whether its gate allows
 
 def only_reuses(setting: Setting) -> bool:
     """Is reuse of the cache all that is changed?"""
-    plain = setting.denoising_steps is None and setting.execute is None
-    return plain and setting.mode not in ("none", "chunk")
+    return _plain(setting) and setting.mode not in ("none", "chunk")
+
+
+def only_keeps_the_chunk(setting: Setting) -> bool:
+    """Is it all that is changed that the old chunk is executed on?"""
+    return _plain(setting) and setting.mode == "chunk"
+
+
+def _plain(setting: Setting) -> bool:
+    return setting.denoising_steps is None and setting.execute is None
 
 
 def bought(
@@ -62,9 +70,8 @@ def bought(
 
 def headline(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
     """The title of the figure: what may be saved by reuse, and by any lever."""
-    reuse = text.listed([f"{_left(table, _reuse(table))} ({suite})" for suite, table in bought.items()])
-    lever = text.listed([_left(table, _lever(table)) for table in bought.values()])
-    return f"Within {100 * margin:.0f} points reuse leaves {reuse} of the inference, the best lever {lever}"
+    cache, lever = (_up_to(bought, choice) for choice in (_cache, _lever))
+    return f"With a loss under {100 * margin:.0f} points a reused cache saves {cache}, the best lever here {lever}"
 
 
 def findings(
@@ -78,58 +85,53 @@ def findings(
     """The answer. `ways` is of `peers.implementations`, `version` LeRobot's, `bought` by suite."""
     return [
         _program(ways, version),
-        _usable(bought, records, machines, margin),
+        _usable(bought, machines, margin),
         _solved(bought, records, next(iter(machines.values()))),
         _budget(records, machines),
     ]
 
 
-def per_step(
-    records: Mapping[str, Records], settings: Mapping[str, Sequence[Setting]], machines: Mapping[str, Latency]
+def by_setting(
+    records: Mapping[str, Records],
+    settings: Mapping[str, Sequence[Setting]],
+    machines: Mapping[str, Latency],
+    confidence: float,
 ) -> pd.DataFrame:
-    """Inference per control step, a row for each suite and setting: of no reuse's, and of the time there is."""
+    """A row for each suite and setting: inference per control step over no reuse's on each machine, and on the first
+    that of an episode that both solve.
+    """
+    first = next(iter(machines.values()))
 
     def row(suite: str, setting: Setting) -> dict[str, str]:
-        found = {name: savings(records[suite], [setting], NO_REUSE, one).iloc[0] for name, one in machines.items()}
-        first = next(iter(found.values()))
+        rows = records[suite]
+        solved, ratio = successes(rows, setting), inference_ratio(rows, setting, NO_REUSE, first, confidence)
+        step = {name: cost(setting, rows, one) / cost(NO_REUSE, rows, one) for name, one in machines.items()}
         return {
-            "replans that reuse": text.percent(first.reuse),
-            **{f"{name}, of no reuse": text.percent(one.of_control) for name, one in found.items()},
-            **{f"{name}, of {CONTROL_STEP_MS:.0f} ms": text.percent(one.of_budget) for name, one in found.items()},
-        }
-
-    return _by_suite(settings, row)
-
-
-def per_episode(
-    records: Mapping[str, Records], settings: Mapping[str, Sequence[Setting]], times: Latency, confidence: float
-) -> pd.DataFrame:
-    """Inference of an episode that both solve, over no reuse's, and the control steps of all episodes."""
-
-    def row(suite: str, setting: Setting) -> dict[str, str]:
-        ratio = inference_ratio(records[suite], setting, NO_REUSE, times, confidence)
-        solved = successes(records[suite], setting)
-        return {
+            "suite": suite,
             "successes": f"{int(solved.sum())} of {len(solved)}",
+            "replans that reuse": text.percent(reuse_share(rows, setting)),
+            **{f"{name}, of no reuse": text.percent(share) for name, share in step.items()},
             "solved episode, % of no reuse": percent(ratio) if ratio else "too few solved",
         }
 
-    return _by_suite({suite: [s for s in some if s != NO_REUSE] for suite, some in settings.items()}, row)
+    which = [(suite, setting) for suite, some in settings.items() for setting in some if setting != NO_REUSE]
+    rows = [row(suite, setting) for suite, setting in which]
+    named = [tables.lever(setting) for _, setting in which]
+    return pd.DataFrame(rows, named).rename_axis(index=None, columns="setting")
 
 
 def one_replan(machines: Mapping[str, Latency]) -> pd.DataFrame:
-    """A replan that keeps what REPLANS names, on each machine in ms and over no reuse's."""
+    """A replan that keeps what REPLANS names, over no reuse's on each machine."""
     rows = {}
     for kept, (written, allowed) in REPLANS.items():
         rows[kept] = {}
         for name, times in machines.items():
             try:
-                ms = times.replan_ms(parse_setting(written), allowed)
+                share = times.replan_ms(parse_setting(written), allowed) / times.replan_ms(NO_REUSE, False)
             except ValueError:  # no time of this on that machine
-                rows[kept] |= {f"{name}, ms": "not timed", f"{name}, of no reuse": ""}
+                rows[kept][f"{name}, of no reuse"] = "not timed"
                 continue
-            share = text.percent(ms / times.replan_ms(NO_REUSE, False))
-            rows[kept] |= {f"{name}, ms": f"{ms:.1f}", f"{name}, of no reuse": share}
+            rows[kept][f"{name}, of no reuse"] = text.percent(share)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=None, columns="what is kept")
 
 
@@ -160,14 +162,12 @@ def figure_rows(
 
 def _program(ways: pd.DataFrame, version: str) -> str:
     """The engine first against what a user would do, then against what the processor bounds."""
-    ms = ways["ms"]
-    lead = "Run the policy by a faster program first"
-    said = [f"For a full-size Pi0 without reuse on one H100 the engine takes {ms[ENGINE]:.1f} ms."]
+    ms, lead = ways["ms"], "How the policy is run may matter more than what it keeps"
+    said = [f"A full-size Pi0 (random weights) without reuse takes {ms[ENGINE]:.1f} ms by the engine on one H100."]
     if ONE_GRAPH in ms:
+        lead = "Run the policy by a faster program first"
         compiled = f", and compiled by torch.compile before {ms[COMPILED]:.1f} ms" if COMPILED in ms else ""
         said.append(f"The eager model in one CUDA graph takes {ms[ONE_GRAPH]:.1f} ms{compiled}, in the same run.")
-    else:
-        said.append("What one CUDA graph or torch.compile alone would give was not measured in this run.")
     if LEROBOT[0] in ms:
         said.append(f"LeRobot {version}, compiled, takes {ms[LEROBOT[0]]:.0f} ms.")
     slow = [
@@ -177,6 +177,8 @@ def _program(ways: pd.DataFrame, version: str) -> str:
     ]
     if slow:
         said.append(f"Where the processor starts every kernel, the time is the processor's: {'; '.join(slow)}.")
+    if ONE_GRAPH not in ms:
+        said.append("What one CUDA graph or torch.compile alone would give was not measured in this run.")
     return f"**{lead}.** {' '.join(said)}"
 
 
@@ -189,55 +191,47 @@ def _program_name(name: str, version: str) -> str:
     return name.replace("LeRobot", f"LeRobot {version}".strip())
 
 
-def _usable(bought, records, machines, margin) -> str:
-    """What only reuse may save in each suite, at the share of reuse that it has there."""
-    points, said, saved = f"{100 * margin:.0f} points", [], []
+def _usable(bought, machines, margin) -> str:
+    """What a reused cache and what a kept chunk may save of these settings, in each suite."""
+    kinds, points = {"a reused cache": _cache, "a kept chunk": _chunk}, f"{100 * margin:.0f} points"
+    lead = text.listed([f"{kind} saves {_up_to(bought, choice)}" for kind, choice in kinds.items()])
+    said = []
     for suite, table in bought.items():
-        if (setting := _reuse(table)) is None:
-            said.append(f"In `{suite}` no setting that only reuses saves and is shown to lose under {points}.")
-            said += _most(suite, table, margin)
-            continue
-        shares = [f"{text.percent(table.loc[setting, (key, 'of_control')])} ({m.name})" for key, m in machines.items()]
-        saved.append(1 - table.loc[setting, (next(iter(machines)), "of_control")])
-        said.append(
-            f"In `{suite}` the cheapest is {tables.lever(setting)}: "
-            f"{text.percent(reuse_share(records[suite], setting))} of replans reuse, and a control step takes "
-            f"{text.listed(shares)} of the inference without reuse. It solves "
-            f"{text.difference(table.loc[setting, (suite, 'difference')], 'without reuse')}, "
-            f"{text.count(len(successes(records[suite], setting)), 'episode')}."
-        )
-        said += _most(suite, table, margin)
-    lead = f"at most {text.percent(max(saved))} of the inference" if saved else "nothing that is shown"
-    return f"**Reuse that loses under {points} saves {lead}.** {' '.join(said)}"
-
-
-def _most(suite: str, table: pd.DataFrame, margin: float) -> list[str]:
-    """What the most saving of all that only reuses would leave, where it is another than the one that was chosen."""
-    only = table[[only_reuses(setting) for setting in table.index]]
-    if only.empty or only.index[0] == _reuse(table):
-        return []
-    setting = only.index[0]
-    return [
-        f"The cheapest whatever it loses, {tables.lever(setting)}, leaves {_left(table, setting)}, and "
-        f"{margins.loss_words(table.loc[setting, (suite, 'difference')], margin)}."
-    ]
+        chosen = {kind: choice(table) for kind, choice in kinds.items()}
+        for setting in filter(None, chosen.values()):
+            left = [f"{text.percent(table.loc[setting, (key, 'of_control')])} ({key.upper()})" for key in machines]
+            said.append(
+                f"In `{suite}` {tables.lever(setting)} takes {text.listed(left)} of the inference per control step; it "
+                f"solves {text.difference(table.loc[setting, (suite, 'difference')], 'without reuse')}."
+            )
+        if lacking := [kind for kind, setting in chosen.items() if setting is None]:
+            said.append(
+                f"In `{suite}` no setting with {' or '.join(lacking)} saves and is shown to lose under {points}."
+            )
+    cheapest = [_costs(only).min() for only in map(_only(only_reuses), bought.values()) if len(only)]
+    least = (
+        f" Whatever it loses, no reused cache here leaves less than {text.percent(min(cheapest))}." if cheapest else ""
+    )
+    return f"**Of these settings, with a loss under {points}, {lead}.** {' '.join(said)}{least}"
 
 
 def _solved(bought, records, times: Latency) -> str:
     """Inference to solve an episode: of the reuse that saves most, and of the cheapest lever."""
     told, grown = [], False
     for suite, table in bought.items():
-        for setting in dict.fromkeys(filter(None, (_reuse(table), _lever(table)))):
+        found = {}
+        for setting in dict.fromkeys(filter(None, (_cache(table), _chunk(table), _lever(table)))):
             if ratio := inference_ratio(records[suite], setting, NO_REUSE, times):
                 step = cost(setting, records[suite], times) / cost(NO_REUSE, records[suite], times)
-                grown |= ratio.estimate > step
-                told.append(f"In `{suite}` {tables.lever(setting)}: {100 * ratio.estimate:.0f} % ({_ends(ratio)})")
+                grown |= ratio.low > step
+                found[setting] = f"{100 * ratio.estimate:.0f} % ({_ends(ratio)}) with {tables.lever(setting)}"
+        told += [f"In `{suite}` it is {'; '.join(found.values())}."] if found else []
     if not told:
         return "**No setting within the margin saves.** So there is no episode to compare with one without reuse."
-    lead = "Longer episodes take a part of it back" if grown else "Episodes do not get longer by it"
+    lead = "Longer episodes take a part of it back" if grown else "Longer episodes are not shown to take it back"
     return (
-        f"**{lead}.** An episode that both solve takes so much of the inference without reuse ({times.name}). "
-        f"{'. '.join(told)}."
+        f"**{lead}.** What counts is the inference of an episode that both solve, in percent of no reuse "
+        f"({times.name}). {' '.join(told)}"
     )
 
 
@@ -246,19 +240,39 @@ def _ends(ratio: Interval) -> str:
 
 
 def _budget(records, machines) -> str:
-    shares = []
+    """What a control step has time for: on average, and for the replan that all of them wait for."""
+    limit, mean, longest = f"{CONTROL_STEP_MS:.0f} ms", [], []
     for times in machines.values():
-        used = [cost(NO_REUSE, rows, times) / CONTROL_STEP_MS for rows in records.values()]
-        shares.append(f"{text.percent(max(used))} ({times.name})")
+        mean.append(max(cost(NO_REUSE, rows, times) for rows in records.values()))
+        longest.append(times.replan_ms(NO_REUSE, False))
+    names = [times.name for times in machines.values()]
+    over = [name for ms, name in zip(longest, names, strict=True) if ms > CONTROL_STEP_MS]
+    lead = "A saving buys idle time where a replan already fits into a control step"
+    if over:
+        lead = f"On average inference fits into a control step; one replan of {text.listed(over)} does not"
+    if max(mean) > CONTROL_STEP_MS:
+        lead = "Inference does not fit into a control step"
+    shares = [f"{text.percent(ms / CONTROL_STEP_MS)} ({name})" for ms, name in zip(mean, names, strict=True)]
+    waits = text.listed([f"{ms:.0f} ms" for ms in longest])
     return (
-        f"**Where inference already fits into a control step, a saving buys idle time.** Without reuse it takes at "
-        f"most {text.listed(shares)} of the {CONTROL_STEP_MS:.0f} ms that a control step has."
+        f"**{lead}.** Without reuse inference takes on average {text.listed(shares)} of the {limit} of a control step. "
+        f"A replan that computes takes {waits}, with a cache as without: reuse shortens "
+        f"the mean and not the longest wait. What waiting costs is told by [In real time](real_time.ipynb)."
     )
 
 
-def _reuse(table: pd.DataFrame) -> Setting | None:
-    """Of what only reuses, the cheapest that is inside the margin and saves anything."""
-    return _lever(table[[only_reuses(setting) for setting in table.index]])
+def _only(chosen: Callable[[Setting], bool]) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda table: table[[chosen(setting) for setting in table.index]]
+
+
+def _cache(table: pd.DataFrame) -> Setting | None:
+    """Of what only reuses the cache, the cheapest that is inside the margin and saves anything."""
+    return _lever(_only(only_reuses)(table))
+
+
+def _chunk(table: pd.DataFrame) -> Setting | None:
+    """The same of what only keeps the chunk."""
+    return _lever(_only(only_keeps_the_chunk)(table))
 
 
 def _lever(table: pd.DataFrame) -> Setting | None:
@@ -270,12 +284,8 @@ def _costs(table: pd.DataFrame) -> pd.Series:
     return table[next(column for column in table.columns if column[1] == "of_control")]
 
 
-def _left(table: pd.DataFrame, setting: Setting | None) -> str:
-    return "all" if setting is None else text.percent(_costs(table)[setting])
-
-
-def _by_suite(settings: Mapping[str, Sequence[Setting]], row) -> pd.DataFrame:
-    which = [(suite, setting) for suite, some in settings.items() for setting in some]
-    rows = [{"suite": suite, **row(suite, setting)} for suite, setting in which]
-    names = [tables.lever(setting) for _, setting in which]
-    return pd.DataFrame(rows, names).rename_axis(index=None, columns="setting")
+def _up_to(bought: Mapping[str, pd.DataFrame], choice: Callable[[pd.DataFrame], Setting | None]) -> str:
+    """The most that a choice saves in any suite."""
+    found = [(table, choice(table)) for table in bought.values()]
+    saved = [1 - _costs(table)[setting] for table, setting in found if setting is not None]
+    return f"at most {text.percent(max(saved))}" if saved else "nothing that is shown"

@@ -50,28 +50,32 @@ def _kind(setting: Setting) -> tuple[str, str]:
 
 
 def headline(gained: Mapping[str, pd.DataFrame]) -> str:
-    """The title of the figure: which gates lose episodes at equal reuse."""
-    if not (losers := _losers(gained)):
-        return "At equal reuse no gate is shown to be worse than the image gate"
-    return f"At equal reuse, gates on {text.listed(list(losers))} lose episodes"
+    """The title of the figure: how many gates are worse at equal reuse, and how many better."""
+    gains = [gain for *_, gain in _gates(gained)]
+    worse, better = sum(gain.high < 0 for gain in gains), sum(gain.low > 0 for gain in gains)
+    return (
+        f"At equal reuse {worse or 'none'} of {text.count(len(gains), 'gate')} {_are(worse)} shown to be worse than "
+        f"the image gate, {better or 'none'} better"
+    )
 
 
 def findings(
     gained: Mapping[str, pd.DataFrame],
     needed: Mapping[str, pd.DataFrame],
     same: Mapping[str, pd.DataFrame],
+    off: pd.Series,
     margin: float,
 ) -> list[str]:
     """The chapter's answer, by suite: `matched` over all replans, and (`needed`) within those that no reuse took.
 
-    `same` is of `stricter`; `margin` is the difference of success that matters, in (0, 1). Nothing is said of what was
-    not run.
+    `same` is of `stricter`, `off` of `matching.left_out`; `margin` is the difference of success that matters, in
+    (0, 1). Nothing is said of what was not run.
     """
     first = next(iter(gained))
     said = [
         second_condition(first, same[first], gained[first]),
         alike(gained, margin),
-        worse(gained),
+        worse(gained, off),
         clock(first, gained, needed),
     ]
     return [claim for claim in said if claim]
@@ -93,11 +97,8 @@ def stricter(records: Records, settings: Sequence[Setting], confidence: float) -
         if vision != state or other not in known:
             continue
         counts = pairs(records, setting, other)
-        rows[setting] = {"images": other, "n": counts.n, "reuse": reuse_share(records, setting)}
-        rows[setting] |= {
-            "images_reuse": reuse_share(records, other),
-            "difference": paired_difference(counts, confidence),
-        }
+        rows[setting] = {"images": other, "n": counts.n, "difference": paired_difference(counts, confidence)}
+        rows[setting] |= {"reuse": reuse_share(records, setting), "images_reuse": reuse_share(records, other)}
         rows[setting] |= {"k": counts.both + counts.setting_only, "images_k": counts.both + counts.control_only}
     if not rows:
         return pd.DataFrame()
@@ -123,36 +124,45 @@ def second_condition(suite: str, same: pd.DataFrame, gained: pd.DataFrame) -> st
 
 
 def alike(gained: Mapping[str, pd.DataFrame], margin: float) -> str | None:
-    """The gates that are not told apart from the image gate, in how far they may differ, and the widest interval."""
-    gates = _gates(gained)
-    same = [(suite, setting, gain) for suite, setting, gain in gates if 0 in gain]
-    if not same:
+    """How many gates are better, worse, about as good as the image gate, and how many cannot be told; clocks apart."""
+    if not (gates := _gates(gained)):
         return None
-    close = sum(margins.apart(gain, margin) == margins.INSIDE for _, _, gain in same)
-    suite, setting, widest = max(same, key=lambda one: one[2].width)
-    apart = {kind(setting) for _, setting, gain in gates if 0 not in gain}
-    kinds = [name for name in dict.fromkeys(kind(s) for _, s, _ in same) if name not in apart]
-    which = f" Among them is every gate on {'; '.join(kinds)}." if kinds else ""
-    points = f"{100 * margin:.0f} points"
+    better = [tables.gate(setting) for _, setting, gain in gates if gain.low > 0]
+    worse = sum(gain.high < 0 for *_, gain in gates)
+    close = sum(0 in gain and margins.apart(gain, margin) == margins.INSIDE for *_, gain in gates)
+    unknown = len(gates) - len(better) - worse - close
+    beyond = sum(gain is None and kind(s) != CLOCK for table in gained.values() for s, gain in table.gain.items())
+    far = f" {beyond} more {'reuses' if beyond == 1 else 'reuse'} more often than any image gate." if beyond else ""
+    which = f": {text.listed(better)}" if better else ""
     return (
-        f"**At equal reuse, {len(same)} of {text.count(len(gates), 'gate')} "
-        f"{'is' if len(same) == 1 else 'are'} not told apart from the image gate.**{which} Of all these, {close} "
-        f"{'differs' if close == 1 else 'differ'} by less than {points}; for {len(same) - close} that is not decided. "
-        f"The widest interval is that of {tables.gate(setting)} in `{suite}`: "
-        f"{text.difference(widest, 'with the image gate')}."
+        f"**Of {text.count(len(gates), 'gate')} {len(better) or 'none'} {_are(len(better))} shown to be better than "
+        f"the image gate at equal reuse{which}.** Clocks apart, "
+        f"{worse or 'none'} {_are(worse)} worse and {close or 'none'} {_are(close)} shown to be within "
+        f"{100 * margin:.0f} points of it; for {unknown or 'none'} that is open.{far}"
     )
 
 
-def worse(gained: Mapping[str, pd.DataFrame]) -> str | None:
-    """Of each kind of gate that loses at equal reuse, the gate with the clearest loss."""
+def worse(gained: Mapping[str, pd.DataFrame], off: pd.Series) -> str | None:
+    """Of each kind of gate that loses at equal reuse, how many do, and the gate with the clearest loss."""
     if not (losers := _losers(gained)):
         return None
+    lost = [kind(setting) for _, setting, gain in _gates(gained) if gain.high < 0]
+    kinds = [kind(setting) for _, setting, _ in _gates(gained)]
+    many = [f"{lost.count(name)} of {text.count(kinds.count(name), 'gate')} on {name}" for name in losers]
     each = [
         f"With {tables.gate(setting)}, which allows reuse at {text.percent(gained[suite].reuse[setting])} of replans "
         f"in `{suite}`, the policy solves {text.difference(gain, 'with the image gate')}."
         for suite, setting, gain in losers.values()
     ]
-    return f"**Gates on {text.listed(list(losers))} are worse at equal reuse.** {' '.join(each)}"
+    far = off.abs().idxmax()
+    return (
+        f"**Worse at equal reuse: {text.listed(many)}.** {' '.join(each)} The curve of image gates is itself no better "
+        f"known than to {100 * abs(off[far]):.0f} points where it is steep ({tables.gate(far)})."
+    )
+
+
+def _are(many: int) -> str:
+    return "are" if many > 1 else "is"
 
 
 def _losers(gained: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, Setting, Interval]]:
@@ -174,7 +184,7 @@ def clock(suite: str, gained: Mapping[str, pd.DataFrame], needed: Mapping[str, p
     elif all(0 in gain for counts in both.values() for gain in counts):
         lead = "A clock is not told apart from looking"
     else:
-        lead = "Whether a clock is worse depends on which replans count"
+        lead = "Whether a clock is worse than looking is not decided: the two counts of reuse disagree"
     setting = max(both, key=lambda one: abs(both[one][1].estimate - both[one][0].estimate))
     every, within = both[setting]
     return (

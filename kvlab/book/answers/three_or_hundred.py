@@ -22,6 +22,7 @@ from kvlab.study.settings import Setting
 
 ROBOT, SAME, LUCK = "other episodes, as on a robot", "same episodes", "same episodes, 5 % flip by luck"
 FLIPS, POWER, ALPHA = 0.05, 0.8, 0.05
+NEAR = 0.05  # apart: bounds of intervals that nearly agree
 METHODS = {"exact": "clopper_pearson", "Wilson": "wilson", "bootstrap": "percentile"}
 
 
@@ -42,6 +43,22 @@ def smallest(sizes: Sequence[int], rate: float) -> pd.DataFrame:
 def drops(found: pd.DataFrame) -> pd.DataFrame:
     """The table of `smallest`."""
     return found.map(lambda drop: f"{drop:.0f}" if isfinite(drop) else "none").rename_axis(columns="episodes")
+
+
+def pairing(found: pd.DataFrame) -> str:
+    """From how many episodes on the same episodes find smaller drops than other ones, without luck and with it."""
+    sizes = [_since(found[design] < found[ROBOT]) for design in (SAME, LUCK)]
+    same, luck = (f"from {size} on" if size else f"at no size up to {found.index.max()}" for size in sizes)
+    return (
+        f"The same episodes find a smaller drop than other episodes {same}; if luck flips {100 * FLIPS:.0f} % of them, "
+        f"{luck}. A robot whose scene is put back by hand has such luck."
+    )
+
+
+def _since(better: pd.Series) -> int | None:
+    """The size from which on all are better; None where the largest is not."""
+    lasting = better[::-1].cummin()[::-1]
+    return int(lasting.idxmax()) if lasting.any() else None
 
 
 def side_by_side(few: int, confidence: float) -> pd.DataFrame:
@@ -89,14 +106,16 @@ def findings(
     ]
 
 
-def collapsed(few: pd.DataFrame) -> str:
-    """In how many pilots the bootstrap has no width, within tasks and pooled."""
+def collapsed(few: pd.DataFrame, many: pd.DataFrame) -> str:
+    """In how many pilots the bootstrap has no width, within tasks and pooled; how wide the exact intervals are."""
+    wide = [max(100 * interval.width for interval in table.exact) for table in (few, many)]
     pooled = sum(k in (0, n) for k, n in zip(few.k, few.n, strict=True))
     within = sum(interval.collapsed for interval in few.bootstrap)
     return (
         f"Resampled within tasks, as here, the bootstrap has no width in {within} of {text.count(len(few), 'pilot')}: "
         f"with one episode of a task there is nothing else to draw. With all episodes in one pool it "
-        f"still has none in {pooled}."
+        f"still has none in {pooled}. An exact interval is up to {wide[0]:.0f} points wide after "
+        f"{text.count(int(few.n.iloc[0]), 'episode')}, and up to {wide[1]:.0f} after {int(many.n.iloc[0])}."
     )
 
 
@@ -132,7 +151,7 @@ def coverage_title(rates: pd.DataFrame, few: int) -> str:
     best = new.groupby("method")["coverage"].min().max()
     return (
         f"With {text.count(few, 'episode')} the bootstrap holds the truth in as few as {text.percent(least)} of "
-        f"studies; about new tasks {'no interval is safe' if best < 0.9 else 'some interval is safe'}"
+        f"studies; about new tasks {'no interval does so in 90 %' if best < 0.9 else 'some interval does'}"
     )
 
 
@@ -142,10 +161,11 @@ def _drop(points: float) -> str:
 
 def _power(found: pd.DataFrame, few: int, many: int, rate: float) -> str:
     lead = "find a wreck and nothing less" if isfinite(found[ROBOT][few]) else "find nothing"
+    more = f", and {many} find {_drop(found[ROBOT][many])}" if many > few else ""
     return (
         f"**{text.count(few, 'episode').capitalize()} {lead}.** On a robot no episode comes twice. "
         f"From a success of {text.percent(rate)}, {text.count(few, 'episode')} a setting then find "
-        f"{_drop(found[ROBOT][few])} four times in five, and {many} find {_drop(found[ROBOT][many])}. Run on the same "
+        f"{_drop(found[ROBOT][few])} four times in five{more}. Run on the same "
         f"episodes in simulation, {many} find {_drop(found[SAME][many])}; if luck flips {100 * FLIPS:.0f} % of "
         f"them, {_drop(found[LUCK][many])}."
     )
@@ -167,8 +187,9 @@ def _agree(many: pd.DataFrame, rates: pd.DataFrame) -> str:
     ends = pd.DataFrame({end: _apart(many, end) for end in ("low", "high")}).max(axis=None)
     ten = rates[(rates["tasks"] == 10) & (rates["icc"] > 0)].groupby(["target", "method"])["coverage"].min()
     these, new = ten["these tasks"], ten["new tasks"]
+    agree = "nearly agree" if ends <= NEAR else "do not agree"
     return (
-        f"**With {int(many.n.iloc[0])} episodes the three nearly agree, and the exact one is the safe one.** Over "
+        f"**With {text.count(int(many.n.iloc[0]), 'episode')} the three {agree}, and the exact one holds most.** Over "
         f"{text.count(len(many), 'setting')} their bounds differ by at most {100 * ends:.0f} points. Where tasks "
         f"differ, the exact interval holds the mean of these tasks in at least "
         f"{text.percent(these['clopper_pearson'])} of simulated studies, the bootstrap within tasks in as few as "

@@ -30,25 +30,33 @@ def said(*studies, margin=0.1) -> list[str]:
     return baseline_sweep.findings({suite: table(rows) for suite, rows in records.items()}, records, margin, TIMES)
 
 
-def test_a_strict_gate_that_loses_nothing_is_safe():
-    safe, often, _ = said(study(100, 97, 5))
-    assert safe == (
-        "**`short`: reuse is safe when it is rare.** The loosest threshold that is shown to be safe (images ≥ 0.98) "
-        "allows reuse at 33 % of replans. There 97 of 100 episodes succeed, 3 points fewer than without reuse "
-        "(8 fewer to 1 more): the loss, if any, is under 9 points."
+def test_a_strict_gate_loses_less_than_the_margin():
+    within, often, _ = said(study(100, 97, 5))
+    assert within == (
+        "**`short`: at 33 % of replans reuse loses under 10 points.** The loosest threshold of which this is shown, "
+        "images ≥ 0.98, allows reuse at 33 % of replans. There 97 of 100 episodes succeed, 3 points fewer than without "
+        "reuse (8 fewer to 1 more): the loss, if any, is under 9 points."
     )
     assert often.startswith("**Frequent reuse costs nearly everything.**") and "5 of 100 episodes" in often
 
 
-def test_a_smaller_margin_leaves_it_undecided():
-    safe = said(study(100, 97, 5), margin=0.05)[0]
-    assert safe.startswith("**`short`: no threshold is shown to be safe.** Even with the strictest (images ≥ 0.98)")
-    assert safe.endswith("whether it loses over 5 points is open.")
+@pytest.mark.parametrize(("episodes", "successes"), [(100, (100, 97, 5)), (3, (3, 3, 0)), (1, (1, 1, 1))])
+def test_a_smaller_margin_or_fewer_episodes_leave_it_open(episodes, successes):
+    within = said(study(*successes, episodes=episodes), margin=0.05)[0]
+    assert within.startswith(
+        "**`short`: no threshold is shown to lose under 5 points.** Even the strictest, images ≥ 0.98, is not: it "
+        "allows reuse at 33 % of replans. There "
+    )
+    assert within.endswith("whether it loses over 5 points is open.")
 
 
-@pytest.mark.parametrize(
-    ("loose", "lead"), [(45, "most of the success"), (80, "part of the success"), (100, "nothing that shows")]
-)
+def test_three_episodes_have_no_interval_of_half_the_success_and_show_no_loss():
+    few = study(3, 3, 0, episodes=3)
+    assert baseline_sweep.halves({"short": few}, SETTINGS, 0.95).endswith("is lost where 50 % of replans reuse.")
+    assert said(few)[1].startswith("**That frequent reuse costs success is not shown.**")
+
+
+@pytest.mark.parametrize(("loose", "lead"), [(45, "most of the success"), (80, "part of the success")])
 def test_what_frequent_reuse_costs_follows_the_rows(loose, lead):
     assert said(study(100, 100, loose))[1].startswith(f"**Frequent reuse costs {lead}.**")
 
@@ -60,13 +68,13 @@ def test_each_suite_has_its_own_finding():
 
 def test_a_policy_that_never_succeeds_loses_nothing():
     claims = said(study(0, 0, 0))
-    assert claims[1].startswith("**Frequent reuse costs nothing that shows.**")
+    assert claims[1].startswith("**That frequent reuse costs success is not shown.**")
     assert claims[2].startswith("**What it saves is not known.**")
 
 
 @pytest.mark.parametrize(
     ("replans", "lead", "ratio"),
-    [(3, "It saves little", "0.93"), (6, "Longer episodes undo the saving", "1.87")],
+    [(3, "It saves inference", "0.93"), (6, "Longer episodes undo the saving", "1.87")],
 )
 def test_time_is_told_by_control_step_and_by_solved_episode(replans, lead, ratio):
     """Of 71 ms a computed replan takes 71 (none) or 73 (its gate looks), a reused one 53."""
@@ -91,7 +99,7 @@ def test_half_is_lost_at_a_share_or_nowhere():
 
 def test_the_title_names_the_suites_that_fall():
     falls, stays = table(study(100, 97, 5)), table(study(100, 100, 99))
-    assert baseline_sweep.headline({"short": stays}).startswith("No loss of success can be told from chance")
+    assert baseline_sweep.headline({"short": stays}).startswith("No loss of success is shown")
     assert baseline_sweep.headline({"short": falls}).endswith("the fewer episodes succeed")
     assert baseline_sweep.headline({"short": falls, "long": stays}).endswith("the fewer episodes succeed in short")
 
@@ -99,8 +107,10 @@ def test_the_title_names_the_suites_that_fall():
 def test_three_episodes_look_perfect_and_are_not_known():
     few, many = pilot.both(study(100, 97, 2), SETTINGS)
     assert [*few.k] == [3, 3, 2] and [*many.k] == [100, 97, 2]
-    said = pilot.three_or_hundred(few, many)
-    assert said.startswith("By the first 3 episodes alone, 2 of 3 settings look perfect.")
-    assert "no width at all for 3 of 3 settings" in said and "After 100 episodes" in said
-    said = pilot.three_or_hundred(*pilot.both(study(3, 2, 2, episodes=5), SETTINGS, pilot=2))
-    assert "By the first 2 episodes alone, 3 of 3 settings look perfect." in said
+    assert pilot.three_or_hundred(few, many) == (
+        "2 of 3 settings look perfect after 3 episodes, 1 after 100. A hollow point is a bootstrap without any width, "
+        "which says nothing: [3 or 100 episodes](three_or_hundred.ipynb) tells why."
+    )
+    assert pilot.three_or_hundred(few, few).startswith("2 of 3 settings look perfect after 3 episodes. A hollow")
+    pooled = study(80, 50, 20)
+    assert "hollow" not in pilot.three_or_hundred(*pilot.both(pooled, SETTINGS, pilot=100))

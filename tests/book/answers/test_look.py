@@ -33,7 +33,14 @@ def test_the_episode_and_those_that_end_like_it_are_told():
 
 def test_other_rows_say_other_sentences():
     one, typical = said([True])
-    assert one.startswith("**Solved by `none` and `full when every(2)`.**") and "1 of 1 episode end" in typical
+    assert one.startswith("**Solved by `none` and `full when every(2)`.**") and "1 of 1 episode ends so" in typical
+
+
+def test_an_episode_that_nothing_solves_is_solved_by_no_setting():
+    rows = made({NONE: [(False, 15, [False] * 3)], FULL: [(False, 15, [False, True, False])]})
+    assert look.findings((NONE, FULL), [first(rows, NONE), first(rows, FULL)], rows)[0].startswith(
+        "**Solved by no setting.**"
+    )
 
 
 def test_the_table_counts_all_endings_the_most_frequent_first():

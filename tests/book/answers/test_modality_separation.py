@@ -42,13 +42,16 @@ def said(*studies, margin=0.1) -> list[str]:
 
 def test_a_fresh_robot_state_is_worth_what_the_rows_say():
     state = said(study())[0]
-    assert state.startswith("**Recompute the robot state.**")
-    assert "In `short`, where 50 % of replans reuse, it solves 44 points more than keeping everything (" in state
+    assert state.startswith("**In `short` a fresh robot state helps.**")
+    assert (
+        "state_only" not in state
+        and "In `short`, where 50 % of replans reuse, it solves 44 points more than keeping everything (" in state
+    )
 
 
 def test_where_it_does_not_show_the_margin_is_named():
     state = said(study(), study(prefix=50))[0]
-    assert state.startswith("**Recompute the robot state.**") and "In `long`" in state
+    assert state.startswith("**In `short` a fresh robot state helps.**") and "In `long`" in state
     assert said(study(prefix=50))[0].startswith("**A fresh robot state is not shown to help.**")
     assert said(study(prefix=48))[0].endswith(
         "it solves 2 points fewer than keeping everything (6 fewer to 0); they differ by less than 10 points."
@@ -65,6 +68,17 @@ def test_the_instruction_is_compared_over_the_same_kept_images(new, lead):
     assert words.endswith("An instruction kept from the start (`text_fixed`) leaves 10 at best.")
 
 
+def test_keeping_only_the_robot_state_is_told_where_it_helps_too():
+    state = Setting("state_only:skip", LOOSE)
+    records = made(
+        {NO_REUSE: outcome(100, 0), SWEPT[0]: outcome(99, 1), SWEPT[2]: outcome(0, 3), state: outcome(90, 2)}
+    )
+    gained = matching.matched(records, [state], [NO_REUSE, SWEPT[0], SWEPT[2]], resamples=500)
+    (said,) = answers._state_alone({"short": gained})
+    assert said.startswith("Fresh images help as well: `state_only` keeps") and said.endswith(" in `short`.")
+    assert answers._state_alone({"short": gained.drop(state)}) == []
+
+
 def test_modes_that_were_not_run_are_not_spoken_of():
     records, compared, gained = suites(study())
     assert answers.words(compared["short"].drop(NEW)) is None
@@ -74,10 +88,17 @@ def test_modes_that_were_not_run_are_not_spoken_of():
         answers.bearable(compared["short"].drop(PREFIX), 0.1)
 
 
-@pytest.mark.parametrize(("prefix", "lead"), [(94, "6 points"), (99, "1 point"), (100, "no point")])
-def test_what_prefix_loses_leads_the_claim(prefix, lead):
-    claim = said(study(prefix=prefix))[2]
-    assert claim.startswith(f"**`prefix` loses {lead} at 50 % of replans.**") and "(a machine)" in claim
+@pytest.mark.parametrize(
+    ("prefix", "margin", "lead"),
+    [
+        (94, 0.1, "loses 6 points"),
+        (99, 0.1, "loses under 10 points"),
+        (99, 0.02, "is not shown to lose under 2 points"),
+    ],
+)
+def test_what_prefix_loses_leads_the_claim(prefix, margin, lead):
+    claim = said(study(prefix=prefix), margin=margin)[2]
+    assert claim.startswith(f"**`prefix` {lead} at 50 % of replans.**") and "(a machine)" in claim
 
 
 def test_the_bearable_setting_reuses_most_without_a_shown_loss_of_the_margin():
@@ -93,7 +114,7 @@ def test_the_title_says_how_many_episodes_the_state_saves():
     _, compared, gained = suites(study(), study(prefix=50))
     assert (
         answers.headline(compared, gained, 0.1)
-        == "At equal reuse a fresh robot state saves 44 of 100 episodes in short"
+        == "At equal reuse a fresh robot state saves 44 of 100 episodes in short (33 to 55)"
     )
     _, compared, gained = suites(study(prefix=50))
     assert answers.headline(compared, gained, 0.1) == "At equal reuse a fresh robot state is not shown to help"

@@ -6,6 +6,8 @@ import pytest
 from kvlab.book.answers import predicting_reuse as answers
 from kvlab.evidence import prediction
 from kvlab.evidence.stats import Interval
+from kvlab.reuse.gates import SIMILARITIES
+from kvlab.reuse.phase import PHASES
 from kvlab.study.settings import Setting
 from made import made
 
@@ -89,6 +91,9 @@ def test_nothing_is_predicted_well_where_the_strictest_is_missed():
 def test_the_worst_of_the_other_gates_is_named():
     claim = said(GOOD | {PREVIOUS: (0.18, 0.5), STATE: (0.1, 0.12)})[2]
     assert claim.startswith("**It fails where a gate uses the replan before.**")
+    phased = Setting("full", "vision >= 0.9 if gripper < 1 else 0.98")
+    claim = said(GOOD | {PREVIOUS: (0.18, 0.5), phased: (0.2, 0.4)})[2]
+    assert claim.startswith("**It fails where a gate uses the replan before or the phase.**")
     assert claim.endswith("images of the replan before ≥ 0.98: 18 % predicted, 50 % measured.")
     assert said(GOOD)[2].startswith("**Other gates are predicted as well.**")
     assert said({STRICT: (0.2, 0.2)})[2].startswith("**Other gates were not tried.**")
@@ -99,6 +104,21 @@ def test_why_it_fails_is_told_by_both_errors():
     assert claim.startswith("**Two errors cancel") and "passes at 70 % of replans" in claim and "at 90 %" in claim
     other = LOOP.assign(old=LOOP["step"])
     assert said(GOOD, loop=other)[3].startswith("**The errors do not cancel.**")
+
+
+def test_few_episodes_of_signals_are_held_against_all():
+    """In the first 3 of 10 episodes every signal is high: 2 of 3 replans would reuse, where 1 of 3 does."""
+    records = recorded([0.99, 0.5])
+    for signal in {*SIMILARITIES, *PHASES} - {"vision_anchor"}:
+        records["short"].replans[signal] = 0.0
+    state = records["short"].replans["initial_state"] * 10 + records["short"].replans["task"]
+    records["short"].replans.loc[(state < 3) & (records["short"].replans["replan"] > 0), "vision_anchor"] = 0.99
+    told = answers.pilot(found({STRICT: (0.4, 1 / 3)}), records)
+    assert told == (
+        "Signals recorded without reuse miss the share of an image gate: those of 3 episodes by up to 33 points and "
+        "all episodes by up to 7."
+    )
+    assert "those of all episodes" in answers.pilot(found({STRICT: (0.4, 1 / 3)}), records, sizes=(10, 20))
 
 
 def test_tables_have_a_row_a_gate_and_a_row_a_family():

@@ -40,6 +40,12 @@ def elsewhere(now) -> pd.DataFrame:
 def test_what_is_recorded_is_counted(episodes, now, elsewhere):
     recorded, _, took = recordings.findings(episodes, now, elsewhere)
     assert "**40 episodes of 2 settings in 1 suite are recorded.**" in recorded
+    assert "By suite, delay and noise these are 2 recordings." in recorded
+    twice = pd.concat([episodes, episodes.assign(suite="libero_10"), episodes.assign(delays="4, 0")])
+    assert (
+        "of 2 settings in 2 suites are recorded.** By suite, delay and noise these are 6 recordings."
+        in (recordings.findings(twice, now, elsewhere)[0])
+    )
     assert "120 replans; no episode ended in an error" in recorded
     assert "20 minutes with 1 process of an Intel Xeon" in took
     failed = episodes.assign(error=[None] * 39 + ["GL: lost"])
@@ -82,4 +88,4 @@ def test_machines_settings_and_worlds_are_told_apart(episodes):
     assert table.index.tolist() == ["full when vision >= 0.98, seed 1", "none, delays of 4, 0, seed 1"]
     assert table["successes"].tolist() == [f"{int(episodes.head(20).success.sum())} of 20"] * 2
     assert table["replans that reuse"].tolist() == ["33 %", "0 %"]
-    assert recordings.by_suite(some).loc["libero_spatial", ["settings", "episodes"]].tolist() == [2, "40"]
+    assert recordings.by_suite(some).loc["libero_spatial", ["recordings", "episodes"]].tolist() == [2, "40"]

@@ -5,6 +5,7 @@ import pytest
 
 from kvlab.book.answers import saves
 from kvlab.study.settings import Setting, parse_setting
+from kvlab.study.times import Latency
 from made import TIMES, made
 
 NO_REUSE, REUSE, FEWER = Setting("none"), Setting("prefix", "every(2)"), Setting("none", denoising_steps=2)
@@ -46,7 +47,11 @@ def test_the_engine_stands_first_against_what_was_measured_beside_it():
             ways(engine=15.0, compiled=20.0, graph=30.0, eager=100.0, lerobot=300.0),
         )
     )
-    assert "the engine takes 15.0 ms" in alone and "was not measured in this run" in alone and "LeRobot" not in alone
+    assert (
+        "takes 15.0 ms by the engine on one H100" in alone
+        and "was not measured in this run" in alone
+        and "LeRobot" not in alone
+    )
     assert "in one CUDA graph takes 30.0 ms, and compiled by torch.compile before 20.0 ms" in more
     assert "eager 90 to 110 ms (most of one run); LeRobot 9.9, not compiled 270 to 330 ms" in more
 
@@ -60,49 +65,82 @@ def test_host_bound_times_are_a_range_and_never_a_ratio():
 
 def test_what_reuse_saves_is_said_at_the_share_in_use():
     """Of 71 ms a computed replan, a reused one takes 45: (71 + 45) / 2 of 71 is 82 %, and 39 of 71 are 55 %."""
-    title, _, usable, solved, budget = said(study(), study())
-    leaves = "reuse leaves 82 % (short) and 82 % (long) of the inference"
-    assert title == f"Within 5 points {leaves}, the best lever 55 % and 55 %"
-    assert "It solves as many as without reuse" in usable and "100 episodes" in usable
-    assert usable.startswith("**Reuse that loses under 5 points saves at most 18 % of the inference.**")
-    assert "50 % of replans reuse, and a control step takes 82 % (a machine) of the inference" in usable
-    assert solved.startswith("**Episodes do not get longer by it.**") and "In `long` 2 denoising steps: 55 %" in solved
-    assert "at most 28 % (a machine) of the 50 ms" in budget  # 71 ms every five control steps
+    title, _, usable, solved, _ = said(study(), study())
+    assert title == "With a loss under 5 points a reused cache saves at most 18 %, the best lever here at most 45 %"
+    assert usable.startswith(
+        "**Of these settings, with a loss under 5 points, a reused cache saves at most 18 % and a kept chunk saves "
+        "nothing that is shown.** In `short` images, instruction kept, every(2) takes 82 % (CPU) of the "
+        "inference per control step; it solves as many as without reuse"
+    )
+    assert "In `long` no setting with a kept chunk saves and is shown to lose under 5 points." in usable
+    assert usable.endswith("Whatever it loses, no reused cache here leaves less than 82 %.")
+    assert solved.startswith("**Longer episodes are not shown to take it back.**")
+    assert "In `long` it is 82 % (82 to 82) with images, instruction kept, every(2); 55 %" in solved
+
+
+def test_a_kept_chunk_stands_beside_a_reused_cache():
+    chunk = Setting("chunk", "every(2)")
+    rows = made({NO_REUSE: [(True, 20, [N] * 4)] * 100, chunk: [(True, 20, [N, Y] * 2)] * 100})
+    bought = saves.bought({"short": rows}, {"short": [NO_REUSE, chunk]}, MACHINES, 0.05, 0.95)
+    _, usable, *_ = saves.findings(SLOW, "9.9", bought, {"short": rows}, MACHINES, 0.05)
+    assert "a reused cache saves nothing that is shown and a kept chunk saves at most 50 %.**" in usable
+    assert "In `short` chunk kept, every(2) takes 50 % (CPU)" in usable and "Whatever it loses" not in usable
 
 
 def test_what_loses_too_much_saves_nothing_and_what_it_would_save_is_said():
     title, _, usable, solved, _ = said(study(reuse=60))
-    assert title.startswith("Within 5 points reuse leaves all (short) of the inference")
-    assert usable.startswith("**Reuse that loses under 5 points saves nothing that is shown.**")
-    assert "whatever it loses, images, instruction kept, every(2), leaves 82 %, and the loss is over 5 points" in usable
+    assert title.startswith("With a loss under 5 points a reused cache saves nothing that is shown, the best lever")
+    assert (
+        "In `short` no setting with a reused cache or a kept chunk saves and is shown to lose under 5 points." in usable
+    )
+    assert usable.endswith("Whatever it loses, no reused cache here leaves less than 82 %.")
     assert "every(2)" not in solved
+
+
+@pytest.mark.parametrize(
+    ("slower", "lead"),
+    [
+        (
+            1,
+            "On average inference fits into a control step; one replan of a machine does not",
+        ),  # 71 ms, of which five steps share
+        (0.5, "A saving buys idle time where a replan already fits into a control step"),
+        (4, "Inference does not fit into a control step"),
+    ],
+)
+def test_the_mean_and_the_longest_replan_are_held_against_a_control_step(slower, lead):
+    machines = {"cpu": Latency("a machine", slower * TIMES.stages)}
+    records = {"short": study()}
+    bought = saves.bought(records, {"short": SETTINGS}, machines, 0.05, 0.95)
+    budget = saves.findings(SLOW, "9.9", bought, records, machines, 0.05)[3]
+    assert budget.startswith(f"**{lead}.**") and f"{28.4 * slower:.0f} % (a machine) of the 50 ms" in budget
+    assert f"A replan that computes takes {71 * slower:.0f} ms, with a cache as without" in budget
 
 
 def test_longer_episodes_take_a_part_back():
     solved = said(study(steps=40))[3]
     assert solved.startswith("**Longer episodes take a part of it back.**")
-    assert "every(2): 163 % (163 to 163)" in solved
+    assert "163 % (163 to 163) with images, instruction kept, every(2)" in solved
 
 
 def test_where_nothing_is_bought_there_is_no_episode_to_compare():
     assert said(study(reuse=50, fewer=50))[3].startswith("**No setting within the margin saves.**")
 
 
-def test_tables_are_of_every_suite_and_setting():
+def test_the_table_is_of_every_suite_and_setting():
     records, settings = {"short": study(), "long": study(reuse=0)}, dict.fromkeys(("short", "long"), SETTINGS)
-    step = saves.per_step(records, settings, MACHINES)
-    assert list(step["suite"]) == ["short"] * 3 + ["long"] * 3
-    assert step.loc["2 denoising steps", "cpu, of no reuse"].to_list() == ["55 %", "55 %"]
-    assert step.loc["no reuse", "cpu, of 50 ms"].to_list() == ["28 %", "28 %"]
-    episode = saves.per_episode(records, settings, TIMES, 0.95)
-    (column,) = [name for name in episode if "solved" in name]
-    assert episode.loc["images, instruction kept, every(2)", column].to_list() == ["82 (82 to 82)", "too few solved"]
+    table = saves.by_setting(records, settings, MACHINES, 0.95)
+    assert list(table["suite"]) == ["short"] * 2 + ["long"] * 2
+    assert table.loc["2 denoising steps", "cpu, of no reuse"].to_list() == ["55 %", "55 %"]
+    assert table.loc["images, instruction kept, every(2)", "successes"].to_list() == ["100 of 100", "0 of 100"]
+    (column,) = [name for name in table if "solved" in name]
+    assert table.loc["images, instruction kept, every(2)", column].to_list() == ["82 (82 to 82)", "too few solved"]
 
 
 def test_a_replan_that_was_never_timed_says_so():
     table = saves.one_replan(MACHINES)
-    assert table.loc["everything, gate on thumbnails"].to_list() == ["42.0", "59 %"]
-    assert table.loc["single image tokens, skipped"].to_list() == ["not timed", ""]
+    assert table.loc["everything, gate on thumbnails"].to_list() == ["59 %"]
+    assert table.loc["single image tokens, skipped"].to_list() == ["not timed"]
     assert list(table.index) == list(saves.REPLANS)
 
 

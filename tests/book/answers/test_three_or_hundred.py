@@ -7,7 +7,7 @@ import pytest
 
 from kvlab.book import plots
 from kvlab.book.answers import three_or_hundred as answers
-from kvlab.evidence import ranking
+from kvlab.evidence import ranking, summary
 from kvlab.study.settings import Setting
 from made import made
 
@@ -59,10 +59,9 @@ def test_the_safe_interval_is_told_by_the_simulation():
     assert "in at least 97 % of simulated studies, the bootstrap within tasks in as few as 70 %" in claim
     assert "falls to 57 %" in claim and "Over 3 settings their bounds differ by at most" in claim
     title = answers.coverage_title(RATES, 3)
-    assert title == (
-        "With 3 episodes the bootstrap holds the truth in as few as 3 % of studies; about new tasks no interval is safe"
-    )
-    assert answers.coverage_title(RATES.assign(coverage=0.95), 3).endswith("some interval is safe")
+    least = "With 3 episodes the bootstrap holds the truth in as few as 3 % of studies"
+    assert title == f"{least}; about new tasks no interval does so in 90 %"
+    assert answers.coverage_title(RATES.assign(coverage=0.95), 3).endswith("about new tasks some interval does")
 
 
 def test_pilots_are_told_apart_from_what_all_episodes_decide():
@@ -83,9 +82,26 @@ def test_the_order_of_pairs_is_a_table_of_chances():
 
 
 def test_collapsed_pilots_are_counted_within_tasks_and_pooled():
-    few, _ = answers.both(study(100, 97, 2), [NO_REUSE, GOOD, BAD], 0.95, 3)
-    claim = answers.collapsed(few)
-    assert "no width in 3 of 3 pilots" in claim and claim.endswith("it still has none in 2.")
+    claim = answers.collapsed(*answers.both(study(100, 97, 2), [NO_REUSE, GOOD, BAD], 0.95, 3))
+    assert "no width in 3 of 3 pilots" in claim and "it still has none in 2." in claim
+    assert claim.endswith("up to 90 points wide after 3 episodes, and up to 8 after 100.")
+
+
+def test_pairing_helps_from_a_size_on_or_never():
+    found = answers.smallest([3, 10, 20, 30, 100], 0.95)
+    said = answers.pairing(found)
+    assert said.startswith("The same episodes find a smaller drop than other episodes from 30 on; if luck flips 5 %")
+    assert "of them, at no size up to 100." in said
+    assert answers.pairing(found.assign(**{answers.LUCK: 1.0})).count("from 3 on") == 1
+
+
+def test_three_episodes_in_all_are_not_told_as_many():
+    records, settings = summary.first(study(100, 97, 0), 3), [NO_REUSE, GOOD, BAD]
+    few, many = answers.both(records, settings, 0.95, 3)
+    pilots = ranking.of_pilots(ranking.rankings(records, settings, [3]))
+    power, _, agree, last = answers.findings(FOUND, 0.95, RATES, few, many, pilots)
+    assert "find a drop of 93 points four times in five. Run on" in power
+    assert agree.startswith("**With 3 episodes the three do not agree") and "do not tell, it still names" in last
 
 
 @pytest.mark.parametrize("wilson", [True, False])
