@@ -41,7 +41,7 @@ CHECKPOINTS = {"libero_spatial": "mini_spatial", "libero_10": "mini_libero_10"}
 STATES, SEED = HELD_OUT[:2], 0  # of the demonstrations: initial states that no policy was trained on
 STEPS = (1, 2, 3, 5, 10)
 NOISES = 16
-MOMENTS = 12  # of each demonstration, evenly spaced over where a whole chunk is left
+MOMENTS = 8  # of each demonstration, evenly spaced over where a whole chunk is left
 
 
 def by_steps(policy: Policy, instruction: str, demo: dict[str, np.ndarray], seed: tuple[int, ...]) -> list[dict]:
@@ -103,14 +103,14 @@ def _policy(checkpoint: Path) -> Policy:
     return load_policy(checkpoint, "cpu", numerics="portable")
 
 
-def main() -> None:
+def main(workers: int = 2) -> None:
     """Measure both policies on demonstrations of every task and write the table with how it was made."""
     done, digests = [], {}
     for suite, name in CHECKPOINTS.items():
         checkpoint = DATA / "checkpoints" / name
         digests[suite] = checkpoint_digest(checkpoint)
         jobs = [(one.index, [(checkpoint, suite, one.index, state) for state in STATES]) for one in tasks(suite)]
-        done += by_task(measure, jobs, 1, suite, "demo")
+        done += by_task(measure, jobs, workers, suite, "demo")
     used = os.times()
     facts = {
         "command": "python -m kvlab.evidence.denoising",
@@ -121,7 +121,9 @@ def main() -> None:
         "demonstrations": {"tried": len(done), "succeeded": sum(bool(rows) for _, rows in done)},
         "cpu_seconds": round(used.children_user + used.children_system),
     }
-    write(DATA / "mechanism", "denoising", pd.DataFrame([row for _, rows in done for row in rows]), facts)
+    table = pd.DataFrame([row for _, rows in done for row in rows])  # in the order in which they came
+    ordered = table.sort_values(["suite", "task", "initial_state"], kind="stable")
+    write(DATA / "mechanism", "denoising", ordered, facts)
 
 
 if __name__ == "__main__":
