@@ -127,4 +127,6 @@ def main(workers: int = 2) -> None:
 
 
 if __name__ == "__main__":
+    from kvlab.evidence.denoising import main  # workers find `measure` in this module, not in the program
+
     main()
