@@ -325,3 +325,17 @@ def test_the_baseline_sweep_finds_where_half_is_lost():
     for suite in ("libero_spatial", "libero_10"):
         half = half_at(suite, [0.99, 0.985, 0.98, 0.97, 0.95, 0.9])
         assert f"In `{suite}` half of the success without reuse is lost where {half:.0%}".replace("%", " %") in said
+
+
+def test_buy_instead_reads_chunks_of_few_steps_as_they_were_measured():
+    """Geometric means of ratios, and the difference of the mean falls, by sorted columns of the table."""
+    said = next(text for text in outputs("buy_instead", "text/markdown") if "fewer steps depend less" in text)
+    rows = pd.read_csv(DATA / "mechanism" / "denoising.csv").sort_values(["task", "initial_state"])
+    rows, claims, falls = rows[rows["actions"] == "executed"], said.split("\n\n"), {}
+    for suite in ("libero_10", "libero_spatial"):
+        ten, two = (rows[(rows["suite"] == suite) & (rows["steps"] == steps)] for steps in (10, 2))
+        for claim, measure in zip(claims[:3], ("spread", "bias", "error"), strict=True):
+            ratio = np.exp(np.log(two[measure].to_numpy() / ten[measure].to_numpy()).mean())
+            assert re.search(rf"{ratio:.2f} \([^()]+\) in `{suite}`", claim)
+        falls[suite] = ten["spread"].mean() - two["spread"].mean()
+    assert f"falls by {falls['libero_10'] - falls['libero_spatial']:z.3f} (" in claims[3]
