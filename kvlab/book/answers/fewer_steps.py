@@ -104,8 +104,9 @@ def said(explained: Explained, gained: Mapping[str, Interval]) -> list[str]:
     )
     return [
         *claims,
-        f"**Spread is why success rises: {found[REASON]}.** {came} With two steps the spread falls by "
-        f"{fall(last.effect)} standard deviations more in `{RISES}` than in `{STAYS}`. {_conclusion(found)}",
+        f"**Spread is why success rises: {found[REASON]}.** {came} From ten steps to two, the fall of the "
+        f"spread in `{RISES}` minus that in `{STAYS}` is {fall(last.effect)} standard deviations of the actions. "
+        f"{_conclusion(found)}",
     ]
 
 
