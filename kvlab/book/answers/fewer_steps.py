@@ -98,13 +98,13 @@ def said(explained: Explained, gained: Mapping[str, Interval]) -> list[str]:
         f"**{lead}: {found[name]}.** {_effects(explained[name], measure)}" for name, (lead, measure) in leads.items()
     ]
     *_, last = explained[REASON].values()
-    came = " ".join(
-        f"In `{suite}` episodes with two steps have {text.difference(gain, 'with ten')}."
+    came = "".join(
+        f"In `{suite}` episodes with two steps have {text.difference(gain, 'with ten')}. "
         for suite, gain in gained.items()
     )
     return [
         *claims,
-        f"**Spread is why success rises: {found[REASON]}.** {came} From ten steps to two, the fall of the "
+        f"**Spread is why success rises: {found[REASON]}.** {came}From ten steps to two, the fall of the "
         f"spread in `{RISES}` minus that in `{STAYS}` is {fall(last.effect)} standard deviations of the actions. "
         f"{_conclusion(found)}",
     ]

@@ -42,7 +42,9 @@ def test_all_that_came_out_may_be_the_reason():
     assert mean.startswith("**Their mean is as near to the demonstrations: supported.** With two steps the error of")
     assert nearer.startswith("**A single chunk is nearer to them: supported.**") and "0.80 (" in nearer
     assert "In `libero_10` episodes with two steps have 11 points more than with ten" in reason
-    assert "minus that in `libero_spatial` is 0.100 (" in reason and reason.endswith("so that spread may be the reason.")
+    assert "minus that in `libero_spatial` is 0.100 (" in reason and reason.endswith(
+        "so that spread may be the reason."
+    )
 
 
 @pytest.mark.parametrize(
