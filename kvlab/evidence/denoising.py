@@ -33,9 +33,9 @@ from kvlab.sim.env import SimulationError
 from kvlab.sim.suites import task, tasks
 from kvlab.sim.workers import by_task, kept_env
 from kvlab.study.facts import machine, write
+from kvlab.study.loading import load_policy
 from kvlab.study.origin import origin
 from kvlab.study.protocol import Protocol
-from kvlab.study.trial import load_policy
 
 CHECKPOINTS = {"libero_spatial": "mini_spatial", "libero_10": "mini_libero_10"}
 STATES, SEED = HELD_OUT[:2], 0  # of the demonstrations: initial states that no policy was trained on
