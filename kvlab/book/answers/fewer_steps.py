@@ -114,7 +114,11 @@ def _effects(predictions: Mapping[str, Prediction], measure: str) -> str:
     """The effect of the larger number of few steps in each suite."""
     effects = {says.split(":")[0]: wording.ratio(one.effect) for says, one in predictions.items()}
     each = "; ".join(f"{effect} in `{suite}`" for suite, effect in effects.items())
-    return f"With two steps {measure} is so many times that with ten: {each}."
+    held = sum(one.holds for one in predictions.values())
+    return (
+        f"Relative to ten steps, {measure} with two is {each}. With one or two steps, {held} of "
+        f"{text.count(len(predictions), 'prediction')} hold{'s' * (held == 1)}."
+    )
 
 
 def _conclusion(found: Mapping[str, str]) -> str:
