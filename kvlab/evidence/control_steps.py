@@ -9,7 +9,7 @@ that the benchmark chose. What the main measure leaves out is said by how many p
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ttest_1samp
+from scipy.stats import ttest_1samp, ttest_ind
 
 from kvlab.evidence.rows import check_shared, of_setting, successes
 from kvlab.evidence.stats import Interval
@@ -75,3 +75,14 @@ def mean(values: pd.Series, confidence: float = 0.95) -> Interval:
         return Interval(middle, middle, middle, confidence, "t", collapsed=True)
     low, high = ttest_1samp(values, 0).confidence_interval(confidence)
     return Interval(middle, float(low), float(high), confidence, "t")
+
+
+def mean_difference(first: pd.Series, second: pd.Series, confidence: float = 0.95) -> Interval:
+    """Mean of `first` minus that of `second`, on other episodes, with Welch's interval.
+
+    ValueError: fewer than two values of either, or all of both equal.
+    """
+    if min(len(first), len(second)) < 2 or max(np.ptp(first), np.ptp(second)) < 1e-12:
+        raise ValueError(f"two or more differing values of each are needed, got {first.tolist()}, {second.tolist()}")
+    low, high = ttest_ind(first, second, equal_var=False).confidence_interval(confidence)
+    return Interval(float(first.mean() - second.mean()), float(low), float(high), confidence, "Welch")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kvlab.evidence import wording
-from kvlab.evidence.control_steps import mean, mean_ratio
+from kvlab.evidence.control_steps import mean, mean_difference, mean_ratio
 from kvlab.evidence.stats import Interval, Pairs, paired_difference
 
 SUPPORTED, REFUTED, IN_PART = "supported", "refuted", "refuted in part"
@@ -75,6 +75,18 @@ def above_one(ratios: Mapping[str, pd.Series], confidence: float = 0.95) -> dict
     return {says: Prediction(mean_ratio(values, each), side=1, nothing=1.0) for says, values in ratios.items()}
 
 
+def below(ratios: Mapping[str, pd.Series], limit: float = 1.0, confidence: float = 0.95) -> dict[str, Prediction]:
+    """The prediction that a ratio is below `limit`, for each series of ratios, one an episode (see `mean_ratio`)."""
+    each = _each(confidence, len(ratios))
+    return {says: Prediction(mean_ratio(values, each), side=-1, nothing=limit) for says, values in ratios.items()}
+
+
+def larger(samples: Mapping[str, tuple[pd.Series, pd.Series]], confidence: float = 0.95) -> dict[str, Prediction]:
+    """The prediction that values are larger than others of other episodes, in the mean, for each pair (Welch)."""
+    each = _each(confidence, len(samples))
+    return {says: Prediction(mean_difference(*pair, each), side=1) for says, pair in samples.items()}
+
+
 def above_zero(values: Mapping[str, pd.Series], confidence: float = 0.95) -> dict[str, Prediction]:
     """The prediction that a mean over episodes is above 0, for each series of values, one an episode (Student)."""
     each = _each(confidence, len(values))
@@ -92,3 +104,14 @@ def table(predictions: Mapping[str, Prediction], shown: Callable[[Interval], str
         for says, p in predictions.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "prediction"]).rename_axis("predicted")
+
+
+def tables(
+    explained: Mapping[str, Mapping[str, Prediction]], shown: Mapping[str, Callable[[Interval], str]]
+) -> pd.DataFrame:
+    """`table` of each explanation, under its name and the verdict on it; `shown` by name, where no effect is a rate."""
+    found = {
+        f"{name}: {verdict(predictions)}": table(predictions, shown.get(name, wording.percent))
+        for name, predictions in explained.items()
+    }
+    return pd.concat(found).rename_axis(index=[None, None], columns="explanation and prediction")

@@ -153,9 +153,18 @@ class Pi0(nn.Module):
         noise: Float[Tensor, "1 chunk action"],
     ) -> Float[Tensor, "1 chunk action"]:
         """One inference of one observation as a whole, without reuse and without padding (the name is openpi's)."""
+        return self.denoise(self.encode(images, tokens, state), noise)
+
+    def encode(
+        self,
+        images: Float[Tensor, "cameras 3 size size"],
+        tokens: Int[Tensor, "1 tokens"],
+        state: Float[Tensor, "1 state"],
+    ) -> KVCache:
+        """The whole cache of one observation, without padding: all that an answer needs besides its noise."""
         seen = dict(zip(self.config.cameras, self.embed_images(images)[:, None], strict=True))
         fresh = {name: (x, None) for name, x in (seen | {LANGUAGE: self.embed_language(tokens)}).items()}
-        return self.denoise(self.encode_state(state, self.prefill(fresh)), noise)
+        return self.encode_state(state, self.prefill(fresh))
 
     def loss(
         self,

@@ -32,7 +32,7 @@ def of(places: list[dict], setting: Setting) -> dict:
 
 @pytest.fixture
 def root(untrained, make_row, tmp_path):
-    """Six episodes of two settings, one of them in both folders; rows of native numerics and of real time; a try."""
+    """Six episodes of two settings, rows of native numerics and of real time; a try."""
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "untrained").symlink_to(untrained)
 
@@ -44,7 +44,6 @@ def root(untrained, make_row, tmp_path):
 
     record("runs", NONE, 6)
     record("runs", FULL, 6)
-    record("levers", NONE, 5)
     record("runs", NONE, 4, numerics="native")
     record("runs", FULL, 3, real_time="200ms")
     record("tried", OWN, 2)
@@ -145,7 +144,7 @@ def counted(world: str, setting: Setting) -> tuple[int, int]:
     """Successes and episodes, from the files by themselves."""
     suite, _, numerics = world.partition(", ")
     found = {}
-    for path in [p for folder in ("runs", "levers") for p in (DATA / folder / suite).glob("*.parquet")]:
+    for path in (DATA / "runs" / suite).glob("*.parquet"):
         rows = parquet.read_table(path).to_pylist()
         said = json.loads(parquet.read_schema(path).metadata[b"kvlab"])
         if Setting(**said["setting"]) == setting and "delays" not in said:

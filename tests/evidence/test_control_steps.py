@@ -5,6 +5,7 @@ from math import exp, log
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from kvlab.evidence import control_steps
 from kvlab.study.settings import Setting
@@ -62,3 +63,12 @@ def test_what_has_no_mean_ratio(values, says):
 def test_other_episodes_are_refused():
     with pytest.raises(ValueError, match="were not run on the same episodes"):
         control_steps.steps_ratio(records([(True, 9)] * 2, [(True, 9)] * 3), SLOW, NONE)
+
+
+def test_a_difference_of_means_is_welchs():
+    """Worked out by hand: means 2 and 6, squared errors of 1/3 and 4/3, so 2.94 degrees of freedom."""
+    found = control_steps.mean_difference(pd.Series([1.0, 2.0, 3.0]), pd.Series([4.0, 6.0, 8.0]))
+    half = t.ppf(0.975, (5 / 3) ** 2 / ((1 / 3) ** 2 / 2 + (4 / 3) ** 2 / 2)) * (5 / 3) ** 0.5
+    assert (found.estimate, found.low, found.high) == pytest.approx((-4, -4 - half, -4 + half))
+    with pytest.raises(ValueError, match="two or more differing values"):
+        control_steps.mean_difference(pd.Series([1.0]), pd.Series([4.0, 6.0]))

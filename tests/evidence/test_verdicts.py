@@ -82,6 +82,17 @@ def test_ratios_above_and_below_one():
     assert verdict(verdicts.above_one({"a": high, "b": low})) == MIXED
     assert verdict(verdicts.above_one({"a": low})) == REFUTED
     assert verdict(verdicts.above_one({"a": high, "b": unclear})) == NOT_SHOWN
+    assert verdict(verdicts.below({"a": low})) == SUPPORTED
+    assert verdict(verdicts.below({"a": low, "b": high})) == MIXED
+    assert verdict(verdicts.below({"a": unclear})) == NOT_SHOWN
+    assert verdict(verdicts.below({"a": unclear}, limit=1.2)) == SUPPORTED
+
+
+def test_values_that_are_larger_than_those_of_other_episodes():
+    around = pd.Series(np.linspace(-0.1, 0.1, 10))
+    assert verdict(verdicts.larger({"a": (1 + around, around[:5])})) == SUPPORTED
+    assert verdict(verdicts.larger({"a": (around, 1 + around)})) == REFUTED
+    assert verdict(verdicts.larger({"a": (around, around)})) == NOT_SHOWN
 
 
 def test_the_table_says_effect_and_outcome():

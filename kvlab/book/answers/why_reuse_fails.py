@@ -113,11 +113,7 @@ SHOWN = {"amplification": rate, "sensitivity": wording.ratio}  # all others: poi
 
 def table(explained: Mapping[str, Predictions]) -> pd.DataFrame:
     """One row per prediction, under its explanation and the verdict on it."""
-    shown = {
-        f"{name}: {verdicts.verdict(predictions)}": verdicts.table(predictions, SHOWN.get(name, wording.percent))
-        for name, predictions in explained.items()
-    }
-    return pd.concat(shown).rename_axis(index=[None, None], columns="explanation and prediction")
+    return verdicts.tables(explained, SHOWN)
 
 
 def square(records: Records, lag: int) -> pd.DataFrame:

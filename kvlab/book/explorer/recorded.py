@@ -73,7 +73,7 @@ class World:
 def worlds(root: Path = DATA, tried: bool = False) -> dict[str, World]:
     """All that is recorded in `root` by the name of its world, portable numerics first; with what readers `tried`.
 
-    A setting that is recorded in two folders counts once. Real time, in which the world does not wait, stays out.
+    Real time, in which the world does not wait, stays out.
     ValueError where nothing is recorded.
     """
     found: dict[str, dict[Setting, tuple[Recording, Table]]] = {}
