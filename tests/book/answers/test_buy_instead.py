@@ -137,7 +137,7 @@ def test_the_short_list_and_the_long_one_recommend_the_same():
     for chosen in (buy_instead.FIRST, buy_instead.LEVERS):
         settings = (NO_REUSE, *map(parse_setting, chosen))
         studies = {
-            suite: in_full(Study(DATA / "checkpoints" / name, settings, 100, Protocol(suite), folder=DATA / "levers"))
+            suite: in_full(Study(DATA / "checkpoints" / name, settings, 100, Protocol(suite)))
             for suite, name in checkpoints.items()
         }
         shared = [s for s in settings if all(s in study.settings for study in studies.values())]
