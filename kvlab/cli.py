@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kvlab.options import resumable
-from kvlab.policy_commands import bench, run, serve
+from kvlab.policy_commands import audit, bench, run, serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -123,7 +123,7 @@ def train(
     typer.echo(f"Trained for {steps} steps; the checkpoint and its curve are in {out}.")
 
 
-for command in (run, serve, bench):
+for command in (run, serve, audit, bench):
     app.command()(command)
 
 

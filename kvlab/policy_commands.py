@@ -257,3 +257,41 @@ def _bench_on_gpu(
     if out is not None:
         write(out, name, rows, made)
         peers.add_machine(out / f"{name}_machines.csv", rows, made)
+
+
+def audit(
+    dataset: Annotated[Path, typer.Argument(help="Folder of a LeRobot dataset (format v3), as `kvlab export` writes.")],
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option(help="Folder for tables, figure and page, which must not be there yet.")],
+    setting: Annotated[
+        list[str] | None, typer.Option(help="As of `kvlab run`; repeatable. By default eight that show most.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Of the dataset, evenly spread over it.")] = 5,
+    config: Config = None,
+    tokenizer: Tokenizer = None,
+    statistics: Statistics = None,
+    device: Device = "cpu",
+) -> None:
+    """Replay a recorded dataset through the policy, without a simulator: what would reuse, and what would it change?
+
+    Writes index.html (one page that needs nothing else), audit.svg, settings.csv and replans.csv. For each setting: the
+    share of replans at which its gate allows reuse, how far the chunks of actions are from those computed at the same
+    frames from the same noise, and milliseconds. The replay is open loop: what is seen does not answer to what the
+    policy does, so agreement here is not success. The page says how well it foretold success where both are recorded.
+    """
+    from kvlab.audit.dataset import Dataset
+    from kvlab.audit.page import write
+    from kvlab.audit.replay import DEFAULT, NO_REUSE, Replay
+    from kvlab.serve import Served
+
+    if out.exists():
+        raise FileExistsError(f"{out} is there already: remove it, or name another folder for the audit")
+    source = Dataset.open(dataset)  # before the weights, which take long
+    given = {"entries": json.dumps(entries(config, statistics)), "tokenizer": tokenizer or ""}
+    served = Served.load(checkpoint, NO_REUSE, device, **given)
+    replay = Replay.of(source, served, setting or DEFAULT, episodes)
+    with resumable("nothing is written, and the same command begins anew"):
+        typer.echo(replay.plan())
+        settings = write(out, replay, replay.run(), shlex.join(["kvlab", *sys.argv[1:]]))
+    typer.echo(settings.round(3).to_string())
+    typer.echo(f"Agreement offline is not success: {out / 'index.html'} says how well it foretold it.")

@@ -16,6 +16,7 @@ BELOW = {  # what a room may know, itself apart
     "serve": {"study", "reuse", "pi0"},
     "evidence": {"study", "reuse", "sim", "pi0", "paths"},
     "bench": {"evidence", "study", "reuse", "sim", "pi0", "paths"},
+    "audit": {"book", "evidence", "serve", "study", "reuse", "pi0", "paths"},
     "book": {"evidence", "bench", "study", "reuse", "sim", "pi0", "paths"},
 }
 
