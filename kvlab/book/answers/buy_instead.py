@@ -77,11 +77,14 @@ def recommendation(
 
 
 def unexplained(setting: Setting, changes: Mapping[str, Interval]) -> str:
-    """Where fewer denoising steps are shown to solve more: that the book does not say why."""
+    """Where fewer denoising steps are shown to solve more: where the book looks for the reason."""
     more = [f"`{suite}`" for suite, change in changes.items() if change.low > 0]
     if not more or not setting.denoising_steps:
         return ""
-    return f" Why it solves more in {text.listed(more)} is not explained here; a larger policy may lose: test yours."
+    return (
+        f" Why it solves more in {text.listed(more)} is open ([what was tested](buy_instead.ipynb)); a larger policy "
+        "may lose: test yours."
+    )
 
 
 def table(bought: pd.DataFrame, machines: Mapping[str, Latency], margin: float) -> pd.DataFrame:

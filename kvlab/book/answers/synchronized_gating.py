@@ -150,8 +150,8 @@ def worse(gained: Mapping[str, pd.DataFrame], off: pd.Series) -> str | None:
     kinds = [kind(setting) for _, setting, _ in _gates(gained)]
     many = [f"{lost.count(name)} of {text.count(kinds.count(name), 'gate')} on {name}" for name in losers]
     each = [
-        f"With {tables.gate(setting)}, which allows reuse at {text.percent(gained[suite].reuse[setting])} of replans "
-        f"in `{suite}`, the policy solves {text.difference(gain, 'with the image gate')}."
+        f"With {tables.gate(setting)} reuse is allowed at {text.percent(gained[suite].reuse[setting])} of replans "
+        f"in `{suite}`. There the policy solves {text.difference(gain, 'with the image gate')}."
         for suite, setting, gain in losers.values()
     ]
     far = off.abs().idxmax()

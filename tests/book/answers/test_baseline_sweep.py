@@ -69,7 +69,7 @@ def test_each_suite_has_its_own_finding():
 def test_a_policy_that_never_succeeds_loses_nothing():
     claims = said(study(0, 0, 0))
     assert claims[1].startswith("**That frequent reuse costs success is not shown.**")
-    assert claims[2].startswith("**What it saves is not known.**")
+    assert claims[2].startswith("**The saving is not known.**")
 
 
 @pytest.mark.parametrize(
