@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 from pyarrow import parquet
+from scipy.stats import norm
 
 from kvlab.paths import BOOK, DATA
 from kvlab.study.protocol import Protocol
@@ -234,7 +235,7 @@ def test_an_arm_is_ten_tasks_by_ten_held_out_initial_states_each_once(mode, gate
 
 
 def test_three_or_hundred_says_how_pilots_of_the_recorded_episodes_would_have_come_out():
-    """2,000 pilots of three a pair, of pairs 20 points or more apart, beside the exact chances."""
+    """2,000 pilots of three a pair, beside the exact chances, of pairs that McNemar's test tells apart."""
     said = answer("three_or_hundred")
     gates = [("none",), *(("full", f"vision >= {t}") for t in (0.99, 0.985, 0.98, 0.97, 0.95, 0.9))]
     gates += [("full", f"vision >= {t} & state >= {t}") for t in (0.98, 0.97)]
@@ -243,16 +244,16 @@ def test_three_or_hundred_says_how_pilots_of_the_recorded_episodes_would_have_co
         setting(*gate).sort_values(["initial_state", "task"])["success"].to_numpy(int)
         for gate in (*gates, ("text_fixed:skip", "vision >= 0.945"))
     ]
-    rng, right = np.random.default_rng(0), []
-    for one, other in combinations(ends, 2):
+    rng, right, pairs = np.random.default_rng(0), [], [*combinations(ends, 2)]
+    for one, other in pairs:
         better, worse = (one, other) if one.sum() >= other.sum() else (other, one)
-        if abs((one - other).sum()) >= 20:  # of 100: told apart by all episodes, however many pairs differ
+        if abs((one - other).sum()) > norm.isf(0.025 / len(pairs)) * np.sqrt((one != other).sum()):
             drawn = [(better - worse)[rng.choice(100, 3, replace=False)].sum() for _ in range(2_000)]
             right.append((np.array(drawn) > 0).mean())
     many, share = re.search(
         r"Of (\d+) pairs that all episodes tell apart, a random pilot of 3 ranks (\d+) %", said
     ).groups()
-    assert len(right) <= int(many) and float(share) == pytest.approx(100 * np.mean(right), abs=6)
+    assert len(right) == int(many) and float(share) == pytest.approx(100 * np.mean(right), abs=6)
 
 
 def test_three_or_hundred_reads_the_simulation_as_it_came_out():

@@ -75,7 +75,7 @@ def test_gates_that_lose_are_counted_by_kind_and_the_curve_is_doubted():
     assert worse.startswith(
         "**Worse at equal reuse: 1 of 2 gates on thumbnails and 1 of 1 gate on images of the replan before.**"
     )
-    assert "reuse at 50 % of replans in `short`, the policy solves 20 points fewer" in worse
+    assert "reuse is allowed at 50 % of replans in `short`. There the policy solves 20 points fewer" in worse
     assert worse.endswith("known than to 20 points where it is steep (images ≥ 0.9).") and "2 are worse" in alike
     title = answers.headline({"short": gained({SMALL: LOSS, STATE: ALIKE})})
     assert title == "At equal reuse 1 of 2 gates is shown to be worse than the image gate, none better"
