@@ -23,18 +23,20 @@ from kvlab.study.settings import Setting
 
 MEASURED = INSTALLATION / "data" / "audit"  # comes with the program, whatever KVLAB_ROOT says
 CHECKPOINTS = {"libero_spatial": "mini_spatial", "libero_10": "mini_libero_10"}
+SEED = 0  # of the episodes that all settings share
 APART = 0.15  # of success, about what 100 episodes a setting tell apart
 ALIKE = 0.05  # errors that differ by less than this share of the larger
 
 
 def recorded(suite: str) -> pd.DataFrame:
-    """Settings recorded in portable numerics, in a world that waits, of which a replay can tell the error.
+    """Settings recorded in full, in a world that waits, of which a replay can tell the error.
 
     Index `setting`; columns `episodes` and `successes`. Left out: what is shown other inputs than live ones, and what
     executes as many actions as had settled.
     """
     rows = all_episodes(DATA / "runs" / suite)
-    rows = rows[rows["delays"].eq("") & rows["seeing"].eq("live") & ~rows["execute"].fillna("").str.contains("settled")]
+    rows = rows[rows["delays"].eq("") & rows["seeing"].eq("live") & rows["seed"].eq(SEED)]
+    rows = rows[~rows["execute"].fillna("").str.contains("settled")]
     plain = rows.astype({name: object for name in SETTING})
     named = [str(Setting(**row)) for row in plain[SETTING].where(plain[SETTING].notna(), None).to_dict("records")]
     found = rows.assign(setting=named).groupby("setting")["success"].agg(episodes="count", successes="sum")
