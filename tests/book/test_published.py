@@ -104,7 +104,8 @@ class TestNotebook:
         assert not [cell.source for cell in code(path) if any("widget" in kind for kind in kinds(cell))]
 
     def test_shows_no_path_of_the_machine_that_ran_it(self, path):
-        found = [match for cell in code(path) for text in texts(cell) for match in MACHINES_PATH.findall(text)]
+        said = [re.sub(r"base64,[\w+/=]+", "", text) for cell in code(path) for text in texts(cell)]  # no pictures
+        found = [match for text in said for match in MACHINES_PATH.findall(text)]
         assert found == []
 
     def test_shows_the_numbers_of_a_figure_as_text(self, path):
