@@ -9,3 +9,7 @@ ROOT = Path(os.environ.get("KVLAB_ROOT") or INSTALLATION).expanduser().resolve()
 BOOK = ROOT / "book"
 DATA = ROOT / "data"
 FIGURES = ROOT / "figures"
+CHECKPOINTS = {  # the two recorded policies, by suite
+    "libero_spatial": DATA / "checkpoints" / "mini_spatial",
+    "libero_10": DATA / "checkpoints" / "mini_libero_10",
+}

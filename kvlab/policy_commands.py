@@ -264,7 +264,7 @@ def audit(
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Option(help="Folder for tables, figure and page, which must not be there yet.")],
     setting: Annotated[
-        list[str] | None, typer.Option(help="As of `kvlab run`; repeatable. By default eight that show most.")
+        list[str] | None, typer.Option(help="As of `kvlab run`; repeatable. By default nine that show most.")
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Of the dataset, evenly spread over it.")] = 5,
     config: Config = None,

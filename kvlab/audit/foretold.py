@@ -15,14 +15,13 @@ from scipy.stats import bootstrap, spearmanr
 from kvlab.audit.dataset import Dataset
 from kvlab.audit.replay import NO_REUSE, Replay, by_setting
 from kvlab.evidence.stats import Interval
-from kvlab.paths import DATA, INSTALLATION
+from kvlab.paths import CHECKPOINTS, DATA, INSTALLATION
 from kvlab.serve import Served
 from kvlab.study.recordings import all_episodes
 from kvlab.study.records import SETTING
 from kvlab.study.settings import Setting
 
 MEASURED = INSTALLATION / "data" / "audit"  # comes with the program, whatever KVLAB_ROOT says
-CHECKPOINTS = {"libero_spatial": "mini_spatial", "libero_10": "mini_libero_10"}
 SEED = 0  # of the episodes that all settings share
 APART = 0.15  # of success, about what 100 episodes a setting tell apart
 ALIKE = 0.05  # errors that differ by less than this share of the larger
@@ -81,7 +80,7 @@ def main(
 ) -> None:
     """Replays every episode of the dataset and writes the table with one row per recorded setting."""
     outcomes = recorded(suite)
-    served = Served.load(DATA / "checkpoints" / CHECKPOINTS[suite], NO_REUSE)
+    served = Served.load(CHECKPOINTS[suite], NO_REUSE)
     replay = Replay.of(Dataset.open(dataset), served, list(outcomes.index), episodes=10_000)
     typer.echo(replay.plan())
     told = by_setting(replay.run())[["replans", "reused", "error", "executed"]]

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kvlab.paths import DATA
+from kvlab.paths import CHECKPOINTS, DATA
 from kvlab.pi0 import Policy
 from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.sim.demos import HELD_OUT, record
@@ -37,7 +37,6 @@ from kvlab.study.loading import load_policy
 from kvlab.study.origin import origin
 from kvlab.study.protocol import Protocol
 
-CHECKPOINTS = {"libero_spatial": "mini_spatial", "libero_10": "mini_libero_10"}
 STATES, SEED = HELD_OUT[:2], 0  # of the demonstrations: initial states that no policy was trained on
 STEPS = (1, 2, 3, 5, 10)
 NOISES = 16
@@ -106,8 +105,7 @@ def _policy(checkpoint: Path) -> Policy:
 def main(workers: int = 2) -> None:
     """Measure both policies on demonstrations of every task and write the table with how it was made."""
     done, digests = [], {}
-    for suite, name in CHECKPOINTS.items():
-        checkpoint = DATA / "checkpoints" / name
+    for suite, checkpoint in CHECKPOINTS.items():
         digests[suite] = checkpoint_digest(checkpoint)
         jobs = [(one.index, [(checkpoint, suite, one.index, state) for state in STATES]) for one in tasks(suite)]
         done += by_task(measure, jobs, workers, suite, "demo")
