@@ -45,7 +45,7 @@ def loss_words(difference: Interval, margin: float = MARGIN) -> str:
     A loss that is shown is never called open, only its size: `1 to 13 points are lost; whether more than 5 is open`.
     """
     if difference.low >= 0:
-        return "there is no loss"
+        return "no loss is shown"
     bound, points = ceil(round(-100 * difference.low, 6)), f"{100 * margin:.0f} points"
     shown = difference.high < 0
     some = f"{-100 * difference.high:.0f} to {-100 * difference.low:.0f} points are lost; whether more than"

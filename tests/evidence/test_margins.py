@@ -31,7 +31,7 @@ def test_the_word_follows_the_whole_interval(low, high, apart, loss):
 def test_the_words_name_the_margin_or_the_bound():
     assert margins.loss_words(between(-0.054, 0.03)) == "the loss, if any, is under 6 points"
     assert margins.loss_words(between(-0.008, 0.1)) == "the loss, if any, is under 1 point"
-    assert margins.loss_words(between(0.0, 0.2)) == "there is no loss"
+    assert margins.loss_words(between(0.0, 0.2)) == "no loss is shown"
     assert margins.loss_words(between(-0.09, 0.03), 0.05) == "whether it loses over 5 points is open"
     assert margins.loss_words(between(-0.13, -0.01), 0.05) == "1 to 13 points are lost; whether more than 5 is open"
     assert margins.loss_words(between(-0.04, -0.01), 0.05) == "the loss is under 4 points"

@@ -98,7 +98,10 @@ def _time(suite: str, table: pd.DataFrame, records: Records, margin: float, time
     setting = loosest(table, margin) or _most(table)
     step = cost.savings(records, [setting], NO_REUSE, times).of_control[setting]
     ratio = cost.inference_ratio(records, setting, NO_REUSE, times)
-    lead, solved = "The saving is not known", "No episode is solved both with and without reuse."
+    lead, solved = (
+        f"What {tables.gate(setting)} saves is not known",
+        "No episode is solved both with and without reuse.",
+    )
     if ratio:
         grown, saved = ratio.low > 1, ratio.high < 1
         lead = "Longer episodes undo the saving" if grown else "It saves inference" if saved else "No saving is shown"

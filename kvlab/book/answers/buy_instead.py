@@ -18,12 +18,13 @@ FIRST = (  # what the start page and *Decide for your own policy* compare
     "none steps=5", "none steps=2", "none steps=1", "none execute=7", "none execute=10", "none execute=16",
     "none steps=2 execute=10", "none steps=1 execute=10", "none steps=2 execute=16",
     "chunk when every(2)", "chunk when settled <= 0.025", "prefix when every(2)", "prefix when vision >= 0.945",
-    "full when every(2)", "full when vision >= 0.98",
+    "prefix when vision >= 0.98", "full when every(2)", "full when vision >= 0.98",
 )  # fmt: skip
 LEVERS = (  # what this chapter does
     *FIRST, "none steps=3", "none execute=3", "none execute=13", "none execute=settled(0.03)",
     "full when vision >= 0.985", "full when vision >= 0.98 & state >= 0.98", "prefix when every(2) steps=2 execute=10",
     "chunk when distance <= 1.5", "chunk when verify <= 0.12", "chunk when verify <= 0.2",
+    "full when vision >= 0.99", "chunk when every(2) & gripper < 1",
 )  # fmt: skip
 
 
@@ -159,7 +160,7 @@ def _none(records: Mapping[str, Records], margin: float) -> str:
 def _reuse(reuse: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], margin: float) -> str:
     """The cheapest setting that reuses, or what of it holds in one suite alone."""
     if setting := recommended(reuse):
-        said = _best(setting, reuse, records, machines, margin)
+        said = _best(setting, reuse, records, machines, margin, "that reuse ")
         return f"**If you reuse: {tables.lever(setting)}.** {said}"
     told = [
         f"In `{suite}` by itself the cheapest that has is: {tables.lever(setting)}."
@@ -168,7 +169,7 @@ def _reuse(reuse: pd.DataFrame, records: Mapping[str, Records], machines: Mappin
     return " ".join(["**No setting that reuses is shown to be worth it.**", _none(records, margin), *told])
 
 
-def _best(setting, bought, records, machines, margin) -> str:
+def _best(setting, bought, records, machines, margin, among="") -> str:
     costs = [f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()]
     changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
     losses = [
@@ -177,7 +178,7 @@ def _best(setting, bought, records, machines, margin) -> str:
         for suite, change in changes.items()
     ]
     return (
-        f"Of the settings listed here it is the cheapest that is shown to lose under {100 * margin:.0f} points"
+        f"Of the settings listed here {among}it is the cheapest that is shown to lose under {100 * margin:.0f} points"
         f"{' in every suite' * (len(records) > 1)}. A control step takes {text.listed(costs)} of the inference without "
         f"reuse. {' '.join(losses)}"
         f"{unexplained(setting, changes)}"

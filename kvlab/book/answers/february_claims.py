@@ -8,7 +8,7 @@ import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.book.answers import why_reuse_fails as why
-from kvlab.evidence import frontier, matching, reported, verdicts
+from kvlab.evidence import frontier, margins, matching, reported, verdicts
 from kvlab.evidence.rows import successes
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval, independent_difference
@@ -269,6 +269,9 @@ def _unsuited(
         else:
             share = text.percent(bought.loc[best, (times.name, "of_control")])
             found = f"the cheapest setting that loses {limit} is {tables.lever(best)}, at {share} of the inference"
+            inside = bought.index[bought[[(suite, "loss") for suite in records]].eq(margins.INSIDE).all(axis=1)]
+            if not any(Setting("none", execute=one.execute) == one != NO_REUSE for one in inside):
+                found += "; of a longer chunk alone that is not shown"
             verdict = verdicts.SUPPORTED if best.mode in ("none", "chunk") else verdicts.REFUTED
     return Claim(
         "Reuse is not worth it: fewer denoising steps and longer chunks are the better way.",

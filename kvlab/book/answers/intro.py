@@ -15,8 +15,8 @@ from kvlab.study.times import Latency
 
 ANSWERS = {  # what the page says of reuse, each where it is recorded; how it did, its rows say
     "full when every(2)": "Keeping everything at every second replan",
-    "prefix when every(2)": "Keeping images and instruction but not the robot state",
-    "chunk when every(2)": "Going on in the old chunk",
+    "prefix when every(2)": "Keeping images and instruction but not the robot state at every second replan",
+    "chunk when every(2)": "Going on in the old chunk at every second replan",
 }
 
 

@@ -52,7 +52,8 @@ def planned(wanted: Studies, studies: Studies, run: bool, workers: int) -> str:
         return text.planned(*_each(wanted), workers=workers)
     there, asked = (sum(study.episodes * len(study.settings) for study in _each(some)) for some in (studies, wanted))
     rest = "" if there == asked else " The end of the page lists those that are not."
-    return f"Of {text.count(asked, 'episode')} the next cell reads {there:,} that are recorded.{rest}"
+    read = f"the next cell reads {there:,}: those of settings that are recorded above 0 ms"
+    return f"Of {text.count(asked, 'episode')} {read}.{rest}"
 
 
 def _each(studies: Studies) -> list[Study]:
@@ -197,7 +198,7 @@ def _winner(records: BySuite, confidence: float) -> str:
         solved = f"{tables.lever(setting)}, {_k_of_n(each, setting)}"
         said.append(f"In `{suite}` at {ms:g} ms, of {among}: {solved}.{gain}")
     lead = (
-        f"Of the settings recorded at a speed, {tables.lever(best[0])} solved most at each"
+        f"Above 0 ms, {tables.lever(best[0])} solved most of the few settings recorded at each speed"
         if len({*best}) == 1
         else "Which of the recorded settings solves most depends on the speed"
     )

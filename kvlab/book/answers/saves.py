@@ -183,7 +183,7 @@ def _program(ways: pd.DataFrame, version: str) -> str:
 
 
 def _range(way: pd.Series) -> str:
-    where = f"the medians of {way.of:.0f} machines" if way.of > 1 else "most of one run"
+    where = f"the medians of {way.of:.0f} machines" if way.of > 1 else "5th to 95th percentile of one run"
     return f"{way.low:.0f} to {way.high:.0f} ms ({where})"
 
 
@@ -210,7 +210,10 @@ def _usable(bought, machines, margin) -> str:
             )
     cheapest = [_costs(only).min() for only in map(_only(only_reuses), bought.values()) if len(only)]
     least = (
-        f" Whatever it loses, no reused cache here leaves less than {text.percent(min(cheapest))}." if cheapest else ""
+        f" Whatever it loses, a reused cache by itself leaves at least {text.percent(min(cheapest))} "
+        f"({next(iter(machines)).upper()})."
+        if cheapest
+        else ""
     )
     return f"**Of these settings, with a loss under {points}, {lead}.** {' '.join(said)}{least}"
 

@@ -180,15 +180,15 @@ def clock(suite: str, gained: Mapping[str, pd.DataFrame], needed: Mapping[str, p
     if not both:
         return None
     if all(gain.high < 0 for counts in both.values() for gain in counts):
-        lead = "A clock is worse than looking"
+        lead = f"In `{suite}` a clock is worse than looking"
     elif all(0 in gain for counts in both.values() for gain in counts):
-        lead = "A clock is not told apart from looking"
+        lead = f"In `{suite}` a clock is not told apart from looking"
     else:
-        lead = "Whether a clock is worse than looking is not decided: the two counts of reuse disagree"
+        lead = f"In `{suite}` it is not decided whether a clock is worse than looking: the two counts of reuse disagree"
     setting = max(both, key=lambda one: abs(both[one][1].estimate - both[one][0].estimate))
     every, within = both[setting]
     return (
-        f"**{lead}.** `{setting.gate}` looks at nothing. In `{suite}`, at equal reuse over all replans, it solves "
+        f"**{lead}.** `{setting.gate}` looks at nothing. At equal reuse over all replans, it solves "
         f"{text.difference(every, 'with the image gate')}. Counting only as many replans as no reuse took, it solves "
         f"{text.difference(within, 'with the image gate')}."
     )

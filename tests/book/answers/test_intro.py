@@ -25,7 +25,7 @@ def said(**suites):
 def test_the_recommendation_comes_first_and_what_is_not_recorded_is_left_out():
     (taken, chunk), bought = said(short=records(99), long=records(80))
     assert taken.startswith("**Take 2 denoising steps.** Of the settings listed here it is the cheapest that is shown")
-    assert chunk.startswith("**Going on in the old chunk loses over 5 points in `long`.** ")
+    assert chunk.startswith("**Going on in the old chunk at every second replan loses over 5 points in `long`.** ")
     assert "`short`: 99 of 100 episodes, 1 point fewer than without reuse" in chunk
     assert "`long`: 80 of 100 episodes, 20 points fewer than without reuse" in chunk
     assert chunk.endswith("Inference: 50 % (CPU) of no reuse.")
@@ -49,4 +49,4 @@ def test_where_fewer_steps_solve_more_it_is_said_that_the_reason_is_not_known():
 )
 def test_the_lead_follows_from_the_rows(solved, lead):
     _, chunk = said(short=records(solved))[0]
-    assert chunk.startswith(f"**Going on in the old chunk{lead}.** ")
+    assert chunk.startswith(f"**Going on in the old chunk at every second replan{lead}.** ")

@@ -37,8 +37,8 @@ def test_what_solves_most_at_every_speed_is_said_of_the_recorded_settings_alone(
         short={0: speed(99, 99, 94), 200: speed(65, 97, 40, 10), 400: speed(40, 70, 30)}
     )
     assert winner.startswith(
-        "**Of the settings recorded at a speed, 2 denoising steps solved most at each.** In `short` at 200 ms, of 3 "
-        "settings: 2 denoising steps, 97 of 100. That is 32 points more than with no reuse there ("
+        "**Above 0 ms, 2 denoising steps solved most of the few settings recorded at each speed.** In `short` at "
+        "200 ms, of 3 settings: 2 denoising steps, 97 of 100. That is 32 points more than with no reuse there ("
     )
     assert " at 0 ms" not in winner
     assert cache.startswith("**No speed is recorded at which a cache is shown to beat no reuse.**")
@@ -66,7 +66,7 @@ def test_a_cache_may_win_on_slow_machines_and_the_range_is_said():
 
 def test_what_is_not_there_is_not_compared():
     winner, cache, waiting, steps = said(short={200: speed(80, 80)}, long={100: speed(90, 70)})
-    assert "at a speed, no reuse solved most at each" in winner and "points" not in winner
+    assert "no reuse solved most of the few settings recorded at each speed" in winner and "points" not in winner
     assert cache.startswith("**No cache is recorded in real time.**")
     assert waiting.startswith("**What the delay alone costs is open.**")
     assert steps.startswith("**Time to success is not compared.**")
@@ -130,7 +130,7 @@ def test_settings_that_are_not_recorded_are_left_out_and_said(wanted):
     assert {ms: study.settings for ms, study in found.items()} == {0: (NONE, ONE), 200: (NONE, ONE)}
     (text,) = real_time.left_out(studies)
     assert real_time.planned(studies, real_time.recorded(studies), run=False, workers=2) == (
-        "Of 120 episodes the next cell reads 80 that are recorded. The end of the page lists those that are not."
+        "Of 120 episodes the next cell reads 80: those of settings that are recorded above 0 ms. The end of the page lists those that are not."
     )
     assert text.splitlines()[2:] == ["- `libero_spatial` at 200 ms: `prefix when every(2)` (0 of 20 episodes)."]
 

@@ -84,9 +84,13 @@ def test_gates_that_lose_are_counted_by_kind_and_the_curve_is_doubted():
 @pytest.mark.parametrize(
     ("every", "within", "lead"),
     [
-        (LOSS, LOSS, "A clock is worse than looking"),
-        (ALIKE, ALIKE, "A clock is not told apart from looking"),
-        (LOSS, ALIKE, "Whether a clock is worse than looking is not decided: the two counts of reuse disagree"),
+        (LOSS, LOSS, "In `short` a clock is worse than looking"),
+        (ALIKE, ALIKE, "In `short` a clock is not told apart from looking"),
+        (
+            LOSS,
+            ALIKE,
+            "In `short` it is not decided whether a clock is worse than looking: the two counts of reuse disagree",
+        ),
     ],
 )
 def test_a_clock_is_told_in_both_counts(every, within, lead):
