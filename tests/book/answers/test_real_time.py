@@ -130,7 +130,8 @@ def test_settings_that_are_not_recorded_are_left_out_and_said(wanted):
     assert {ms: study.settings for ms, study in found.items()} == {0: (NONE, ONE), 200: (NONE, ONE)}
     (text,) = real_time.left_out(studies)
     assert real_time.planned(studies, real_time.recorded(studies), run=False, workers=2) == (
-        "Of 120 episodes the next cell reads 80: those of settings that are recorded above 0 ms. The end of the page lists those that are not."
+        "Of 120 episodes the next cell reads 80: those of settings that are recorded above 0 ms. "
+        "The end of the page lists those that are not."
     )
     assert text.splitlines()[2:] == ["- `libero_spatial` at 200 ms: `prefix when every(2)` (0 of 20 episodes)."]
 
