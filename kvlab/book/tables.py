@@ -5,7 +5,7 @@ import re
 import pandas as pd
 from IPython.display import HTML
 
-from kvlab.evidence.wording import percent
+from kvlab.evidence.wording import points
 from kvlab.study.settings import Setting
 
 KEPT = {
@@ -81,7 +81,7 @@ def by_setting(compared: pd.DataFrame, **columns: pd.Series) -> pd.DataFrame:
             "gate": [gate(setting) for setting in settings],
             "replans that reuse": compared.reuse.map("{:.0%}".format).to_list(),
             "successes": [f"{k} of {n}" for k, n in zip(compared.k, compared.n, strict=True)],
-            "points": compared.difference.map(percent).to_list(),
+            "points": compared.difference.map(points).to_list(),
             **{name.replace("_", " "): column.reindex(settings).to_list() for name, column in columns.items()},
         }
     )

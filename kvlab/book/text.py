@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from IPython.display import Markdown
 
+from kvlab.evidence import margins
 from kvlab.evidence.cost import CONTROL_STEP_MS
 from kvlab.evidence.stats import Interval
 from kvlab.study.study import Study
@@ -43,21 +44,22 @@ def percent(share: float) -> str:
     return f"{100 * share:z.0f} %"
 
 
-def difference(interval: Interval, than: str) -> str:
-    """A difference of success rates in words: `3 points fewer than without reuse (8 fewer to 1 more)`."""
-    value, *ends = (round(100 * x) for x in (interval.estimate, interval.low, interval.high))
+def difference(interval: Interval, than: str, margin: float = margins.MARGIN) -> str:
+    """A difference of success rates in words: `3 points fewer than without reuse (8 fewer to 1 more)`.
+
+    Its ends are written by `margins.bound`.
+    """
+    value, ends = round(100 * interval.estimate), (interval.low, interval.high)
     amount = f"{count(abs(value), 'point')} {_more(value)} than" if value else "as many as"
     one_way = min(value * end for end in ends) > 0
-    low, high = sorted(map(abs, ends)) if one_way else map(_signed, ends)
+    low, high = (margins.bound(abs(end), margin) for end in (sorted(ends, key=abs) if one_way else ends))
+    if not one_way:
+        low, high = (f"{end} {_more(sign)}" if end != "0" else end for end, sign in zip((low, high), ends, strict=True))
     return f"{amount} {than} ({low} to {high})"
 
 
-def _more(points: int) -> str:
+def _more(points: float) -> str:
     return "more" if points > 0 else "fewer"
-
-
-def _signed(points: int) -> str:
-    return f"{abs(points)} {_more(points)}" if points else "0"
 
 
 def planned(*studies: Study, workers: int = 2) -> str:

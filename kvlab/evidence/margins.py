@@ -8,6 +8,8 @@ cannot disagree.
 
 from math import ceil
 
+import numpy as np
+
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.stats.checks import check_open_unit
 
@@ -46,14 +48,25 @@ def loss_words(difference: Interval, margin: float = MARGIN) -> str:
     """
     if difference.low >= 0:
         return "no loss is shown"
-    bound, points = ceil(round(-100 * difference.low, 6)), f"{100 * margin:.0f} points"
+    most, points = ceil(round(-100 * difference.low, 6)), f"{100 * margin:.0f} points"
     shown = difference.high < 0
-    some = f"{-100 * difference.high:.0f} to {-100 * difference.low:.0f} points are lost; whether more than"
+    some = f"{bound(-difference.high, margin)} to {bound(-difference.low, margin)} points are lost; whether more than"
     return {
-        INSIDE: f"the loss{'' if shown else ', if any,'} is under {bound} point{'s' * (bound > 1)}",
+        INSIDE: f"the loss{'' if shown else ', if any,'} is under {most} point{'s' * (most > 1)}",
         OUTSIDE: f"the loss is over {points}",
         UNDECIDED: f"{some} {100 * margin:.0f} is open" if shown else f"whether it loses over {points} is open",
     }[loss(difference, margin)]
+
+
+def bound(share: float, margin: float = MARGIN) -> str:
+    """An end of a difference's interval in points, as it is printed: without decimals where that hides nothing.
+
+    It has as many as show on which side it lies of 0 and of the margins (BUY, MARGIN, `margin`), of losses and gains.
+    """
+    points, edges = round(100 * share, 6), np.round(100 * np.array([0, BUY, MARGIN, margin]), 6)
+    edges = np.concatenate([-edges, edges])
+    shown = (d for d in range(7) if (np.sign(round(points, d) - edges) == np.sign(points - edges)).all())
+    return f"{points:z.{next(shown)}f}"
 
 
 def word(verdict: str, margin: float = MARGIN) -> str:

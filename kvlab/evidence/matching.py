@@ -112,7 +112,7 @@ def shown(rows: pd.DataFrame, label: Callable[[Setting], str] = str) -> pd.DataF
             "reuse": rows["reuse"].map("{:.0%}".format),
             "success": rows["success"].map("{:.0%}".format),
             "curve there": rows["expected"].map("{:.0%}".format).where(rows["expected"].notna(), "does not reach"),
-            "points": rows["gain"].map(wording.percent),
+            "points": rows["gain"].map(wording.points),
         }
     ).rename(label)
 

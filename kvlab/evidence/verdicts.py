@@ -97,7 +97,7 @@ def _each(confidence: float, many: int) -> float:
     return 1 - (1 - confidence) / max(many, 1)
 
 
-def table(predictions: Mapping[str, Prediction], shown: Callable[[Interval], str] = wording.percent) -> pd.DataFrame:
+def table(predictions: Mapping[str, Prediction], shown: Callable[[Interval], str] = wording.points) -> pd.DataFrame:
     """One row per prediction: its effect as `shown` writes it, and whether the prediction holds, fails or is open."""
     rows = {
         says: [shown(p.effect), "holds" if p.holds else "fails" if p.fails else "open"]
@@ -111,7 +111,7 @@ def tables(
 ) -> pd.DataFrame:
     """`table` of each explanation, under its name and the verdict on it; `shown` by name, where no effect is a rate."""
     found = {
-        f"{name}: {verdict(predictions)}": table(predictions, shown.get(name, wording.percent))
+        f"{name}: {verdict(predictions)}": table(predictions, shown.get(name, wording.points))
         for name, predictions in explained.items()
     }
     return pd.concat(found).rename_axis(index=[None, None], columns="explanation and prediction")

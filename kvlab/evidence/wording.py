@@ -1,13 +1,23 @@
 """How numbers are written: in tables, and in sentences that conclude from them."""
 
+from kvlab.evidence import margins
 from kvlab.evidence.stats import Interval
 
 
-def percent(interval: Interval | float) -> str:
-    """An interval of rates as it stands in a table: `94 (88 to 97)`; empty where there is none."""
+def percent(interval: Interval) -> str:
+    """An interval of rates as it stands in a table: `94 (88 to 97)`."""
+    return f"{100 * interval.estimate:z.0f} ({100 * interval.low:z.0f} to {100 * interval.high:z.0f})"
+
+
+def points(interval: Interval | float | None, margin: float = margins.MARGIN) -> str:
+    """A difference of rates as it stands in a table: `-1 (-5.3 to 3)`; empty where there is none.
+
+    Its ends are written by `margins.bound`.
+    """
     if not isinstance(interval, Interval):
         return ""
-    return f"{100 * interval.estimate:z.0f} ({100 * interval.low:z.0f} to {100 * interval.high:z.0f})"
+    low, high = (margins.bound(end, margin) for end in (interval.low, interval.high))
+    return f"{100 * interval.estimate:z.0f} ({low} to {high})"
 
 
 def ratio(interval: Interval | None) -> str:

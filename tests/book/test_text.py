@@ -30,6 +30,9 @@ def test_a_list_is_read_aloud(items, said):
         ((-0.36, -0.46, -0.27), "36 points fewer than no reuse (27 to 46)"),
         ((0.11, 0.02, 0.2), "11 points more than no reuse (2 to 20)"),
         ((-0.001, -0.1, 0.1), "as many as no reuse (10 fewer to 10 more)"),
+        ((0.0, -0.049, 0.051), "as many as no reuse (4.9 fewer to 5.1 more)"),
+        ((-0.06, -0.12, -0.003), "6 points fewer than no reuse (0.3 to 12)"),
+        ((-0.06, -0.12, 0.003), "6 points fewer than no reuse (12 fewer to 0.3 more)"),
     ],
 )
 def test_a_difference_names_its_direction(bounds, said):

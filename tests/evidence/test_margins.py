@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvlab.evidence import margins
+from kvlab.evidence import margins, wording
 from kvlab.evidence.margins import INSIDE, OUTSIDE, UNDECIDED
 from kvlab.evidence.stats import Interval, Pairs, paired_difference
 
@@ -38,6 +38,27 @@ def test_the_words_name_the_margin_or_the_bound():
     assert margins.loss_words(between(-0.5, -0.2)) == "the loss is over 10 points"
     assert margins.apart_words(between(-0.05, 0.05)) == "they differ by less than 10 points"
     assert margins.apart_words(between(-0.05, 0.15)) == "whether they differ by 10 points is not decided"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "printed"),
+    [
+        (-0.049, 0.049, "0 (-4.9 to 4.9)"),  # under 5 points
+        (-0.053, 0.051, "0 (-5.3 to 5.1)"),  # open
+        (-0.5, -0.1004, "-30 (-50 to -10.04)"),
+        (-0.123, 0.003, "-6 (-12 to 0.3)"),  # a loss that is not shown
+        (-0.1, 0.0, "-5 (-10 to 0)"),  # the margin itself
+        (-0.043, 0.087, "2 (-4 to 9)"),
+    ],
+)
+def test_what_is_printed_shows_on_which_side_of_a_margin_a_bound_lies(low, high, printed):
+    assert wording.points(between(low, high)) == printed
+
+
+def test_the_margin_may_be_another():
+    assert wording.points(between(-0.078, 0.0)) == "-4 (-8 to 0)"
+    assert wording.points(between(-0.078, 0.0), 0.08) == "-4 (-7.8 to 0)"
+    assert margins.loss_words(between(-0.13, -0.003), 0.05) == "0.3 to 13 points are lost; whether more than 5 is open"
 
 
 def test_a_hundred_equal_pairs_are_inside_five_points_and_thirty_are_not():

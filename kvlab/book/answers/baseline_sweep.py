@@ -76,7 +76,7 @@ def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
     difference = table.difference[setting]
     return (
         f"**`{suite}`: {lead}.** {which} {text.percent(table.reuse[setting])} of replans. There {table.k[setting]} of "
-        f"{text.count(table.n[setting], 'episode')} succeed, {text.difference(difference, 'without reuse')}: "
+        f"{text.count(table.n[setting], 'episode')} succeed, {text.difference(difference, 'without reuse', margin)}: "
         f"{margins.loss_words(difference, margin)}."
     )
 

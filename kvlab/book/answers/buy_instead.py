@@ -105,7 +105,7 @@ def losses(
 
     def row(suite: str, setting: Setting) -> dict[str, str]:
         lost = summary.difference(records[suite], setting, NO_REUSE, confidence)
-        return {"points": wording.percent(lost), "loss": margins.word(margins.loss(lost, margin), margin)}
+        return {"points": wording.points(lost, margin), "loss": margins.word(margins.loss(lost, margin), margin)}
 
     return _by_suite(places, row)
 
@@ -173,7 +173,7 @@ def _best(setting, bought, records, machines, margin, among="") -> str:
     costs = [f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()]
     changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
     losses = [
-        f"In `{suite}` {margins.loss_words(change, margin)}: {text.difference(change, 'without reuse')}, "
+        f"In `{suite}` {margins.loss_words(change, margin)}: {text.difference(change, 'without reuse', margin)}, "
         f"{text.count(len(successes(records[suite], setting)), 'episode')}."
         for suite, change in changes.items()
     ]

@@ -12,7 +12,7 @@ from kvlab.book.recorded import already, in_full, left_out
 from kvlab.evidence import decision, margins, prediction, rows, summary
 from kvlab.evidence.cost import CONTROL_STEP_MS
 from kvlab.evidence.share import allowed_share
-from kvlab.evidence.wording import percent
+from kvlab.evidence.wording import points
 from kvlab.paths import DATA, ROOT
 from kvlab.pi0 import Policy
 from kvlab.pi0.files import HUB_ID
@@ -171,7 +171,7 @@ def recommendation(question: Question, judged: pd.DataFrame) -> str:
         late = " A robot that must act at every control step needs a shorter replan." * (longest > CONTROL_STEP_MS)
         return f"{lead} {costs} {replan} By the mean no cache is needed, and no other lever.{late}"
     loss = margins.loss_words(row.difference, question.margin)
-    effect = f"{text.difference(row.difference, 'without reuse')}, {text.count(row.n, 'episode')}"
+    effect = f"{text.difference(row.difference, 'without reuse', question.margin)}, {text.count(row.n, 'episode')}"
     more = {
         "lever": "Nothing is kept, so nothing can be stale.",
         "reuse": "No setting without reuse fits with a loss that is shown to be inside the margin.",
@@ -262,7 +262,7 @@ def verdicts(question: Question, judged: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "verdict": [_verdict(question, row) for _, row in judged.iterrows()],
-            "points": judged.difference.map(percent),
+            "points": [points(one, question.margin) for one in judged.difference],
             "ms": judged.ms.map("{:.1f}".format),
             "longest": [f"{longest_ms(question.times, setting):.0f}" for setting in judged.index],
             "reuse": judged.reuse.map("{:.0%}".format),

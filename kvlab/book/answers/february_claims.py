@@ -135,8 +135,8 @@ def _left(prediction: Prediction) -> str:
 
 
 def _points(interval: Interval) -> str:
-    low, high = 100 * interval.low, 100 * interval.high
-    return f"{100 * interval.estimate:+z.0f} points ({low:z.0f} to {high:z.0f})"
+    low, high = map(margins.bound, (interval.low, interval.high))
+    return f"{100 * interval.estimate:+z.0f} points ({low} to {high})"
 
 
 def _k(records: Records, setting: Setting) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from kvlab.book import tables, text
 from kvlab.evidence import cost, margins, summary
 from kvlab.evidence.stats import Interval
-from kvlab.evidence.wording import percent
+from kvlab.evidence.wording import points
 from kvlab.pi0.cache import LANGUAGE, STATE
 from kvlab.reuse import parse_mode
 from kvlab.reuse.modes import KEPT
@@ -74,7 +74,7 @@ def differences(gained: Mapping[str, pd.DataFrame], apart: Mapping[tuple[Setting
         (first, one.mode, tables.gate(one), f"{other.mode}, same gate", gap) for (one, other), gap in apart.items()
     ]
     table = pd.DataFrame(rows, columns=["suite", "mode", "gate", "compared with", "points"])
-    table["points"] = table.points.map(percent)
+    table["points"] = table.points.map(points)
     return table.set_index("suite").rename_axis(index=None, columns="suite")
 
 
@@ -124,7 +124,7 @@ def state(compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataFram
         return None
     each = [
         f"In `{suite}`, where {text.percent(share)} of replans reuse, it solves "
-        f"{text.difference(gain, 'keeping everything')}"
+        f"{text.difference(gain, 'keeping everything', margin)}"
         + ("." if gain.low > 0 else f"; {margins.apart_words(gain, margin)}.")
         for suite, share, gain in found
     ]
@@ -201,7 +201,7 @@ def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records],
         where = "" if suite == first else f" and {text.percent(share)} of replans"
         said.append(
             f"In `{suite}`, with {tables.gate(setting)}{where}, it solves "
-            f"{text.difference(difference, 'without reuse')}: {margins.loss_words(difference, margin)}."
+            f"{text.difference(difference, 'without reuse', margin)}: {margins.loss_words(difference, margin)}."
         )
     step = cost.savings(records[first], [settings[first]], NO_REUSE, times).of_control.iloc[0]
     said.append(

@@ -115,7 +115,7 @@ def table(speeds: Mapping[float, Records], confidence: float) -> pd.DataFrame:
                     "inference, ms": f"{ms:g}",
                     "delay": f"{delays.computed}, reused {delays.reused}" if kept else f"{delays.computed}",
                     "successes": _k_of_n(records, setting),
-                    "points": wording.percent(summary.difference(records, setting, NO_REUSE, confidence))
+                    "points": wording.points(summary.difference(records, setting, NO_REUSE, confidence))
                     if setting != NO_REUSE
                     else "",
                 }
@@ -132,7 +132,7 @@ def ranges(records: BySuite, confidence: float) -> pd.DataFrame:
             "inference, ms": f"{ms:g}",
             "successes": f"{row.k} of {row.n}",
             "without": f"{row.other_k} of {row.n}",
-            "points": wording.percent(row.difference),
+            "points": wording.points(row.difference),
         }
         for suite, speeds in records.items()
         for cache, other in _cached(speeds)

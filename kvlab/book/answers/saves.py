@@ -202,7 +202,7 @@ def _usable(bought, machines, margin) -> str:
             left = [f"{text.percent(table.loc[setting, (key, 'of_control')])} ({key.upper()})" for key in machines]
             said.append(
                 f"In `{suite}` {tables.lever(setting)} takes {text.listed(left)} of the inference per control step; it "
-                f"solves {text.difference(table.loc[setting, (suite, 'difference')], 'without reuse')}."
+                f"solves {text.difference(table.loc[setting, (suite, 'difference')], 'without reuse', margin)}."
             )
         if lacking := [kind for kind, setting in chosen.items() if setting is None]:
             said.append(

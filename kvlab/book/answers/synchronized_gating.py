@@ -10,7 +10,7 @@ from kvlab.evidence import drift, margins, summary
 from kvlab.evidence.rows import pairs, recorded
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval, paired_difference
-from kvlab.evidence.wording import percent
+from kvlab.evidence.wording import points
 from kvlab.reuse import parse_gate
 from kvlab.reuse.phase import SAMPLES
 from kvlab.study.records import Records
@@ -222,7 +222,7 @@ def gates(gained: Mapping[str, pd.DataFrame], records: Mapping[str, Records]) ->
             success = summary.successes(records[suite], setting)
             cells = {"suite": suite, "gate": tables.gate(setting)}
             cells |= {"replans that reuse": text.percent(row.reuse), "successes": f"{success.sum()} of {len(success)}"}
-            rows.append(cells | {"points at equal reuse": percent(row.gain) or "no image gate reuses so often"})
+            rows.append(cells | {"points at equal reuse": points(row.gain) or "no image gate reuses so often"})
     return pd.DataFrame(rows).set_index("suite").rename_axis(index=None, columns="suite")
 
 
@@ -244,7 +244,7 @@ def thresholds(same: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             cells = {"suite": suite, "gate": tables.gate(row.images)}
             cells["images alone"] = f"{row.images_k} ({text.percent(row.images_reuse)})"
             cells["with robot state"] = f"{row.k} ({text.percent(row.reuse)})"
-            cells["points"] = percent(row.difference)
+            cells["points"] = points(row.difference)
             rows.append(cells | {words: text.percent(row[name]) for name, words in refused.items()})
     return (
         pd.DataFrame(rows, columns=["suite", "gate", "images alone", "with robot state", "points", *refused.values()])
@@ -258,7 +258,7 @@ def counted(gained: pd.DataFrame, needed: pd.DataFrame) -> pd.DataFrame:
     apart = [s for s, gain in gained.gain.items() if kind(s) == CLOCK or (gain is not None and gain.high < 0)]
     rows = [
         {"gate": tables.gate(setting), "counted": words, "reuse": text.percent(table.reuse[setting])}
-        | {"points at equal reuse": percent(table.gain[setting]) or "no image gate reuses so often"}
+        | {"points at equal reuse": points(table.gain[setting]) or "no image gate reuses so often"}
         for setting in apart
         for words, table in (("all replans", gained), ("as many as no reuse took", needed))
     ]

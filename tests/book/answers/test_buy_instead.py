@@ -101,7 +101,7 @@ def test_every_row_has_one_interval_that_of_the_claim():
     table = buy_instead.losses(places, records, 0.05, 0.95)
     assert table.columns.to_list() == ["suite", "points", "loss"] and len(table) == 4
     (row,) = table[(table.suite == "short") & (table.index == "2 denoising steps")].itertuples(index=False)
-    assert row == ("short", "-1 (-5 to 3)", "open")
+    assert row == ("short", "-1 (-5.4 to 3)", "open")
 
 
 def test_suites_may_have_other_settings():

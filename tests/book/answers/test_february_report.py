@@ -64,7 +64,7 @@ def test_nine_claims_end_by_their_rows():
     found = judged()
     assert [claim.verdict for claim in found[:2]] == ["supported", "refuted"] and len(found) == 9
     assert [claim.verdict for claim in found[3:8]] == ["refuted"] * 4 + ["not shown"]
-    assert found[0].found.startswith("99 of 100, -1 points (-5 to 3), at 25 % of replans")
+    assert found[0].found.startswith("99 of 100, -1 points (-5.4 to 3), at 25 % of replans")
     assert "late state has 30 of 100, late images 50 of 100: -20 points" in found[3].found
     assert found[4].found.startswith("-60 points")
 
