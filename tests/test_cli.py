@@ -302,6 +302,21 @@ def test_train_hands_every_option_on(tmp_path, capsys, monkeypatch):
     assert all(asked[name] == p.default for name, p in signature.parameters.items() if p.default is not p.empty)
 
 
+@pytest.mark.parametrize(
+    ("options", "precision"), [((), "int8 weights"), (("--activations",), "int8 weights and activations")]
+)
+def test_a_quantized_checkpoint_is_one_like_any_other(untrained, tmp_path, capsys, monkeypatch, options, precision):
+    folder = tmp_path / "int8"
+    printed = said(capsys, monkeypatch, "quantize", untrained, "--out", folder, *options)
+    assert printed == f"{precision}: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB in {folder}.\n"
+    assert json.loads((folder / "config.json").read_text())["precision"] == precision
+    plan = ["--checkpoint", folder, "--folder", tmp_path / "runs", "--setting", "none", "--plan"]
+    assert "none" in said(capsys, monkeypatch, "run", *plan)
+    with pytest.raises(SystemExit) as end:
+        said(capsys, monkeypatch, "quantize", untrained, "--out", folder)
+    assert end.value.code.endswith("is there already: remove it, or name another folder for the checkpoint")
+
+
 def test_demonstrations_of_some_tasks(tmp_path, capsys, monkeypatch):
     from kvlab.sim import demos
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from tokenizers import Tokenizer
 
 from kvlab.pi0.config import Pi0Config
 from kvlab.pi0.files import local_folder, other_kind, read_json
+from kvlab.pi0.int8 import ACTIVATIONS, PRECISIONS, Int8Linear, to_floats, to_int8
 from kvlab.pi0.model import Pi0
 from kvlab.pi0.names import PI05_MARK, spare, wanted
 from kvlab.pi0.normalisation import NORM_STATS, numbers, read_statistics
@@ -33,17 +35,23 @@ PUBLISHED_FILES = ("*.json", "*.safetensors", *NORMS)
 STAT_NAMES = ("state_mean", "state_std", "action_mean", "action_std")
 
 
-def save(policy: Policy, folder: Path | str, dtype: torch.dtype = torch.bfloat16) -> None:
+def save(policy: Policy, folder: Path | str, dtype: torch.dtype = torch.bfloat16, precision: str | None = None) -> None:
     """Write a checkpoint folder, each file under a temporary name and then moved.
 
-    ValueError for a policy of a published checkpoint, whose conventions this format cannot hold.
+    With a `precision`, one of `int8.PRECISIONS`, the weights of the transformers' linear layers are rounded to int8,
+    and the policy that is loaded from there computes with these; all other weights are stored as `dtype`.
+    ValueError for a policy of a published checkpoint, whose conventions this format cannot hold, and for one in int8.
     """
     if policy.conventions != Conventions():
         raise ValueError("a published checkpoint stays in its own format: copy its folder instead of saving it anew")
+    if any(isinstance(module, Int8Linear) for module in policy.model.modules()):
+        raise ValueError("this policy is in int8: copy its folder, or take the checkpoint that it was made from")
+    model = to_int8(deepcopy(policy.model)) if precision else policy.model
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stats = {name: np.asarray(policy.stats[name], dtype=np.float64).tolist() for name in STAT_NAMES}
     config = {"model": policy.config.to_json(), "trained_on": dict(policy.trained_on)}
+    config |= {"precision": precision} if precision else {}
     texts = {
         CONFIG: json.dumps(config, indent=2) + "\n",
         STATS: json.dumps(stats, indent=2) + "\n",
@@ -52,7 +60,11 @@ def save(policy: Policy, folder: Path | str, dtype: torch.dtype = torch.bfloat16
     for name, text in texts.items():
         (folder / f"{name}.part").write_text(text)
         os.replace(folder / f"{name}.part", folder / name)
-    weights = {k: v.detach().to("cpu", dtype).contiguous() for k, v in policy.model.state_dict().items()}
+    floats = dict(model.named_parameters())  # what int8 adds are buffers
+    weights = {
+        name: tensor.detach().to("cpu", dtype if name in floats else tensor.dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
     save_file(weights, folder / f"{WEIGHTS}.part")
     os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
 
@@ -103,14 +115,30 @@ def _load_own(folder: Path, config: dict, device: str, dtype: torch.dtype, token
         raise ValueError(
             f"{folder / CONFIG}: trained_on should be an object, suites in it a list of names; got {facts!r}"
         )
-    model = empty(Pi0Config.from_json(config["model"]))
-    parts = {k: {k: tuple(v.shape)} for k, v in model.state_dict().items()}
-    model.load_state_dict(read_weights([folder / WEIGHTS], parts, {}, device, dtype), assign=True)
+    model = _own_model(folder, config, device, dtype)
     words = _tokenizer(tokenizer)
     if (many := words.get_vocab_size()) > (rows := model.config.vocab_size):
         raise ValueError(f"{tokenizer} has {many} tokens; the model has embeddings for {rows}")
     stats = _stats(folder / STATS, model.config)
     return Policy(model.eval().requires_grad_(False), stats, words, facts)
+
+
+def _own_model(folder: Path, config: dict, device: str, dtype: torch.dtype) -> Pi0:
+    model, precision = empty(Pi0Config.from_json(config["model"])), config.get("precision")
+    if precision not in (None, *PRECISIONS):
+        raise ValueError(f"{folder / CONFIG}: precision should be {' or '.join(PRECISIONS)}, got {precision!r}")
+    if precision == ACTIVATIONS and (torch.device(device).type, dtype) != ("cpu", torch.float32):
+        raise ValueError(
+            f"{folder} has {precision}, which kvlab computes on a CPU alone, the rest in float32; asked for is "
+            f"{str(dtype).removeprefix('torch.')} on {device}: take the device cpu, or quantize without activations"
+        )
+    model = to_int8(model) if precision else model
+    tensors = model.state_dict()
+    parts = {name: {name: tuple(tensor.shape)} for name, tensor in tensors.items()}
+    in_int8 = {name for name, tensor in tensors.items() if tensor.dtype == torch.int8}
+    read_as = torch.float32 if precision else dtype  # scales are not to be rounded
+    model.load_state_dict(read_weights([folder / WEIGHTS], parts, {}, device, read_as, in_int8), assign=True)
+    return model if precision in (None, ACTIVATIONS) else to_floats(model).to(dtype)
 
 
 def checkpoint_digest(checkpoint: Path | str) -> str:

@@ -123,7 +123,7 @@ def _replace(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
             setattr(module, name, Product(child))
-        elif isinstance(child, GemmaLayer) and isinstance(child.norm_attn, RMSNorm):
+        elif isinstance(child, GemmaLayer) and (type(child.norm_attn), type(child.qkv)) == (RMSNorm, nn.Linear):
             setattr(module, name, Layer(child))
         else:
             _replace(child)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -51,12 +51,14 @@ def read_weights(
     spare: Mapping[str, Shape],
     device: str,
     dtype: torch.dtype,
+    in_int8: Container[str] = (),
 ) -> dict[str, Tensor]:
     """Each wanted tensor by our name, put together along its first axis from the named parts in the files.
 
-    `spare` are tensors that the files may hold and nobody reads. Raises ValueError where a file is damaged, and one
-    that names all tensors that are missing, unexpected, twice there, of another shape, no floating-point numbers or
-    not finite; MemoryError where they would not fit.
+    `spare` are tensors that the files may hold and nobody reads. Those `in_int8`, by their names in the files, stay so;
+    all others are floating-point numbers and come as `dtype`. Raises ValueError where a file is damaged, and one that
+    names all tensors that are missing, unexpected, twice there, of another shape or kind of numbers, or not finite;
+    MemoryError where they would not fit.
     """
     parts = {name: shape for pieces in wanted.values() for name, shape in pieces.items()}
     source, found, other = {}, {}, {}
@@ -69,14 +71,14 @@ def read_weights(
                     if name in source:
                         raise ValueError(f"{path} holds {name}, which another file of these weights holds too")
                     source[name], found[name] = file, tuple(piece.get_shape())
-                    if piece.get_dtype() not in FLOATS:
+                    if piece.get_dtype() not in (("I8",) if name in in_int8 else FLOATS):
                         other[name] = piece.get_dtype()
         folder = files[0] if len(files) == 1 else files[0].parent
         if told := _problems(found, other, parts, spare):
             raise ValueError(f"{folder} does not fit its config: {told}")
         require_memory(folder, sum(math.prod(shape) for shape in parts.values()), device, dtype)
         tensors = {
-            ours: _joined([source[name].get_tensor(name).to(dtype) for name in pieces])
+            ours: _joined([source[n].get_tensor(n).to(torch.int8 if n in in_int8 else dtype) for n in pieces])
             for ours, pieces in wanted.items()
         }
     if wrong := [ours for ours, tensor in tensors.items() if not _is_finite(tensor)]:
@@ -116,7 +118,7 @@ def _problems(
         "of another shape": [
             f"{k} {found[k]} instead of {known[k]}" for k in sorted(known.keys() & found.keys()) if found[k] != known[k]
         ],
-        "not of floating-point numbers": [f"{k} ({other[k]})" for k in sorted(parts.keys() & other.keys())],
+        "of another kind of numbers": [f"{k} ({other[k]})" for k in sorted(parts.keys() & other.keys())],
     }
     return "; ".join(f"{what}: {_shorten(names)}" for what, names in problems.items() if names)
 

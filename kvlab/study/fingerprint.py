@@ -7,7 +7,7 @@ It takes under a second, and needs neither a checkpoint nor LIBERO; what follows
 import hashlib
 import math
 import platform
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 
 import mujoco
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from kvlab.pi0.int8 import Int8Linear
 from kvlab.pi0.layers import rope
 from kvlab.pi0.model import time_embedding
 from kvlab.pi0.portable import Product, attend
@@ -30,6 +31,7 @@ PORTABLE = {  # with portable numerics, on every processor; seen on AMD and Inte
     "torch": "b666e2514a3f",
     "products": "85463b2528c7",
     "controller": "c60bd3e44fe5",
+    "int8": "6fa6644ef375",
     "physics": "6c16be77cd74",
 }
 
@@ -48,7 +50,14 @@ def fingerprint() -> dict[str, str]:
     """Hash of each part of an episode's arithmetic, on numbers that are always the same."""
     rng = np.random.default_rng(0)
     with torch.inference_mode():
-        parts = {"libm": _libm, "numpy": _numpy, "torch": _torch, "products": _products, "controller": _controller}
+        parts = {
+            "libm": _libm,
+            "numpy": _numpy,
+            "torch": _torch,
+            "products": _products,
+            "controller": _controller,
+            "int8": _int8,
+        }
         return {name: part(rng) for name, part in parts.items()} | {"physics": _physics()}
 
 
@@ -94,14 +103,9 @@ def _torch(rng: np.random.Generator) -> str:
 
 
 def _products(rng: np.random.Generator) -> str:
-    def draw(*shape):
-        return torch.from_numpy(rng.standard_normal(shape, np.float32))
-
-    found = []
+    draw, found = partial(_drawn, rng), []
     for rows, inputs, outputs in ((1, 192, 384), (16, 192, 1152), (16, 576, 192), (152, 256, 1536), (152, 768, 256)):
-        layer = torch.nn.Linear(inputs, outputs)
-        layer.weight, layer.bias = torch.nn.Parameter(draw(outputs, inputs)), torch.nn.Parameter(draw(outputs))
-        found.append(Product(layer)(draw(rows, inputs)))
+        found.append(Product(_linear(rng, inputs, outputs))(draw(rows, inputs)))
     for rows, keys in ((64, 169), (4, 153), (608, 152)):
         found.append(attend(draw(1, 1, rows, 64), draw(1, 1, keys, 64), draw(1, 1, keys, 64)))
     return digest(*found, attend(draw(2, 3, 64, 64), draw(2, 3, 64, 64), draw(2, 3, 64, 64)))
@@ -114,6 +118,20 @@ def _controller(rng: np.random.Generator) -> str:
         mass, turns = root @ root.T + np.eye(7), rng.standard_normal((2, 3, 3))
         found.append(joint_torques(jacobian, mass, *rng.standard_normal((1, 3)), *turns, *rng.standard_normal((2, 7))))
     return digest(*found)
+
+
+def _int8(rng: np.random.Generator) -> str:
+    return digest(Int8Linear(_linear(rng, 768, 256))(_drawn(rng, 152, 768)))
+
+
+def _linear(rng: np.random.Generator, inputs: int, outputs: int) -> torch.nn.Linear:
+    layer = torch.nn.Linear(inputs, outputs)
+    layer.weight, layer.bias = (torch.nn.Parameter(_drawn(rng, *shape)) for shape in ((outputs, inputs), (outputs,)))
+    return layer
+
+
+def _drawn(rng: np.random.Generator, *shape: int) -> torch.Tensor:
+    return torch.from_numpy(rng.standard_normal(shape, np.float32))
 
 
 def _physics() -> str:
