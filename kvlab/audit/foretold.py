@@ -16,6 +16,7 @@ from kvlab.audit.dataset import Dataset
 from kvlab.audit.replay import NO_REUSE, Replay, by_setting
 from kvlab.evidence.stats import Interval
 from kvlab.paths import CHECKPOINTS, DATA, INSTALLATION
+from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.serve import Served
 from kvlab.study.recordings import all_episodes
 from kvlab.study.records import SETTING
@@ -28,12 +29,13 @@ ALIKE = 0.05  # errors that differ by less than this share of the larger
 
 
 def recorded(suite: str) -> pd.DataFrame:
-    """Settings recorded in full, in a world that waits, of which a replay can tell the error.
+    """Settings of the suite's policy recorded in full, in a world that waits, of which a replay can tell the error.
 
     Index `setting`; columns `episodes` and `successes`. Left out: what is shown other inputs than live ones, and what
     executes as many actions as had settled.
     """
     rows = all_episodes(DATA / "runs" / suite)
+    rows = rows[rows["checkpoint"].eq(checkpoint_digest(CHECKPOINTS[suite]))]
     rows = rows[rows["delays"].eq("") & rows["seeing"].eq("live") & rows["seed"].eq(SEED)]
     rows = rows[~rows["execute"].fillna("").str.contains("settled")]
     plain = rows.astype({name: object for name in SETTING})

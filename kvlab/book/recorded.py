@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from kvlab.book import text
+from kvlab.paths import DATA
+from kvlab.pi0.checkpoint import CONFIG, checkpoint_digest
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 
@@ -30,3 +33,13 @@ def left_out(wanted: Iterable[Study], studies: Iterable[Study]) -> list[str]:
         if lacking := [f"`{setting}`" for setting in want.settings if setting not in have.settings]:
             said.append(f"Not recorded in full for `{want.protocol.suite}`, so left out: {text.listed(lacking)}.")
     return said
+
+
+def checkpoints(root: Path = DATA) -> dict[str, Path]:
+    """The policies' folders in `root`/checkpoints by their digest, which every recording has."""
+    return {checkpoint_digest(file.parent): file.parent for file in sorted(root.glob(f"checkpoints/*/{CONFIG}"))}
+
+
+def policy(digest: str, known: dict[str, Path]) -> str:
+    """What a recording's policy is called: its folder among the `known`, or else its digest."""
+    return known[digest].name if digest in known else f"checkpoint {digest}"

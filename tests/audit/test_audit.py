@@ -18,7 +18,7 @@ import torch
 from safetensors.numpy import save_file
 from scipy.stats import spearmanr
 
-from kvlab.audit import page
+from kvlab.audit import foretold, page
 from kvlab.audit.dataset import Dataset
 from kvlab.audit.foretold import farthest_alike, in_order, rank_correlation, recorded
 from kvlab.audit.replay import DEFAULT, NO_REUSE, Replay, by_setting
@@ -328,6 +328,14 @@ def test_what_was_measured_is_of_recorded_settings(suite):
     assert reusing.high < -0.5 and reusing.estimate < every.estimate, "the page says that it ranks what reuses, only"
     said = next(line for line in page.evidence().splitlines() if suite in line)
     assert f"{every.estimate:.2f}" in said and f"{reusing.estimate:.2f}" in said
+
+
+def test_rows_of_other_policies_are_not_counted(monkeypatch):
+    rows = foretold.all_episodes(foretold.DATA / "runs" / "libero_10")
+    both = pd.concat([rows, rows.assign(checkpoint="0123456789abcdef", success=False)])
+    counts = recorded("libero_10")
+    monkeypatch.setattr(foretold, "all_episodes", lambda folder: both)
+    pd.testing.assert_frame_equal(recorded("libero_10"), counts)
 
 
 def test_the_policy_sees_frames_and_states_as_it_was_trained_on_them(exported, served, source, untrained):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import nbformat
@@ -15,6 +16,7 @@ from kvlab.book.explorer.live import Explorer, came_out
 from kvlab.book.explorer.recorded import page, shown, worlds
 from kvlab.book.parameters import ParameterError
 from kvlab.paths import BOOK, DATA
+from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.sim.suites import STEP_LIMITS
 from kvlab.study import study as lab
 from kvlab.study.protocol import Protocol
@@ -56,6 +58,28 @@ def test_rows_that_may_not_be_compared_are_kept_apart_and_counted_once(root):
     portable, native = found.values()
     assert [(one["setting"], one["n"]) for one in portable] == [("none", 6), (str(FULL), 6)]
     assert [(one["setting"], one["n"]) for one in native] == [("none", 4)]
+
+
+def test_policies_are_kept_apart_and_named(root, untrained, make_row):
+    """By their folders; one that is not there by its digest."""
+    other = root / "checkpoints" / "other"
+    shutil.copytree(untrained, other)
+    told = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(told | {"trained_on": told["trained_on"] | {"seed": 1}}))
+    study = Study(other, (NONE,), 2, folder=root / "runs")
+    for task, state in study.trials():
+        study.recording(NONE).add(make_row(task, state))
+    found = worlds(root)
+    assert [*found] == [
+        "libero_spatial, untrained, portable numerics",
+        "libero_spatial, other, portable numerics",
+        "libero_spatial, untrained, native numerics",
+    ]
+    assert [world.checkpoint().name for world in found.values()] == ["untrained", "other", "untrained"]
+    assert [len(world.records.episodes) for world in found.values()] == [12, 2, 4]
+    assert shown(*FIRST, root)["chosen"]["world"] == [*found][0]
+    shutil.rmtree(other)
+    assert f"libero_spatial, checkpoint {study.digest}, portable numerics" in worlds(root)
 
 
 def test_a_place_says_what_the_rows_say(root):
@@ -141,18 +165,18 @@ def test_the_published_page_is_what_is_recorded():
 
 
 def counted(world: str, setting: Setting) -> tuple[int, int]:
-    """Successes and episodes, from the files by themselves."""
-    suite, _, numerics = world.partition(", ")
+    """Successes and episodes, from the files by themselves. A `world` that names no policy is of the suite's only one;
+    all rows are in portable numerics.
+    """
+    suite, *names = world.split(", ")
+    of = {checkpoint_digest(DATA / "checkpoints" / name) for name in names}
     found = {}
     for path in (DATA / "runs" / suite).glob("*.parquet"):
         rows = parquet.read_table(path).to_pylist()
         said = json.loads(parquet.read_schema(path).metadata[b"kvlab"])
-        if Setting(**said["setting"]) == setting and "delays" not in said:
-            found |= {
-                (r["task"], r["initial_state"]): r["success"]
-                for r in rows
-                if r["seed"] == 0 and numerics in ("", f"{r['numerics']} numerics")
-            }
+        mine = said["checkpoint"] in (of or {said["checkpoint"]})
+        if mine and Setting(**said["setting"]) == setting and "delays" not in said:
+            found |= {(r["task"], r["initial_state"]): r["success"] for r in rows if r["seed"] == 0}
     return sum(found.values()), len(found)
 
 

@@ -15,7 +15,8 @@ import pytest
 from pyarrow import parquet
 from scipy.stats import norm
 
-from kvlab.paths import BOOK, DATA
+from kvlab.paths import BOOK, CHECKPOINTS, DATA
+from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.study.protocol import Protocol
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
@@ -25,10 +26,17 @@ from kvlab.study.study import Study
 def runs(suite: str) -> pd.DataFrame:
     """Those of ten denoising steps and five executed actions, in a world that waits, with the noise that all share."""
     columns = ["mode", "gate", "seeing", "task", "initial_state", "seed", "success", "replans", "reused"]
-    files = [p for p in (DATA / "runs" / suite).glob("*.parquet") if "delays" not in said_of(p)]
-    table = ds.dataset(files, format="parquet").to_table(columns=[*columns, "denoising_steps", "execute"]).to_pandas()
+    table = ds.dataset(files_of(suite), format="parquet").to_table(columns=[*columns, "denoising_steps", "execute"])
+    table = table.to_pandas()
     plain = table["denoising_steps"].isna() & table["execute"].isna() & (table["seed"] == 0)
     return table.loc[plain, columns]
+
+
+def files_of(suite: str) -> list[Path]:
+    """The recordings of the policy that every chapter reads, in a world that waits."""
+    mine = checkpoint_digest(CHECKPOINTS[suite])
+    found = {path: said_of(path) for path in (DATA / "runs" / suite).glob("*.parquet")}
+    return [path for path, said in found.items() if "delays" not in said and said["checkpoint"] == mine]
 
 
 def said_of(path: Path) -> dict:
@@ -159,12 +167,17 @@ RECORDED = DATA / "runs"
 
 def test_the_recordings_are_all_counted():
     """Each of them in the findings, and a row for each file in the table of settings."""
-    rows = ds.dataset([str(path) for path in RECORDED.glob("libero_*/*.parquet")], format="parquet")
-    rows = rows.to_table(columns=["suite", "processor", "error", "replans", "wall_s"]).to_pandas()
-    said, (suites, machines, *_, settings) = answer("recordings"), outputs("recordings", "text/html")
+    columns = ["suite", "processor", "error", "replans", "wall_s"]
+    rows = pd.concat(
+        ds.dataset(path).to_table(columns=columns).to_pandas().assign(checkpoint=said_of(path)["checkpoint"])
+        for path in RECORDED.glob("libero_*/*.parquet")
+    )
+    said, (policies, machines, *_, settings) = answer("recordings"), outputs("recordings", "text/html")
     assert f"**{len(rows):,} episodes of " in said and f"They have {rows['replans'].sum():,} replans" in said
-    for suite, some in rows.groupby("suite"):
-        assert f"<td>{len(some):,}</td>" in suites and f"<td>{some['wall_s'].sum() / 3600:.1f}</td>" in suites, suite
+    for policy, some in rows.groupby(["suite", "checkpoint"]):
+        assert f"<td>{len(some):,}</td>" in policies and f"<td>{some['wall_s'].sum() / 3600:.1f}</td>" in policies, (
+            policy
+        )
     for many in rows.groupby(["suite", "processor"]).size():
         assert f"<td>{many:,}</td>" in machines
     seeds = [
@@ -270,8 +283,7 @@ def test_three_or_hundred_reads_the_simulation_as_it_came_out():
 
 def test_what_it_saves_charges_every_replan_of_the_recorded_episodes():
     """One lever and one reuse, counted from the rows and the samples: milliseconds per control step over no reuse's."""
-    files = [p for p in (DATA / "runs" / "libero_10").glob("*.parquet") if "delays" not in said_of(p)]
-    rows = ds.dataset(files, format="parquet").to_table().to_pandas().query("seed == 0")
+    rows = ds.dataset(files_of("libero_10"), format="parquet").to_table().to_pandas().query("seed == 0")
     samples = pd.read_csv(DATA / "latency" / "inference.csv")
     medians = samples.groupby("setting")[["ms_gate", "ms_vision", "ms_prefill", "ms_denoise"]].median()
     none, kept = medians.loc["none"], medians.loc["prefix when pixels >= -1"]
@@ -310,8 +322,7 @@ def test_inside_the_engine_quotes_what_was_measured():
 def test_decide_takes_the_cheapest_lever_that_fits_and_loses_little():
     """Of the settings without a cache, by their rows and the medians of the stages, added here."""
     stages = pd.read_csv(DATA / "latency" / "inference.csv").query("setting == 'none'").median(numeric_only=True)
-    files = [p for p in (DATA / "runs" / "libero_spatial").glob("*.parquet") if "delays" not in said_of(p)]
-    table = ds.dataset(files, format="parquet").to_table().to_pandas()
+    table = ds.dataset(files_of("libero_spatial"), format="parquet").to_table().to_pandas()
     waits = ~table["replan_rows"].map(lambda replans: any(one["delay"] for one in replans))  # not in real time
     rows = table[table["mode"].eq("none") & table["seeing"].eq("live") & table["seed"].eq(0) & waits]
     steps = rows["denoising_steps"].fillna(10).astype(int)

@@ -186,6 +186,17 @@ def test_a_world_that_does_not_wait_is_told_from_one_that_does(tmp_path, make_ro
     assert sorted(all_episodes(tmp_path)["delays"]) == ["", "4, 0"]
 
 
+def test_episodes_of_two_policies_lie_side_by_side(tmp_path, make_row):
+    """The same episodes in the same setting: neither is the other's second recording."""
+    first = recording_of(tmp_path, FULL, checkpoint="0123")
+    other = recording_of(tmp_path, FULL, checkpoint="4567")
+    first.add(make_row(reuses=True))
+    for state in (0, 1):
+        other.add(make_row(state=state, reuses=True))
+    assert first.path != other.path and first.path.parent == other.path.parent
+    assert all_episodes(tmp_path).groupby("checkpoint").size().to_dict() == {"0123": 1, "4567": 2}
+
+
 def test_a_folder_without_recordings_is_told(tmp_path):
     with pytest.raises(ValueError, match="nothing is recorded in"):
         all_episodes(tmp_path)

@@ -15,28 +15,30 @@ ORIGINS = {
     "computed_by": "policy computed by",
     "numerics": "numerics",
 }
-_RECORDING = ["suite", *SETTING, "delays", "seed"]
+_RECORDING = ["suite", "policy", *SETTING, "delays", "seed"]
 
 
 def findings(episodes: pd.DataFrame, now: pd.DataFrame, elsewhere: pd.DataFrame) -> list[str]:
-    """The answer. `episodes` of `recordings.all_episodes`; `now`: of `again.run_again`, those that were run again while
-    the page was made; `elsewhere`: those that were recorded on one processor and run again on another.
+    """The answer. `episodes` of `recordings.all_episodes`, with the names of policies as `policy`; `now`: of
+    `again.run_again`, those that were run again while the page was made; `elsewhere`: those that were recorded on one
+    processor and run again on another.
     """
     return [_recorded(episodes), _again(now, elsewhere), _duration(episodes)]
 
 
-def by_suite(episodes: pd.DataFrame) -> pd.DataFrame:
-    """What is recorded, a row for each suite."""
+def by_policy(episodes: pd.DataFrame) -> pd.DataFrame:
+    """What is recorded, a row for each policy and suite."""
     rows = {}
-    for suite, some in episodes.groupby("suite"):
-        rows[suite] = {
+    for (suite, policy), some in episodes.groupby(["suite", "policy"]):
+        rows[policy, suite] = {
+            "suite": suite,
             "recordings": some.groupby(_RECORDING, dropna=False).ngroups,
             "episodes": f"{len(some):,}",
             "replans": f"{some['replans'].sum():,}",
             "errors": int(some["error"].notna().sum()),
             "hours of one process": f"{some['wall_s'].sum() / 3600:.1f}",
         }
-    return _named(pd.DataFrame.from_dict(rows, orient="index"), "suite")
+    return _named(pd.DataFrame([*rows.values()], [policy for policy, _ in rows]), "policy")
 
 
 def by_origin(episodes: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +92,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_recording(episodes: pd.DataFrame) -> pd.DataFrame:
-    """Every recording, a row for each suite, setting, world and seed."""
+    """Every recording, a row for each suite, policy, setting, world and seed."""
     found = episodes.groupby(_RECORDING, dropna=False).agg(
         successes=("success", "sum"),
         episodes=("success", "count"),
@@ -103,6 +105,7 @@ def by_recording(episodes: pd.DataFrame) -> pd.DataFrame:
         pd.DataFrame(
             {
                 "suite": found["suite"],
+                "policy": found["policy"],
                 "successes": [f"{k} of {n}" for k, n in zip(found["successes"], found["episodes"], strict=True)],
                 "replans that reuse": (found["reused"] / found["replans"]).map(text.percent),
                 "minutes": found["minutes"].map("{:.0f}".format),
@@ -119,12 +122,15 @@ def short(processor: str) -> str:
 
 def _recorded(episodes: pd.DataFrame) -> str:
     settings, errors = episodes.groupby(SETTING, dropna=False).ngroups, int(episodes["error"].notna().sum())
-    suites = text.count(episodes["suite"].nunique(), "suite")
+    policies, suites = (
+        text.count(episodes[name].nunique(), name, plural)
+        for name, plural in (("policy", "policies"), ("suite", "suites"))
+    )
     ended, recorded = text.count(errors, "episode"), episodes.groupby(_RECORDING, dropna=False).ngroups
     return (
         f"**{text.count(len(episodes), 'episode')} of {text.count(settings, 'setting')} in {suites} are recorded.** "
-        f"By suite, delay and noise these are {text.count(recorded, 'recording')}. They have "
-        f"{text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of the simulator."
+        f"They are of {policies}. By policy, suite, delay and noise they are {text.count(recorded, 'recording')}. "
+        f"They have {text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of the simulator."
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from pyarrow import Table, concat_tables
 
 from kvlab.book import tables, text
 from kvlab.book.parameters import in_one_sentence
+from kvlab.book.recorded import checkpoints, policy
 from kvlab.book.trying import TRIED, tried_beside
 from kvlab.evidence.control_steps import mean_steps
 from kvlab.evidence.cost import cost
@@ -18,7 +20,6 @@ from kvlab.evidence.rows import of_setting, recorded, successes
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import rate_interval
 from kvlab.paths import DATA
-from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.study.protocol import Protocol
 from kvlab.study.recordings import Recording, below
 from kvlab.study.records import EPISODES, Records, checked_episodes
@@ -64,9 +65,8 @@ class World:
 
     def checkpoint(self) -> Path:
         """The folder of the policy that was run. ValueError where it is not there."""
-        for folder in sorted((self.root / "checkpoints").iterdir()):
-            if checkpoint_digest(folder) == self.key["checkpoint"]:
-                return folder
+        if (digest := self.key["checkpoint"]) in (known := checkpoints(self.root)):
+            return known[digest]
         raise ValueError(f"the checkpoint of these rows is not in {self.root / 'checkpoints'}, so none can be run")
 
 
@@ -89,7 +89,7 @@ def worlds(root: Path = DATA, tried: bool = False) -> dict[str, World]:
         raise ValueError(f"nothing is recorded in {root}; `kvlab run --help` says how to record")
     made = [_world(json.loads(key), same, root) for key, same in found.items()]
     made.sort(key=lambda world: (world.key["numerics"] != Protocol.numerics, -len(world.recordings)))
-    return dict(zip(_names(made), made, strict=True))
+    return dict(zip(_names(made, checkpoints(root)), made, strict=True))
 
 
 def _world(key: dict, found: Mapping[Setting, tuple[Recording, Table]], root: Path) -> World:
@@ -98,11 +98,11 @@ def _world(key: dict, found: Mapping[Setting, tuple[Recording, Table]], root: Pa
     return World(key, {setting: one for setting, (one, _) in found.items()}, Records(episodes, pd.DataFrame()), root)
 
 
-def _names(made: list[World]) -> list[str]:
-    """The suite of each, and what else it takes to tell them apart."""
-    told = [(w.key["suite"], f"{w.key['numerics']} numerics", f"checkpoint {w.key['checkpoint']}") for w in made]
-    short = [next((n for n in (1, 2) if sum(o[:n] == one[:n] for o in told) == 1), 3) for one in told]
-    return [", ".join(one[:n]) for one, n in zip(told, short, strict=True)]
+def _names(made: list[World], known: Mapping[str, Path]) -> list[str]:
+    """The suite of each, and the policy and the numerics where the suite has several."""
+    told = [(w.key["suite"], policy(w.key["checkpoint"], known), f"{w.key['numerics']} numerics") for w in made]
+    many = {n: Counter(suite for suite, _ in {(one[0], one[n]) for one in told}) for n in (1, 2)}
+    return [", ".join([one[0], *(one[n] for n in (1, 2) if many[n][one[0]] > 1)]) for one in told]
 
 
 def shown(suite: str, setting: str, root: Path = DATA, live: bool = False) -> dict:

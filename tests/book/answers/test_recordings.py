@@ -20,7 +20,7 @@ def episodes(make_row, make_records) -> pd.DataFrame:
         for state in range(ENOUGH // 10)
         for task in range(10)
     ]
-    table = make_records(*made).episodes.assign(delays="")
+    table = make_records(*made).episodes.assign(delays="", policy="mini")
     ends = pd.date_range("2026-01-01", periods=len(table), freq="30s", tz="UTC")
     return table.assign(recorded=[end.isoformat() for end in ends], wall_s=30.0)
 
@@ -40,12 +40,13 @@ def elsewhere(now) -> pd.DataFrame:
 def test_what_is_recorded_is_counted(episodes, now, elsewhere):
     recorded, _, took = recordings.findings(episodes, now, elsewhere)
     assert "**40 episodes of 2 settings in 1 suite are recorded.**" in recorded
-    assert "By suite, delay and noise these are 2 recordings." in recorded
-    twice = pd.concat([episodes, episodes.assign(suite="libero_10"), episodes.assign(delays="4, 0")])
+    assert "They are of 1 policy. By policy, suite, delay and noise they are 2 recordings." in recorded
+    others = [{"suite": "libero_10"}, {"delays": "4, 0"}, {"policy": "mini_seed1"}]
+    more = pd.concat([episodes, *(episodes.assign(**other) for other in others)])
     assert (
-        "of 2 settings in 2 suites are recorded.** By suite, delay and noise these are 6 recordings."
-        in (recordings.findings(twice, now, elsewhere)[0])
-    )
+        "of 2 settings in 2 suites are recorded.** They are of 2 policies. "
+        "By policy, suite, delay and noise they are 8 recordings."
+    ) in recordings.findings(more, now, elsewhere)[0]
     assert "120 replans; no episode ended in an error" in recorded
     assert "20 minutes with 1 process of an Intel Xeon" in took
     failed = episodes.assign(error=[None] * 39 + ["GL: lost"])
@@ -88,4 +89,13 @@ def test_machines_settings_and_worlds_are_told_apart(episodes):
     assert table.index.tolist() == ["full when vision >= 0.98, seed 1", "none, delays of 4, 0, seed 1"]
     assert table["successes"].tolist() == [f"{int(episodes.head(20).success.sum())} of 20"] * 2
     assert table["replans that reuse"].tolist() == ["33 %", "0 %"]
-    assert recordings.by_suite(some).loc["libero_spatial", ["recordings", "episodes"]].tolist() == [2, "40"]
+    assert recordings.by_policy(some).loc["mini", ["recordings", "episodes"]].tolist() == [2, "40"]
+
+
+def test_policies_of_one_suite_have_rows_of_their_own(episodes):
+    both = pd.concat([episodes, episodes.head(5).assign(policy="mini_seed1")])
+    table = recordings.by_policy(both)
+    assert table.index.tolist() == ["mini", "mini_seed1"] and table["episodes"].tolist() == ["40", "5"]
+    listed = recordings.by_recording(both)
+    assert listed.index.tolist() == ["full when vision >= 0.98", "none", "none"]
+    assert listed["policy"].tolist() == ["mini", "mini", "mini_seed1"]
