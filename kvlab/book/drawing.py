@@ -26,8 +26,7 @@ def computed(mode: Mode, part: str) -> float | None:
 
 def kept() -> Figure:
     """One row a mode, one column a part of the cache, a square a replan: filled is computed, empty is kept."""
-    fig, ax = plots.page(height=2.75)
-    fig.set_size_inches(3.55, 2.75)  # a phone's width
+    fig, ax = plots.page(height=2.75, width=3.55)  # a phone's
     for y, (name, text) in enumerate(MODES.items()):
         ax.text(0, y, name, va="center", fontsize=8)
         for column, part in enumerate(PARTS.values()):

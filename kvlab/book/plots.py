@@ -9,8 +9,7 @@ from __future__ import annotations
 import io
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
-from string import ascii_lowercase
+from collections.abc import Callable, Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -20,23 +19,22 @@ import seaborn as sns
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from kvlab.book.tables import kept
 from kvlab.evidence.stats import Interval
 
 PAGE_WIDTH = 7.2  # inches: the text column of the HTML at 110 dots an inch
-TITLE = 84  # letters of a title that fill the page's width
+NARROW = 4.7  # inches: a phone shows all of it with letters of 9 pixels (the cell's image has the class `narrow`)
+TITLE = 80  # letters of a title that fill the page's width
 
-_BLACK, _BLUE, _SKY, _VERMILION = "#000000", "#0072B2", "#56B4E9", "#D55E00"
-_ORANGE, _GREEN, _PURPLE, _GREY = "#E69F00", "#009E73", "#CC79A7", "#7F7F7F"
+_BLACK, _BLUE, _SKY, VERMILION = "#000000", "#0072B2", "#56B4E9", "#D55E00"
+_ORANGE, _GREEN, _PURPLE, GREY = "#E69F00", "#009E73", "#CC79A7", "#7F7F7F"
 _WINE, _OLIVE, _INDIGO, _TEAL = "#882255", "#999933", "#332288", "#44AA99"
 LOOKS = {
     # reuse modes
     "none": (_BLACK, "o"),
     "full": (_BLUE, "s"),
     "prefix": (_SKY, "D"),
-    "vision_only": (_VERMILION, "^"),
+    "vision_only": (VERMILION, "^"),
     "state_only": (_ORANGE, "v"),
     "layer_wise": (_GREEN, "P"),
     "text_fixed": (_PURPLE, "X"),
@@ -44,7 +42,7 @@ LOOKS = {
     "tokens": (_TEAL, "<"),
     # the February report's two gates, both of which reuse everything
     "baseline": (_BLUE, "s"),
-    "synchronized": (_GREY, "d"),
+    "synchronized": (GREY, "d"),
     # what a gate compares with; the anchor's gates are those of `full`
     "previous": (_PURPLE, "X"),
     # other gates, which reuse everything too
@@ -60,7 +58,7 @@ LOOKS = {
     "wilson": (_BLUE, "s"),
     "jeffreys": (_SKY, "D"),
     "tango": (_BLUE, "s"),
-    "percentile": (_VERMILION, "^"),
+    "percentile": (VERMILION, "^"),
     "bca": (_PURPLE, "X"),
     "stratified": (_ORANGE, "v"),
     "cluster": (_GREEN, "P"),
@@ -83,10 +81,12 @@ _STYLE = {
 }
 
 
-def page(rows: int = 1, columns: int = 1, height: float = 3.0, **options) -> tuple[Figure, Axes | np.ndarray]:
-    """A figure of page width and `height` inches, as `plt.subplots` gives it; `options` go there."""
+def page(
+    rows: int = 1, columns: int = 1, height: float = 3.0, width: float = PAGE_WIDTH, **options
+) -> tuple[Figure, Axes | np.ndarray]:
+    """A figure of `width` and `height` inches, as `plt.subplots` gives it; `options` go there."""
     plt.rcParams.update(_STYLE)
-    return plt.subplots(rows, columns, figsize=(PAGE_WIDTH, height), **options)
+    return plt.subplots(rows, columns, figsize=(width, height), **options)
 
 
 def mosaic(names: list[list[str]], height: float = 3.0, **options) -> tuple[Figure, dict[str, Axes]]:
@@ -96,7 +96,7 @@ def mosaic(names: list[list[str]], height: float = 3.0, **options) -> tuple[Figu
 
 
 def panels(many: int, height: float, columns: int = 2, **options) -> tuple[Figure, list[Axes]]:
-    """A figure of page width with `many` axes, `columns` side by side, each row `height` inches; `options` as above."""
+    """A figure with `many` axes, `columns` side by side, each row `height` inches; `options` as of `page`."""
     columns = min(columns, many)
     rows = -(-many // columns)
     fig, axes = page(rows, columns, height * rows, squeeze=False, **options)
@@ -120,7 +120,7 @@ def look(name: str) -> dict[str, str]:
 def interval_rows(ax: Axes, labels: Sequence[str], intervals: Sequence[Interval], names: Sequence[str]) -> None:
     """One line per setting, from the top: estimate and interval in percent, in the look of its name."""
     for y, (interval, name) in enumerate(zip(intervals, names, strict=True)):
-        _bar(ax, interval, y, name, horizontal=True)
+        bar(ax, interval, y, name, horizontal=True)
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
@@ -129,7 +129,7 @@ def interval_rows(ax: Axes, labels: Sequence[str], intervals: Sequence[Interval]
 def interval_points(ax: Axes, x: Sequence[float], intervals: Sequence[Interval], name: str, label: str) -> None:
     """Estimates with their intervals in percent over `x` (a threshold, a number of episodes), in the look of `name`."""
     for position, interval in zip(x, intervals, strict=True):
-        _bar(ax, interval, position, name, horizontal=False)
+        bar(ax, interval, position, name, horizontal=False)
     ax.plot([], [], linestyle="", label=label, **look(name))
 
 
@@ -157,7 +157,7 @@ def curve(ax: Axes, reuse: Sequence[float], success: Sequence[Interval], labels:
 
 def floor_and_ceiling(ax: Axes, no_reuse: float, black: float | None = None) -> None:
     """Labelled lines at the success, in [0, 1], without reuse (black) and with black cameras (grey)."""
-    lines = ((no_reuse, "no reuse", _BLACK, "-", "right"), (black, "cameras black", _GREY, "-", "left"))
+    lines = ((no_reuse, "no reuse", _BLACK, "-", "right"), (black, "cameras black", GREY, "-", "left"))
     for share, words, colour, style, side in lines:
         if share is not None:
             ax.axhline(100 * share, color=colour, linestyle=style, linewidth=1)
@@ -179,37 +179,6 @@ def differences(
     interval_rows(ax, labels, intervals, names)
     ax.axvline(0, color=_BLACK, linewidth=1)
     ax.set_xlabel(f"points compared with {than}")
-
-
-def frontiers(
-    places: Mapping[str, pd.DataFrame], label: Callable[[object], str], named: Sequence[object] = (), height: float = 4
-) -> tuple[Figure, list[Axes]]:
-    """A panel for each of `places`: success in percent over ms of inference per control step, of `frontier.frontier`.
-
-    Each setting is in the look of its mode. The unbeaten are joined. They and the `named` have a letter, the same in
-    every panel; the legend below says what letters and looks mean.
-    """
-    fig, axes = panels(len(places), height, sharey=True)
-    settings = list(dict.fromkeys(setting for place in places.values() for setting in place.index))
-    unbeaten = {setting for place in places.values() for setting in place.index[place.pareto]}
-    letters = dict(zip((one for one in settings if one in unbeaten.union(named)), ascii_lowercase, strict=False))
-    for ax, (name, place) in zip(axes, places.items(), strict=True):
-        best = place[place.pareto]
-        x, y = ([interval.estimate for interval in best[column]] for column in ("ms_step", "success"))
-        ax.plot(x, [100 * share for share in y], linewidth=1, color=_GREY)
-        for setting, row in place.iterrows():
-            _bar(ax, row.success, row.ms_step.estimate, setting.mode, horizontal=False)
-            below = (row.ms_step.estimate, 100 * row.success.low)
-            style = {"ha": "center", "va": "top", "fontweight": "bold", "annotation_clip": False}
-            ax.annotate(letters.get(setting, ""), below, (0, -3), textcoords="offset points", **style)
-        ax.set(title=name, xlabel="inference per control step, ms", ylim=(-3, 103), xlim=(0, None))
-    axes[0].set_ylabel("success, %")
-    looks = {f"{kept(setting)} kept": setting for setting in settings if setting not in letters}
-    names = {f"{letter}  {label(setting)}": setting for setting, letter in letters.items()}
-    for said, side in ((looks, "left"), (names, "right")):
-        handles = [Line2D([], [], linestyle="", label=words, **look(setting.mode)) for words, setting in said.items()]
-        fig.legend(handles=handles, loc=f"outside lower {side}", labelspacing=0.3)
-    return fig, axes
 
 
 def by_speed(ax: Axes, curves: dict, label: Callable[[object], str]) -> None:
@@ -237,26 +206,21 @@ def by_speed(ax: Axes, curves: dict, label: Callable[[object], str]) -> None:
     ax.set_xticks(sorted({ms for each in curves.values() for ms in each}))
 
 
-def budget(ax: Axes, ms: float) -> None:
-    """The budget as a labelled upright line in a figure of `frontiers`."""
-    ax.axvline(ms, color=_VERMILION, linestyle="--", linewidth=1)
-    ax.set_xlim(right=max(ax.get_xlim()[1], 1.1 * ms))
-    ax.annotate(
-        "budget", (ms, 0), (3, 3), xycoords=("data", "axes fraction"), textcoords="offset points", color=_VERMILION
-    )
-
-
 def shares_of_no_reuse(
     ax: Axes, labels: Sequence[str], step: Sequence[float], solved: Sequence[Interval], names
 ) -> None:
     """One row per setting: what a control step takes (a bar) and what a solved episode takes (a point with interval).
 
-    Both in percent of no reuse, at 100, in the look of its name.
+    Both in percent of no reuse, at 100, in the look of its name. A label stands above its bar, where it may be long.
     """
-    for y, (share, name) in enumerate(zip(step, names, strict=True)):
-        ax.barh(y, 100 * share, height=0.7, color=look(name)["color"], alpha=0.3)
-    interval_rows(ax, labels, solved, names)
     ax.axvline(100, color=_BLACK, linewidth=1)
+    for y, (share, label, name) in enumerate(zip(step, labels, names, strict=True)):
+        ax.barh(y, 100 * share, height=0.4, color=look(name)["color"], alpha=0.3)
+        ground = {"facecolor": "white", "edgecolor": "none", "pad": 0}
+        ax.annotate(label, (0, y - 0.2), (2, 0), textcoords="offset points", va="bottom", bbox=ground)
+    interval_rows(ax, [""] * len(labels), solved, names)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(top=-1)
     ax.set(xlabel="% of no reuse (bar: control step, point: solved episode)", xlim=(0, None))
 
 
@@ -265,7 +229,7 @@ def stages(ax: Axes, table: pd.DataFrame, of: Sequence[str]) -> None:
     95th percentile.
     """
     left = np.zeros(len(table))
-    for stage, colour in zip(of, (_GREY, _ORANGE, _SKY, _BLUE), strict=True):
+    for stage, colour in zip(of, (GREY, _ORANGE, _SKY, _BLUE), strict=True):
         ms = table[f"{stage}_p50"].to_numpy(float)
         ax.barh(list(table.index), ms, left=left, color=colour, label=stage)
         left += ms
@@ -293,7 +257,7 @@ def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFram
                 if method == "bootstrap" and interval.collapsed:
                     ax.plot(100 * interval.estimate, y + at, markerfacecolor="white", **look(name))
                 else:
-                    _bar(ax, interval, y + at, name, horizontal=True)
+                    bar(ax, interval, y + at, name, horizontal=True)
             ax.plot([], [], linestyle="", label=method.replace("w", "W"), **look(name))
         ax.set(title=f"{table.n.iloc[0]} episodes a setting", xlabel="success, %", xlim=(-4, 104))
         ax.grid(axis="y", visible=False)
@@ -313,18 +277,21 @@ def show(fig: Figure, name: str, title: str = "") -> None:
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"the figure name {name!r} must be of small letters, digits and underscores.")
     if title:
-        fig.suptitle(fill(title, TITLE), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        lines = fill(title.replace(" %", "\N{NO-BREAK SPACE}%"), int(TITLE * fig.get_figwidth() / PAGE_WIDTH))
+        fig.suptitle(lines, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     svg, png = io.StringIO(), io.BytesIO()
     fig.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     fig.savefig(png, format="png", dpi=150, metadata={"Software": None})
     plt.close(fig)
+    width = round(110 * fig.get_figwidth())
     data = {"image/svg+xml": svg.getvalue(), "image/png": b64encode(png.getvalue()).decode()}
     display(
-        data | {"text/plain": title or name}, metadata={"kvlab_figure": name, "image/png": {"width": 792}}, raw=True
+        data | {"text/plain": title or name}, metadata={"kvlab_figure": name, "image/png": {"width": width}}, raw=True
     )
 
 
-def _bar(ax: Axes, interval: Interval, position: float, name: str, horizontal: bool) -> None:
+def bar(ax: Axes, interval: Interval, position: float, name: str, horizontal: bool) -> None:
+    """One estimate with its interval in percent, in the look of `name`."""
     value, (low, high) = 100 * interval.estimate, (100 * interval.low, 100 * interval.high)
     ends = [[value - low], [high - value]]
     place = {"x": value, "y": position, "xerr": ends} if horizontal else {"x": position, "y": value, "yerr": ends}

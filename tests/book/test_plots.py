@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from kvlab.book import plots
-from kvlab.evidence.stats import Interval, bootstrap_rate, rate_interval
-from kvlab.study.settings import parse_setting
+from kvlab.evidence.stats import bootstrap_rate, rate_interval
 
 INTERVALS = [rate_interval(9, 10), rate_interval(0, 10)]
 
@@ -106,35 +105,3 @@ def test_strips_write_each_count_and_shade_by_what_was_possible():
     assert [text.get_text() for text in ax.texts] == ["10", "0", "5", "2"]
     assert ax.collections[0].get_clim() == (0, 10)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "full"]
-
-
-def test_a_frontier_names_the_unbeaten_and_the_settings_of_the_answer_by_the_same_letters_in_every_panel():
-    cheap, best, beaten, no_reuse = map(parse_setting, ("none steps=1", "none steps=2", "full when every(2)", "none"))
-
-    def place(*settings):
-        rows = {
-            s: {"ms_step": Interval(n, n, n, 0.95, ""), "success": rate_interval(n, 10)}
-            for n, s in enumerate(settings, 1)
-        }
-        table = pd.DataFrame.from_dict(rows, orient="index")
-        return table.assign(pareto=[setting in (cheap, best) for setting in settings])
-
-    fig, axes = plots.frontiers(
-        {"a": place(cheap, best, beaten, no_reuse), "b": place(best, no_reuse)}, str, [no_reuse]
-    )
-    letters = [{text.get_text(): text.xy[0] for text in ax.texts if text.get_text()} for ax in axes]
-    assert letters == [{"a": 1, "b": 2, "c": 4}, {"b": 1, "c": 2}]
-    said = [[text.get_text() for text in legend.get_texts()] for legend in fig.legends]
-    assert said == [["everything kept"], ["a  none steps=1", "b  none steps=2", "c  none"]]
-    assert fig.legends[0].legend_handles[0].get_color() == plots.look("full")["color"]
-    assert [ax.get_title() for ax in axes] == ["a", "b"]
-
-
-def test_a_budget_beyond_every_setting_is_in_the_figure():
-    fig, (ax,) = plots.panels(1, height=3.0)
-    ax.set_xlim(0, 12)
-    plots.budget(ax, 50)
-    assert ax.get_xlim()[1] > 50
-    plots.budget(ax, 10)
-    assert ax.get_xlim()[1] > 50
-    plt.close(fig)
