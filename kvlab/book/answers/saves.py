@@ -167,7 +167,10 @@ def _program(ways: pd.DataFrame, version: str) -> str:
     if ONE_GRAPH in ms:
         lead = "Run the policy by a faster program first"
         compiled = f", and compiled by torch.compile before {ms[COMPILED]:.1f} ms" if COMPILED in ms else ""
-        said.append(f"The eager model in one CUDA graph takes {ms[ONE_GRAPH]:.1f} ms{compiled}, in the same run.")
+        said.append(
+            f"PyTorch as it comes (eager), with one call that starts all its kernels (a CUDA graph), takes "
+            f"{ms[ONE_GRAPH]:.1f} ms{compiled}, in the same run."
+        )
     if LEROBOT[0] in ms:
         said.append(f"LeRobot {version}, compiled, takes {ms[LEROBOT[0]]:.0f} ms.")
     slow = [
@@ -178,7 +181,7 @@ def _program(ways: pd.DataFrame, version: str) -> str:
     if slow:
         said.append(f"Where the processor starts every kernel, the time is the processor's: {'; '.join(slow)}.")
     if ONE_GRAPH not in ms:
-        said.append("What one CUDA graph or torch.compile alone would give was not measured in this run.")
+        said.append("What torch.compile alone gives, or a CUDA graph (one call starts all kernels), was not measured.")
     return f"**{lead}.** {' '.join(said)}"
 
 
