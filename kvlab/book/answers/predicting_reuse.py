@@ -65,6 +65,18 @@ def by_family(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def cancelling(loop: pd.DataFrame) -> pd.DataFrame:
+    """The table of `drift.loop`: shares of replans in percent, one row per plain image gate."""
+    columns = {
+        "an older anchor passes": loop["old"],
+        "the one before would": loop["step"],
+        "reuse until no reuse finished": loop["within"],
+        "after": loop["after"],
+    }
+    shown = {name: shares.map(_percent, na_action="ignore").fillna("") for name, shares in columns.items()}
+    return pd.DataFrame(shown).rename(index=tables.gate).rename_axis(index=None, columns="gate")
+
+
 def headline(found: pd.DataFrame, tolerance: float) -> str:
     """The title of the figure."""
     reach, _ = within(found, tolerance)

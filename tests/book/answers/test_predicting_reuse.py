@@ -106,6 +106,12 @@ def test_why_it_fails_is_told_by_both_errors():
     assert said(GOOD, loop=other)[3].startswith("**The errors do not cancel.**")
 
 
+def test_the_numbers_of_the_reason_stand_in_a_table():
+    table = answers.cancelling(LOOP.assign(after=[0.4, float("nan")]))
+    assert table.loc["images ≥ 0.9"].to_list() == ["70", "90", "60", ""]
+    assert [*table.index] == ["images ≥ 0.98", "images ≥ 0.9"] and table.columns.name == "gate"
+
+
 def test_few_episodes_of_signals_are_held_against_all():
     """In the first 3 of 10 episodes every signal is high: 2 of 3 replans would reuse, where 1 of 3 does."""
     records = recorded([0.99, 0.5])
