@@ -201,15 +201,23 @@ def amplification_title(explained: Mapping[str, Predictions]) -> str:
     return f"Each denoising step adds {found} the first" if found else "That later steps add more is not shown"
 
 
-def halves(near: pd.DataFrame, confidence: float = 0.95) -> str:
-    """The same without a fit, of distances as in data/mechanism: what the later half of the steps adds."""
+def halves(near: pd.DataFrame, predictions: Predictions, confidence: float = 0.95) -> str:
+    """The same without a fit, of distances as in data/mechanism: what the later half of the steps adds.
+
+    And what it would add by the fitted rate of `predictions`, those of `amplification`.
+    """
     steps = near.filter(like="step_").set_axis(near["mode"])
     first = steps.iloc[:, steps.shape[1] // 2 - 1]
     added = (steps.iloc[:, -1] - first) / first
-    full, prefix = (wording.ratio(verdicts.mean_ratio(added[mode], confidence)) for mode in ("full", "prefix"))
+    full, prefix = (verdicts.mean_ratio(added[mode], confidence) for mode in ("full", "prefix"))
+    rate = next(iter(predictions.values())).effect
+    ends = (exp(steps.shape[1] // 2 * end) for end in (rate.estimate, rate.low, rate.high))
+    fitted = Interval(*ends, rate.confidence, rate.method)
+    apart = " Late steps add more, but not by the same factor from step to step." if full.low > 1 >= fitted.low else ""
     return (
-        f"Without any fit: with `full` the second half of the steps adds {full} times what the first half adds. With "
-        f"`prefix` it adds {prefix} times as much."
+        f"Without any fit: with `full` the second half of the steps adds {wording.ratio(full)} times what the first "
+        f"half adds. With `prefix` it adds {wording.ratio(prefix)} times as much. Growth at the fitted rate, which all "
+        f"steps share, would make it {wording.ratio(fitted)} with `full`.{apart}"
     )
 
 

@@ -108,9 +108,14 @@ def test_a_rate_around_zero_shows_no_amplification_and_says_what_is_left():
 
 
 def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
-    said = answers.halves(curves(0.3))
+    def halves(near: pd.DataFrame, rate: float) -> str:
+        return answers.halves(near, explained(rate=rate)[1]["amplification"])
+
+    said = halves(curves(0.3), 0.3)
     assert said.startswith("Without any fit: with `full` the second half of the steps adds 4.48 (4.")
-    assert answers.halves(curves(0.0001)).count("adds 1.00 (") == 2
+    assert "would make it 4.48 (4." in said and said.endswith("with `full`.")
+    assert halves(curves(0.0001), 0.0001).count("adds 1.00 (") == 2
+    assert halves(curves(0.3), 0.0001).endswith("Late steps add more, but not by the same factor from step to step.")
 
 
 def test_sensitivity_is_told_by_both_of_its_ratios():
