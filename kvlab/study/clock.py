@@ -63,14 +63,21 @@ class Clock:
         share = round(times.replan_ms(setting, allowed) / times.replan_ms(Setting("none"), False), 2)
         return math.ceil(round(self.full_ms * share / CONTROL_MS, 6))
 
+    def covered(self, setting: Setting, chunk: int) -> bool:
+        """Whether the robot, where it is to go on, has actions left until any new chunk arrives."""
+        return self.holds or self._longest(setting) < chunk
+
     def require_fits(self, setting: Setting, chunk: int) -> None:
-        """ValueError where the robot is to go on in a chunk that is over before any new one arrives."""
-        longest = max((delays := self.delays(setting)).computed, delays.reused)
-        if longest >= chunk and not self.holds:
+        """ValueError where a delay is not `covered` by a chunk of so many actions."""
+        if not self.covered(setting, chunk):
             raise ValueError(
-                f"at {self} an inference of `{setting}` takes {longest} control steps, and no chunk of {chunk} actions "
-                f"covers them: take a faster machine, fewer denoising steps, or `{self} hold`"
+                f"at {self} an inference of `{setting}` takes {self._longest(setting)} control steps, and no chunk of "
+                f"{chunk} actions covers them: take a faster machine, fewer denoising steps, or `{self} hold`"
             )
+
+    def _longest(self, setting: Setting) -> int:
+        delays = self.delays(setting)
+        return max(delays.computed, delays.reused)
 
 
 _latency = cache(latency)

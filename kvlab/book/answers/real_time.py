@@ -1,6 +1,6 @@
 """What *In real time* says, out of records by suite and by the ms of a full inference (0: a world that waits)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -13,64 +13,9 @@ from kvlab.evidence.stats import Interval, Pairs, pair, paired_difference, rate_
 from kvlab.study.clock import Clock
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
-from kvlab.study.study import Study
 
 NO_REUSE = Setting("none")
 BySuite = Mapping[str, Mapping[float, Records]]  # records of each suite by the ms of a full inference
-Studies = Mapping[str, Mapping[float, Study]]
-
-
-def at(study: Study, real_time: str) -> Study:
-    """`study` in a world that does not wait: `200ms`, `200ms hold`. ValueError as in `parse_clock` and `Study`."""
-    return replace(study, protocol=replace(study.protocol, real_time=real_time))
-
-
-def recorded(wanted: Studies) -> dict[str, dict[float, Study]]:
-    """The studies with what is recorded in full (`_complete`), since a chapter starts no hours of it.
-
-    Left out, too, are a setting that is recorded at no speed above 0 and a suite where there is none. ValueError:
-    nothing is left.
-    """
-    found = {}
-    for suite, speeds in wanted.items():
-        full = {ms: settings for ms, study in speeds.items() if (settings := _complete(study))}
-        if timed := {setting for ms, settings in full.items() if ms for setting in settings}:
-            found[suite] = {
-                ms: replace(speeds[ms], settings=tuple(setting for setting in settings if setting in timed))
-                for ms, settings in full.items()
-            }
-    if not found:
-        raise ValueError(
-            "no speed above 0 ms is recorded in full; with `run` true this notebook records what is missing"
-        )
-    return found
-
-
-def planned(wanted: Studies, studies: Studies, run: bool, workers: int) -> str:
-    """What of `wanted` is recorded, and what the next cell does."""
-    if run:
-        return text.planned(*_each(wanted), workers=workers)
-    there, asked = (sum(study.episodes * len(study.settings) for study in _each(some)) for some in (studies, wanted))
-    rest = "" if there == asked else " The end of the page lists those that are not."
-    read = f"the next cell reads {there:,}: those of settings that are recorded above 0 ms"
-    return f"Of {text.count(asked, 'episode')} {read}.{rest}"
-
-
-def _each(studies: Studies) -> list[Study]:
-    return [study for speeds in studies.values() for study in speeds.values()]
-
-
-def left_out(wanted: Studies) -> list[str]:
-    """What of `wanted` is not recorded in full, and how many of its episodes are, by suite and speed."""
-    said = []
-    for suite, speeds in wanted.items():
-        for ms, study in speeds.items():
-            complete = _complete(study)
-            if lacking := [str(setting) for setting in study.settings if setting not in complete]:
-                what = text.listed([f"`{setting}`" for setting in lacking]) if complete else "every setting"
-                of = text.count(len(lacking) * study.episodes, "episode")
-                said.append(f"- `{suite}` at {ms:g} ms: {what} ({study.plan()['recorded'][lacking].sum()} of {of}).")
-    return ["Not recorded in full yet, so left out:\n\n" + "\n".join(said)] if said else []
 
 
 def curves(speeds: Mapping[float, Records], confidence: float) -> dict[Setting, dict[float, Interval]]:
@@ -154,17 +99,6 @@ def steps_table(records: BySuite, confidence: float) -> pd.DataFrame:
     return _headed(found)
 
 
-def _complete(study: Study) -> list[Setting]:
-    """The settings that are recorded in full; none where no reuse is not, or where a speed is still being recorded.
-
-    Of what happens to be finished no winner is named.
-    """
-    plan = study.plan()
-    under_way = study.protocol.real_time.full_ms > 0 and (plan["recorded"].gt(0) & plan["missing"].gt(0)).any()
-    full = [setting for setting in study.settings if not plan["missing"][str(setting)]]
-    return full if NO_REUSE in full and not under_way else []
-
-
 def _headed(found: list[dict]) -> pd.DataFrame:
     frame = pd.DataFrame(found)
     first = frame.columns[0]
@@ -189,20 +123,35 @@ def _timed(records: BySuite) -> list[tuple[str, float, Records]]:
 
 def _winner(records: BySuite, confidence: float) -> str:
     timed = _timed(records)
-    best = [_best(each) for _, _, each in timed]
-    said = []
-    for (suite, ms, each), setting in zip(timed, best, strict=True):
-        gained = summary.difference(each, setting, NO_REUSE, confidence) if setting != NO_REUSE else None
-        gain = f" That is {text.difference(gained, 'with no reuse there')}." if gained else ""
-        among = text.count(len(rows.recorded(each)), "setting")
-        solved = f"{tables.lever(setting)}, {_k_of_n(each, setting)}"
-        said.append(f"In `{suite}` at {ms:g} ms, of {among}: {solved}.{gain}")
+    best = {(suite, ms): _best(each) for suite, ms, each in timed}
+    said = [
+        _winners_of(suite, {ms: best[suite, ms] for ms in sorted(speeds) if ms}, speeds, confidence)
+        for suite, speeds in records.items()
+    ]
     lead = (
-        f"Above 0 ms, {tables.lever(best[0])} solved most of the few settings recorded at each speed"
-        if len({*best}) == 1
+        f"Above 0 ms, {tables.lever(best[timed[0][:2]])} solved most of the few settings recorded at each speed"
+        if len({*best.values()}) == 1
         else "Which of the recorded settings solves most depends on the speed"
     )
     return f"**{lead}.** {' '.join(said)}"
+
+
+def _winners_of(suite: str, best: Mapping[float, Setting], speeds: Mapping[float, Records], confidence: float) -> str:
+    """What solves most of one suite at which speeds, and what that gains at the slowest."""
+    solved = [
+        f"{tables.lever(setting)} at {_at(speeds, setting, [ms for ms in best if best[ms] == setting])}"
+        for setting in dict.fromkeys(best.values())
+    ]
+    ms = max(best)
+    if best[ms] == NO_REUSE:
+        return f"In `{suite}` {text.listed(solved)}."
+    gained = summary.difference(speeds[ms], best[ms], NO_REUSE, confidence)
+    return f"In `{suite}` {text.listed(solved)}. At {ms:g} ms that is {text.difference(gained, 'with no reuse')}."
+
+
+def _at(speeds: Mapping[float, Records], setting: Setting, which: Sequence[float]) -> str:
+    solved, n = [str(_k(speeds[ms], setting)) for ms in which], len(successes(speeds[which[0]], setting))
+    return f"{_speeds(pd.Index(which))} ({text.listed(solved)} of {n})"
 
 
 def _cached(speeds: Mapping[float, Records]) -> list[tuple[Setting, Setting]]:
@@ -225,14 +174,23 @@ def _caches(records: BySuite, confidence: float) -> str:
     }
     if not compared:
         return "**No cache is recorded in real time.** So whether one wins at any speed is open."
-    wins = any(each.wins.any() for each in compared.values())
+    wins = {which: each for which, each in compared.items() if each.wins.any()}
     lead = (
         "A cache beats no reuse at some speeds"
         if wins
         else "No speed is recorded at which a cache is shown to beat no reuse"
     )
-    said = [_range(suite, cache, each) for (suite, cache), each in compared.items()]
-    return f"**{lead}.** Each is compared with no reuse of as many denoising steps. {' '.join(said)}"
+    nearest = max(compared, key=lambda which: _at_best(compared[which])[1].estimate)
+    said = [_range(*which, each) for which, each in (wins or {nearest: compared[nearest]}).items()]
+    many = f"{text.count(len(compared), 'cache')} compared, each with no reuse of as many denoising steps"
+    return f"**{lead}.** {many[0].upper()}{many[1:]}.{' ' if wins else ' The nearest to it: '}{' '.join(said)}"
+
+
+def _at_best(compared: pd.DataFrame) -> tuple[float, Interval]:
+    """The speed above 0 ms at which the cache does best, and its difference there."""
+    timed = compared.difference[[ms for ms in compared.index if ms]]
+    ms = max(timed.index, key=lambda one: timed[one].estimate)
+    return ms, timed[ms]
 
 
 def _range(suite: str, cache: Setting, compared: pd.DataFrame) -> str:
@@ -240,18 +198,18 @@ def _range(suite: str, cache: Setting, compared: pd.DataFrame) -> str:
     worse = compared.index[[interval.high < 0 for interval in compared.difference]]
     better = compared.index[compared.wins]
     neither = compared.index.difference([*worse, *better])
-    ms = max(compared.index, key=lambda one: (compared.difference[one].estimate, one) if one else (-2, 0))
+    ms, difference = _at_best(compared)
     turn = (
         " If its advantage grows with the time of an inference, the range in which it wins begins between "
         f"{max(worse):g} and {min(better):g} ms."
         if len(worse) and len(better) and max(worse) < min(better)
         else ""
     )
-    difference, n = text.difference(compared.difference[ms], "without"), text.count(int(compared.n[ms]), "episode")
     return (
-        f"In `{suite}` with {tables.lever(cache)}: it is shown to win at {_speeds(better)} "
+        f"in `{suite}` {tables.lever(cache)} is shown to win at {_speeds(better)} "
         f"and to lose at {_speeds(worse)}; neither is shown at {_speeds(neither)}. "
-        f"Above 0 ms it does best at {ms:g} ms: it solves {difference}, {n}.{turn}"
+        f"Above 0 ms it does best at {ms:g} ms: it solves {text.difference(difference, 'without')}, "
+        f"{text.count(int(compared.n[ms]), 'episode')}.{turn}"
     )
 
 
@@ -262,22 +220,27 @@ def _speeds(which: pd.Index) -> str:
 def _waiting(records: BySuite, confidence: float) -> str:
     """No reuse in real time, compared with itself in a world that waits."""
     lost = {
-        (suite, ms): paired_difference(_with_itself(records[suite][0], each), confidence)
-        for suite, ms, each in _timed(records)
-        if 0 in records[suite]
+        suite: by_ms
+        for suite, speeds in records.items()
+        if 0 in speeds
+        and (
+            by_ms := {
+                ms: paired_difference(_with_itself(speeds[0], speeds[ms]), confidence) for ms in sorted(speeds) if ms
+            }
+        )
     }
     if not lost:
         return "**What the delay alone costs is open.** A world that waits is not recorded beside these speeds."
-    lead = (
-        "The delay alone costs success"
-        if any(d.high < 0 for d in lost.values())
-        else "The delay alone is not shown to cost success"
-    )
-    said = [
-        f"In `{suite}` at {ms:g} ms no reuse solves {_k_of_n(records[suite][ms], NO_REUSE)}. "
-        f"That is {text.difference(difference, 'in a world that waits')}."
-        for (suite, ms), difference in lost.items()
-    ]
+    shown = any(d.high < 0 for by_ms in lost.values() for d in by_ms.values())
+    lead = "The delay alone costs success" if shown else "The delay alone is not shown to cost success"
+    said = []
+    for suite, by_ms in lost.items():
+        costs, ms = [one for one, d in by_ms.items() if d.high < 0], max(by_ms)
+        less = text.difference(by_ms[ms], "in a world that waits")
+        said.append(
+            f"In `{suite}` no reuse is shown to lose at {_speeds(pd.Index(costs))}. "
+            f"At {ms:g} ms it solves {_k_of_n(records[suite][ms], NO_REUSE)}, {less}."
+        )
     return f"**{lead}.** {' '.join(said)}"
 
 

@@ -17,14 +17,14 @@ def study(untrained, tmp_path, monkeypatch):
     """A study, and how many of 20 episodes are solved in which world: what is not named there is not recorded."""
     solved = {}
 
-    def asked(study):
-        return solved.get((str(study.protocol.real_time), study.settings[0]))
+    def of(study):
+        return {setting: solved.get((str(study.protocol.real_time), setting)) for setting in study.settings}
 
     def plan(study):
-        return pd.DataFrame({"missing": [20 if asked(study) is None else 0]})
+        return pd.DataFrame({"missing": {str(setting): 20 * (k is None) for setting, k in of(study).items()}})
 
     def run(study, workers):
-        return made({study.settings[0]: [(n < asked(study), 20, [False]) for n in range(20)]})
+        return made({setting: [(n < k, 20, [False]) for n in range(20)] for setting, k in of(study).items()})
 
     monkeypatch.setattr(Study, "plan", plan)
     monkeypatch.setattr(Study, "run", run)
