@@ -1,6 +1,7 @@
 """What *In real time* says, out of records by suite and by the ms of a full inference (0: a world that waits)."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -137,21 +138,13 @@ def _winner(records: BySuite, confidence: float) -> str:
 
 
 def _winners_of(suite: str, best: Mapping[float, Setting], speeds: Mapping[float, Records], confidence: float) -> str:
-    """What solves most of one suite at which speeds, and what that gains at the slowest."""
-    solved = [
-        f"{tables.lever(setting)} at {_at(speeds, setting, [ms for ms in best if best[ms] == setting])}"
-        for setting in dict.fromkeys(best.values())
-    ]
-    ms = max(best)
-    if best[ms] == NO_REUSE:
-        return f"In `{suite}` {text.listed(solved)}."
-    gained = summary.difference(speeds[ms], best[ms], NO_REUSE, confidence)
-    return f"In `{suite}` {text.listed(solved)}. At {ms:g} ms that is {text.difference(gained, 'with no reuse')}."
-
-
-def _at(speeds: Mapping[float, Records], setting: Setting, which: Sequence[float]) -> str:
-    solved, n = [str(_k(speeds[ms], setting)) for ms in which], len(successes(speeds[which[0]], setting))
-    return f"{_speeds(pd.Index(which))} ({text.listed(solved)} of {n})"
+    """What solves most of one suite at how many speeds, and at the slowest what and by how much."""
+    often = Counter(best.values()).most_common()
+    ms, won = max(best), text.listed([f"at {many} by {tables.lever(setting)}" for setting, many in often])
+    slowest = f"At {ms:g} ms {_k_of_n(speeds[ms], best[ms])} are solved by {tables.lever(best[ms])}"
+    gained = summary.difference(speeds[ms], best[ms], NO_REUSE, confidence) if best[ms] != NO_REUSE else None
+    more = f" That is {text.difference(gained, 'with no reuse')}." if gained else ""
+    return f"Of {text.count(len(best), 'speed')} in `{suite}`, most is solved {won}. {slowest}.{more}"
 
 
 def _cached(speeds: Mapping[float, Records]) -> list[tuple[Setting, Setting]]:
@@ -239,7 +232,7 @@ def _waiting(records: BySuite, confidence: float) -> str:
         less = text.difference(by_ms[ms], "in a world that waits")
         said.append(
             f"In `{suite}` no reuse is shown to lose at {_speeds(pd.Index(costs))}. "
-            f"At {ms:g} ms it solves {_k_of_n(records[suite][ms], NO_REUSE)}, {less}."
+            f"At {ms:g} ms it solves {_k_of_n(records[suite][ms], NO_REUSE)}. That is {less}."
         )
     return f"**{lead}.** {' '.join(said)}"
 
