@@ -62,17 +62,18 @@ def run(
     what differs from the default after that, in this order, as in `none seeing black steps=2 execute=10`.
 
     MODE: full, prefix, one of vision_only, state_only, layer_wise, text_fixed with :skip or :splice after it; chunk,
-    which goes on in the chunk that is there, without any inference, while enough of it is left; or tokens:skip,
-    tokens:splice, tokens:fuse, which keep single image tokens (VLA-Cache, TTF-VLA), as many by another rule in
-    tokens(random):skip, (raster), (static) or (inverse), all from layer 2 on in tokens[2:]:skip, and as published in
-    tokens@previous:skip.
+    which goes on in the chunk that is there, without any inference, while enough of it is left; repeat, which begins it
+    again; or tokens:skip, tokens:splice, tokens:fuse, which keep single image tokens (VLA-Cache, TTF-VLA), as many by
+    another rule in tokens(random):skip, (raster), (static) or (inverse), all from layer 2 on in tokens[2:]:skip, and as
+    published in tokens@previous:skip.
 
-    GATE: always, never, every(4), or comparisons joined by &: vision, pixels or state >= a threshold in [-1, 1]
-    (compared with the last computed replan; vision@previous with the one before), age < a number of replans. A
-    threshold may be adaptive: vision >= 0.9 if gripper < 1 and curvature < 0.5 and spread < 0.2 else 0.99. By itself,
-    gripper < 1 recomputes where the gripper's command changes. distance <= 0.3: how far the state is from that of the
-    last computed replan. settled <= 0.1: how far the end points of the last chunk's next actions moved while it was
-    denoised. verify <= 0.15 (of chunk, prefix, full): how far one look of the expert moves them now.
+    GATE: always, never, every(4), every(4, 3), which computes the first three of four, or comparisons joined by &:
+    vision, pixels or state >= a threshold in [-1, 1] (compared with the last computed replan; vision@previous with the
+    one before), age < a number of replans. A threshold may be adaptive: vision >= 0.9 if gripper < 1 and curvature <
+    0.5 and spread < 0.2 else 0.99. By itself, gripper < 1 recomputes where the gripper's command changes. distance <=
+    0.3: how far the state is from that of the last computed replan. settled <= 0.1: how far the end points of the last
+    chunk's next actions moved while it was denoised. verify <= 0.15 (of chunk, prefix, full): how far one look of the
+    expert moves them now.
 
     AFTER THAT: seeing masked (no image tokens), black, frozen (the first frames), shuffled (another task's), or what
     was there k replans ago: late(vision, k), late(state, k), late(all, k). steps=K: denoising steps. execute=N: actions

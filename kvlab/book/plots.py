@@ -39,6 +39,7 @@ LOOKS = {
     "layer_wise": (_GREEN, "P"),
     "text_fixed": (_PURPLE, "X"),
     "chunk": (_PURPLE, ">"),
+    "repeat": (_WINE, "H"),
     "tokens": (_TEAL, "<"),
     # the February report's two gates, both of which reuse everything
     "baseline": (_BLUE, "s"),

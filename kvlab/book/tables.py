@@ -17,6 +17,7 @@ KEPT = {
     "layer_wise": "half of the layers",
     "text_fixed": "instruction from the start; images",
     "chunk": "chunk",
+    "repeat": "chunk, begun again",
     "tokens": "image tokens",
 }
 _WORDS = (

@@ -5,6 +5,7 @@ vision@previous >= 0.985          with those of the step before
 vision >= 0.98 & state >= 0.98    both
 pixels >= 0.99 & age < 10         downsized frames (no encoder needed), and at most nine replans old
 every(4)                          compute once in four replans, whatever is seen
+every(4, 3)                       compute the first three of four: reuse as rare as there, of a cache one replan old
 vision >= 0.9 if gripper < 1 and curvature < 0.5 else 0.99
                                   adaptive: loose on the way, strict near a grasp (see `kvlab.reuse.phase`)
 every(2) & gripper < 1            recompute whenever the gripper's command changes within the last two chunks
@@ -26,8 +27,8 @@ REFERENCES = ("anchor", "previous")
 SIMILARITIES = tuple(f"{signal}_{reference}" for signal in SIGNALS for reference in REFERENCES)
 DISTANCES = ("distance", "settled", "verify")
 GRAMMAR = (
-    "a gate is `always`, `never`, `every(k)`, or comparisons joined by `&`, each `vision`, `pixels` or `state` "
-    "(optionally `@anchor` or `@previous`) >= a threshold in [-1, 1], `age` < a whole "
+    "a gate is `always`, `never`, `every(k)`, `every(k, computed)`, or comparisons joined by `&`, each `vision`, "
+    "`pixels` or `state` (optionally `@anchor` or `@previous`) >= a threshold in [-1, 1], `age` < a whole "
     "number above 0, `gripper`, `curvature` or `spread` < a limit, `distance`, `settled` or `verify` <= a limit; a "
     "threshold may be `LOOSE if gripper < 1 and curvature < 0.5 and spread < 0.2 else STRICT`, each condition optional"
 )
@@ -37,13 +38,15 @@ GRAMMAR = (
 class Term:
     """One comparison: a similarity at or above `bound`, a distance at or below it, an age or a phase below it.
 
-    With `calm` conditions `bound` holds where each named phase is below its limit, and `strict` elsewhere.
+    With `calm` conditions `bound` holds where each named phase is below its limit, and `strict` elsewhere. Of `bound`
+    replans the first `computed` are refused where the signal is their number.
     """
 
-    signal: str  # "age" or one of SIMILARITIES, DISTANCES, PHASES
+    signal: str  # "age", "replan" or one of SIMILARITIES, DISTANCES, PHASES
     bound: float
     calm: tuple[tuple[str, float], ...] = ()
     strict: float | None = None
+    computed: int = 1
 
     def holds(self, signals: Mapping[str, float]) -> bool:
         value = signals[self.signal]
@@ -51,6 +54,8 @@ class Term:
             return value <= self.bound
         if self.signal == "age" or self.signal in PHASES:
             return value < self.bound
+        if self.signal == "replan":
+            return value % self.bound >= self.computed
         calm = all(signals[phase] < limit for phase, limit in self.calm)  # NaN is not: strict where nothing is known
         return value >= (self.bound if calm else self.strict)
 
@@ -66,13 +71,15 @@ class Gate:
         return self.text
 
     def opens(self, signals: Mapping[str, float]) -> bool:
-        """Whether to reuse, given the signals and the `age` (1, 2, ... replans) that the cache has now."""
+        """Whether to reuse, given the signals, the `age` (1, 2, ... replans) that the cache has now, and which `replan`
+        of the episode (0, 1, ...) this is.
+        """
         return all(term.holds(signals) for term in self.terms)
 
     @property
     def reads(self) -> frozenset[str]:
         """The similarities and distances that the decision needs; similarities of vision need the image encoder."""
-        return frozenset(term.signal for term in self.terms) - {"age", *PHASES}
+        return frozenset(term.signal for term in self.terms) - {"age", "replan", *PHASES}
 
     @property
     def phases(self) -> frozenset[str]:
@@ -95,9 +102,8 @@ def parse_gate(text: str) -> Gate:
 
 
 def _parse_term(part: str, whole: str) -> tuple[str, Term]:
-    if match := re.fullmatch(r"every\( ?(\d+) ?\)", part):
-        period = _positive(int(match[1]), part)
-        return f"every({period})", Term("age", period)
+    if match := re.fullmatch(r"every\( ?(\d+) ?(?:, ?(\d+) ?)?\)", part):
+        return _parse_clock(part, *(_positive(int(number or 1), part) for number in match.groups()))
     if match := re.fullmatch(r"age ?< ?(\d+)", part):
         limit = _positive(int(match[1]), part)
         return f"age < {limit}", Term("age", limit)
@@ -121,6 +127,14 @@ def _parse_term(part: str, whole: str) -> tuple[str, Term]:
             said = " and ".join(f"{phase} < {_shown(limit)}" for phase, limit in limits)
             return f"{written} if {said} else {_shown(otherwise)}", Term(name, bound, limits, otherwise)
     raise ValueError(f"cannot read {part!r} in the gate {whole!r}: {GRAMMAR}")
+
+
+def _parse_clock(part: str, period: int, computed: int) -> tuple[str, Term]:
+    if computed == 1:
+        return f"every({period})", Term("age", period)
+    if computed >= period:
+        raise ValueError(f"{part!r} never reuses: of {period} replans at most {period - 1} may be computed")
+    return f"every({period}, {computed})", Term("replan", period, computed=computed)
 
 
 def _parse_calm(part: str, whole: str) -> tuple[str, float]:

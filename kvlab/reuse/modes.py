@@ -11,6 +11,7 @@
                              from layer k on; tokens(random), (raster), (static), (inverse) as many by another rule;
                              tokens@previous compares with the frame before; HOW may be `fuse`, too (TTF-VLA's way)
     chunk                    what is left of the last chunk, as long as it is enough: no inference at all
+    repeat                   the last chunk once more from its first action: what going on in it is held against
 
 HOW is `splice`, which computes everything and overwrites slices (no time is saved), or `skip`, which computes only what
 is fresh, attending to what is kept.
@@ -37,9 +38,11 @@ KEPT = {
     "layer_wise": ("vision", LANGUAGE),
     "text_fixed": ("vision",),
     "chunk": (),  # nothing of the cache: its actions themselves
+    "repeat": (),
     "tokens": (),  # no whole segment: `kvlab.reuse.tokens`
 }
-WHOLE = ("none", "full", "prefix", "chunk")  # nothing is computed and then overwritten, so there is only one way
+CHUNKS = ("chunk", "repeat")
+WHOLE = ("none", "full", "prefix", *CHUNKS)  # nothing is computed and then overwritten, so there is only one way
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from kvlab.pi0.cache import LANGUAGE, STATE
 from kvlab.reuse.execution import Execution, end_point_spread
 from kvlab.reuse.gates import DISTANCES, SIMILARITIES, Gate
 from kvlab.reuse.inputs import Inputs, Stopwatch
-from kvlab.reuse.modes import Mode
+from kvlab.reuse.modes import CHUNKS, Mode
 from kvlab.reuse.phase import SAMPLES, Phase
 from kvlab.reuse.plan import Plan
 from kvlab.reuse.signals import distance, similarities, thumbnails
@@ -132,7 +132,8 @@ class CachedPolicy:
         finger joints (2, m). Its first three numbers are taken for the hand's position where the gate asks for the
         path. Where no images are given (None), their tokens are left out of attention. `elapsed` says how many control
         steps were executed since the last replan, by default as many as its record said. Actions that a model predicts
-        relative to the state are relative to this one, whatever is reused; of a kept chunk, what is left is returned.
+        relative to the state are relative to this one, whatever is reused; of a kept chunk, what is left is returned,
+        or all where it is repeated.
         """
         if self._instruction is None:
             raise RuntimeError("call reset(instruction, seed) before the first act()")
@@ -146,10 +147,12 @@ class CachedPolicy:
         self._phase.see(state[:3])
         signals = similarities(self._similarities, now, self._seen_anchor, self._seen_previous) | self._phase.values()
         signals |= self._distances(inputs)
-        reuse = self._anchor is not None and self.gate.opens(signals | {"age": self._age + 1}) and self._can_reuse()
+        reuse = self._anchor is not None and self.gate.opens(signals | self._count()) and self._can_reuse()
         clock.lap("gate")
-        if not (keep := reuse and self.mode.name == "chunk"):
+        if not (keep := reuse and self.mode.name in CHUNKS):
             self._compute(inputs, reuse, state, clock)
+        elif self.mode.name == "repeat":
+            self._plan = replace(self._plan, position=0)
         chunk = self._plan.left()
         self._phase.plan(chunk)
         clock.lap("denoise")
@@ -159,6 +162,10 @@ class CachedPolicy:
     def executes(self, skipped: int = 0) -> int:
         """How many of the last answer's actions to execute, counted from its action number `skipped`."""
         return self.execute.length(self._plan.left_spreads()[skipped:])
+
+    def _count(self) -> dict[str, int]:
+        """What a gate may count: how old the cache would be, and the episode's replans before this one."""
+        return {"age": self._age + 1, "replan": self._replans}
 
     def _can_reuse(self) -> bool:
         if self.mode.name == "chunk":

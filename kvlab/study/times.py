@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvlab.paths import DATA
 from kvlab.reuse import Gate, parse_gate, parse_mode
-from kvlab.reuse.modes import Mode
+from kvlab.reuse.modes import CHUNKS, Mode
 from kvlab.study.settings import Setting
 
 if TYPE_CHECKING:  # workers, which ask for no times, start without it
@@ -44,7 +44,7 @@ class Latency:
             raise ValueError(f"`{setting}` denoises further chunks to measure their spread, of which there is no time")
         looks = any(signal.startswith("vision") for signal in gate.reads)
         gate_ms, none = self._gate(gate), self.stages.loc["none"]
-        if mode.name == "chunk" and allowed:
+        if mode.name in CHUNKS and allowed:
             return (gate_ms if gate.reads else 0.0) + (none["vision"] if looks else 0.0)
         denoise = none["denoise"] * steps / MEASURED_STEPS
         row = self._mode(mode) if allowed else none

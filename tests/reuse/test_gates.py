@@ -16,7 +16,10 @@ SPACES = st.sampled_from(["", " ", "  "])
 def comparisons(draw) -> tuple[str, str, float]:
     """A comparison as text, and what it means: the signal and its bound."""
     left, right = draw(SPACES), draw(SPACES)
-    kind = draw(st.sampled_from(["vision", "pixels", "state", "age", "every"]))
+    kind = draw(st.sampled_from(["vision", "pixels", "state", "age", "every", "replan"]))
+    if kind == "replan":
+        bound = draw(st.integers(2, 999))
+        return f"every({left}{bound}{right},{left}{bound - 1}{right})", "replan" if bound > 2 else "age", bound
     if kind == "every":
         bound = draw(st.integers(1, 999))
         return f"every({left}{bound}{right})", "age", bound
@@ -47,10 +50,17 @@ def test_round_trip(gate):
 
 
 @settings(deadline=None)
-@given(gates(), st.fixed_dictionaries({s: st.floats(-1, 1) for s in SIMILARITIES} | {"age": st.integers(1, 1000)}))
+@given(
+    gates(),
+    st.fixed_dictionaries(
+        {s: st.floats(-1, 1) for s in SIMILARITIES} | {"age": st.integers(1, 1000), "replan": st.integers(0, 3000)}
+    ),
+)
 def test_opens_where_every_comparison_holds(gate, signals):
     text, terms = gate
-    expected = all(signals[s] < bound if s == "age" else signals[s] >= bound for s, bound in terms)
+    last = {bound: signals["replan"] % bound == bound - 1 for signal, bound in terms if signal == "replan"}
+    holds = {"age": lambda s, bound: signals[s] < bound, "replan": lambda _, bound: last[bound]}
+    expected = all(holds.get(s, lambda s, bound: signals[s] >= bound)(s, bound) for s, bound in terms)
     assert parse_gate(text).opens(signals) == expected
 
 
@@ -59,6 +69,7 @@ def test_opens_where_every_comparison_holds(gate, signals):
     [
         *("always", "never", "every(4)", "vision >= 0.985", "vision@previous >= 0.985", "state >= -1", "pixels >= 1"),
         *("vision >= 0.98 & state >= 0.98", "pixels >= 0.99 & age < 10", "age < 1", "vision >= 0.98765432109876"),
+        *("every(4, 3)", "every(20, 10) & gripper < 1"),
         *("distance <= 0.3", "settled <= 1e-05", "verify <= 0.15 & gripper < 1", "every(2) & curvature < 0.5"),
     ],
 )
@@ -72,6 +83,8 @@ def test_printed_as_written(text):
         ("vision>=0.9850", "vision >= 0.985"),
         ("  vision@anchor  >=\n.5&age<010 ", "vision >= 0.5 & age < 10"),
         ("every( 3 )", "every(3)"),
+        ("every(3, 1)", "every(3)"),
+        ("every( 08,07 )", "every(8, 7)"),
         ("state >= 1.0", "state >= 1"),
         ("state >= 1e-3", "state >= 0.001"),
     ],
@@ -88,7 +101,19 @@ def test_two_ways_to_write_a_gate_print_the_same(text, printed):
         *("vision >= 0.9 age < 3", "vision >= 0.9, age < 3", "vision >= 0.9 # strict", "vision >= 0.9)", "x >= 0.9"),
         *("vision@later >= 0.9", "vision@ >= 0.9", "Vision >= 0.9", "age@anchor < 3", "age >= 3", "age <= 3"),
         *("gripper <= 1", "settled < 0.1", "verify >= 0.1", "distance@previous <= 1", "distance <= -1", "age <= 0.5"),
-        *("age < 3.5", "age < -1", "every", "every()", "every(-1)", "every(2.5)", "every(2) 3", "always & age < 3"),
+        *(
+            "age < 3.5",
+            "age < -1",
+            "every",
+            "every()",
+            "every(-1)",
+            "every(2.5)",
+            "every(2) 3",
+            "every(,2)",
+            "every(3, )",
+            "every(4, 2, 1)",
+            "always & age < 3",
+        ),
         *("never & vision >= 0.9", "ALWAYS", "always always", "vision >= 0.9; import os"),
     ],
 )
@@ -109,9 +134,15 @@ def test_a_threshold_that_no_cosine_reaches(number):
         parse_gate(f"age < 3 & vision >= {number}")
 
 
-@pytest.mark.parametrize("text", ["every(0)", "age < 0", "vision >= 0.9 & every(00)"])
+@pytest.mark.parametrize("text", ["every(0)", "age < 0", "vision >= 0.9 & every(00)", "every(3, 0)", "every(0, 1)"])
 def test_a_count_of_nothing(text):
     with pytest.raises(ValueError, match="needs a whole number above 0"):
+        parse_gate(text)
+
+
+@pytest.mark.parametrize("text", ["every(3, 3)", "every(2, 9)"])
+def test_a_clock_that_always_computes(text):
+    with pytest.raises(ValueError, match=r"'every\(.*\)' never reuses: of [23] replans at most [12] may be computed"):
         parse_gate(text)
 
 
@@ -141,5 +172,5 @@ def test_limits_from_above(text, signal, at_the_limit):
 
 def test_reads():
     assert parse_gate("vision >= 0.9 & state@previous >= 0.8 & age < 4").reads == {"vision_anchor", "state_previous"}
-    for text in ("always", "never", "every(4)", "age < 2"):
+    for text in ("always", "never", "every(4)", "every(4, 2)", "age < 2"):
         assert not parse_gate(text).reads

@@ -39,6 +39,15 @@ def test_what_is_left_of_the_chunk_is_the_answer_as_long_as_it_is_enough(policy,
     assert records[1].first_action == tuple(fresh[0][2])
 
 
+def test_a_chunk_may_be_begun_again_instead(policy, observations):
+    fresh = computed(policy, observations)
+    chunks, records = replans(acting(policy, "repeat", "age < 3"), observations)
+    for chunk, expected in zip(chunks, (fresh[0], fresh[0], fresh[0], fresh[3], fresh[3]), strict=True):
+        np.testing.assert_array_equal(chunk, expected)
+    assert [r.age for r in records] == [0, 1, 2, 0, 1] and [r.denoised for r in records] == [3, 0, 0, 3, 0]
+    assert records[1].first_action == tuple(fresh[0][0]) and records[1].ms_prefill == 0
+
+
 @pytest.mark.parametrize(
     ("gate", "execute", "reused"),
     [
@@ -194,7 +203,16 @@ def test_without_images_their_tokens_are_left_out_of_attention(policy, observati
     cache = model.encode_state(policy.state(o.state), model.prefill(parts))
     noise = np.random.default_rng([5, 0]).standard_normal((1, 4, 3), dtype=np.float32)
     expected = policy.actions(model.denoise(cache, torch.from_numpy(noise).double()))
-    for mode in ("none", "full", "prefix", "vision_only:skip", "vision_only:splice", "text_fixed:skip", "chunk"):
+    for mode in (
+        "none",
+        "full",
+        "prefix",
+        "vision_only:skip",
+        "vision_only:splice",
+        "text_fixed:skip",
+        "chunk",
+        "repeat",
+    ):
         cached = acting(policy, mode)
         chunk, record = cached.act(None, o.state)
         np.testing.assert_allclose(chunk, expected, rtol=1e-5, atol=1e-6)

@@ -88,6 +88,13 @@ def test_every_k_computes_exactly_every_kth(policy, observations, k):
     assert [r.reused for r in records] == [n % k > 0 for n in range(10)]
 
 
+@pytest.mark.parametrize(("k", "computed"), [(2, 1), (3, 2), (4, 2), (5, 2)])
+def test_every_k_may_compute_several_in_a_row(policy, observations, k, computed):
+    _, records = rollout(policy, "full", f"every({k}, {computed})", observations * 2)
+    assert [r.age for r in records] == [max(0, n % k - computed + 1) for n in range(10)]
+    assert [r.reused for r in records] == [n % k >= computed for n in range(10)]
+
+
 def test_age_limits_how_long_a_cache_lives(policy, turning):
     _, records = rollout(policy, "full", "state >= -1 & age < 4", turning)
     assert [r.age for r in records] == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]

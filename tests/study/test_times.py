@@ -71,6 +71,7 @@ FURTHER = {  # measured on a machine half as fast as that of TIMES
         ("chunk when verify <= 0.1", 76, 6),
         ("chunk when settled <= 0.1", 71, 1),
         ("chunk when distance <= 0.1", 71, 1),
+        ("repeat when every(4, 3)", 71, 0),
         ("full when gripper < 1", 71, 41),
     ],
 )

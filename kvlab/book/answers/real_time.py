@@ -11,6 +11,7 @@ from kvlab.evidence import control_steps, rows, summary, wording
 from kvlab.evidence.rows import successes
 from kvlab.evidence.speeds import by_speed
 from kvlab.evidence.stats import Interval, Pairs, pair, paired_difference, rate_interval
+from kvlab.reuse.modes import CHUNKS
 from kvlab.study.clock import Clock
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -150,7 +151,7 @@ def _winners_of(suite: str, best: Mapping[float, Setting], speeds: Mapping[float
 def _cached(speeds: Mapping[float, Records]) -> list[tuple[Setting, Setting]]:
     """The settings that keep a cache, each with no reuse of as many denoising and executed steps."""
     settings = dict.fromkeys(setting for records in speeds.values() for setting in rows.recorded(records))
-    found = [(s, replace(s, mode="none", gate=NO_REUSE.gate)) for s in settings if s.mode not in ("none", "chunk")]
+    found = [(s, replace(s, mode="none", gate=NO_REUSE.gate)) for s in settings if s.mode not in ("none", *CHUNKS)]
     return [(cache, other) for cache, other in found if other in settings]
 
 

@@ -11,6 +11,7 @@ from kvlab.evidence.rows import successes
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.wording import percent
+from kvlab.reuse.modes import CHUNKS
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.times import Latency
@@ -42,7 +43,7 @@ REPLANS = {  # one replan, by what it keeps: (a setting, whether its gate allows
 
 def only_reuses(setting: Setting) -> bool:
     """Is reuse of the cache all that is changed?"""
-    return _plain(setting) and setting.mode not in ("none", "chunk")
+    return _plain(setting) and setting.mode not in ("none", *CHUNKS)
 
 
 def only_keeps_the_chunk(setting: Setting) -> bool:
