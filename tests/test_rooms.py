@@ -15,7 +15,7 @@ BELOW = {  # what a room may know, itself apart
     "study": {"reuse", "sim", "pi0", "numerics", "paths"},
     "serve": {"study", "reuse", "pi0"},
     "evidence": {"study", "reuse", "sim", "pi0", "paths"},
-    "bench": {"evidence", "study", "reuse", "sim", "pi0", "paths"},
+    "bench": {"evidence", "study", "reuse", "sim", "pi0", "numerics", "paths"},
     "audit": {"book", "evidence", "serve", "study", "reuse", "pi0", "paths"},
     "book": {"evidence", "bench", "study", "reuse", "sim", "pi0", "paths"},
 }

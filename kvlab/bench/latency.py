@@ -51,13 +51,18 @@ def settings(config: Pi0Config) -> tuple[Setting, ...]:
 
 
 def replay(policy: Policy, episodes: Sequence["Episode"], settings: Sequence[Setting], repeats: int) -> pd.DataFrame:
-    """One row per setting and moment: setting, `MOMENT`, reused, and ms_* by stage (milliseconds).
+    """One row per setting and moment, as `take_turns` gives them. Similarities that no gate reads are not computed."""
+    execute = policy.conventions.execute
+    return take_turns({str(s): s.on(policy, execute, log_signals=False) for s in settings}, episodes, repeats)
 
-    At every moment all settings take their turn, each time with another one first, so that whatever else happens on the
+
+def take_turns(policies: dict[str, CachedPolicy], episodes: Sequence["Episode"], repeats: int) -> pd.DataFrame:
+    """One row per policy and moment: setting (its name), `MOMENT`, reused, and ms_* by stage (milliseconds).
+
+    At every moment all policies take their turn, each time with another one first, so that whatever else happens on the
     machine happens to all alike. Left out: a first pass over one episode, which warms up, and the first replan of
-    every episode, at which there is nothing to reuse yet. Similarities that no gate reads are not computed.
+    every episode, at which there is nothing to reuse yet.
     """
-    policies = {str(setting): setting.on(policy, policy.conventions.execute, log_signals=False) for setting in settings}
     _pass(policies, episodes[0])
     rows = []
     with tqdm(total=repeats * len(episodes), desc="replaying", unit="episode") as bar:
