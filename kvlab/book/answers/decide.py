@@ -136,14 +136,14 @@ def named(judged: pd.DataFrame) -> list[Setting]:
 
 def findings(question: Question, records: Records | None, judged: pd.DataFrame | None, workers: int) -> list[str]:
     """The recommendation, what fits, what to keep, and how to confirm it."""
-    mode, why = keep(question.study.policy)
-    kept = f"**If you keep anything of the cache, keep it by `{mode}`.** {why}"
     if records is None:
+        mode, why = keep(question.study.policy)
+        kept = f"**If you keep anything of the cache, try `{mode}` first.** {why}"
         return [f"**There is no verdict yet.** {NOTHING} {question.study.estimate(workers)}", _reach(question), kept]
     return [
         recommendation(question, judged),
         _fits(question, judged),
-        f"{kept}{_against_full(question, records, mode)}",
+        _kept(question, records, judged),
         *_confirm(question, judged),
     ]
 
@@ -233,15 +233,34 @@ def keep(policy: Policy) -> tuple[str, str]:
     return "prefix", "This Pi0.5 has no robot state, as a token or in its prompt: `full` and `prefix` are the same."
 
 
-def _against_full(question: Question, records: Records, mode: str) -> str:
-    """The mode compared with keeping everything behind the same gate, where both are recorded."""
-    known = rows.recorded(records)
-    for setting in known:
-        if setting.mode == mode != "full" and (everything := replace(setting, mode="full")) in known:
-            gained = summary.difference(records, setting, everything, question.confidence)
-            n = text.count(len(rows.successes(records, setting)), "episode")
-            return f" With `{setting.gate}` it succeeds in {text.difference(gained, 'with everything kept')}, {n}."
-    return ""
+def _kept(question: Question, records: Records, judged: pd.DataFrame) -> str:
+    """What to keep of the cache, if anything: as the rows say, by what fits and by what is better behind one gate."""
+    mode, why = keep(question.study.policy)
+    lead, compared = _against_full(question, records, judged, mode)
+    caches = judged[[setting.mode not in ("none", "chunk") for setting in judged.index]]
+    if len(caches) and not caches.fits.any():
+        lead = "No setting that keeps a part of the cache fits the budget"
+        compared = (
+            f"The cheapest, {tables.lever(caches.index[0])}, takes {caches.ms.iloc[0]:.1f} ms. {compared}".strip()
+        )
+    return f"**{lead}.** {' '.join(filter(None, (why, compared)))}"
+
+
+def _against_full(question: Question, records: Records, judged: pd.DataFrame, mode: str) -> tuple[str, str]:
+    """The mode compared with keeping everything behind one gate, of those recorded the one that reuses most."""
+    gates = {setting: replace(setting, mode="full") for setting in judged.index if setting.mode == mode != "full"}
+    both = [setting for setting, everything in gates.items() if everything in judged.index]
+    if not both:
+        return f"If you keep anything of the cache, try `{mode}` first", ""
+    setting = max(both, key=lambda one: judged.reuse[one])
+    gained = summary.difference(records, setting, gates[setting], question.confidence)
+    n = text.count(len(rows.successes(records, setting)), "episode")
+    lead = (
+        f"If you keep anything of the cache, keep it by `{mode}`"
+        if gained.low > 0
+        else f"That it is better to keep the cache by `{mode}` than everything is not shown here"
+    )
+    return lead, f"With `{setting.gate}` it succeeds in {text.difference(gained, 'with everything kept')}, {n}."
 
 
 def _confirm(question: Question, judged: pd.DataFrame) -> list[str]:

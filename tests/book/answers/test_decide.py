@@ -59,10 +59,29 @@ def test_a_cheaper_lever_comes_before_a_cache(untrained, tmp_path):
     assert "the replan itself takes 71 ms, over a control step of 50 ms." in fits
     assert "Of 4 settings listed here 1 fit, 1 of them without reuse" in fits and "takes as long with a cache" in fits
     assert "Its longest replan takes 35 ms, within a control step of 50 ms." in taken
-    assert kept.startswith("**If you keep anything of the cache, keep it by `prefix`.** In a Pi0 the robot state is a")
+    assert kept.startswith(
+        "**No setting that keeps a part of the cache fits the budget.** In a Pi0 the robot state is a"
+    )
+    assert "The cheapest, everything kept, images ≥ 0.9, takes 12.6 ms. With `vision >= 0.9` it succeeds in" in kept
     assert kept.endswith("it succeeds in 40 points more than with everything kept (31 to 50), 100 episodes.")
     assert confirmed.startswith("**Confirm it on new episodes.** It was chosen among 3 settings")
     assert decide.headline(judged) == "Take 1 denoising step"
+
+
+def test_what_to_keep_follows_the_rows(untrained, tmp_path):
+    asked = question(untrained, tmp_path, 13.5)
+    better = said(asked, rows(everything=60))[0][2]
+    assert better.startswith(
+        "**If you keep anything of the cache, keep it by `prefix`.** In a Pi0 the robot state is a"
+    )
+    alike = said(asked, rows())[0][2]
+    assert alike.startswith("**That it is better to keep the cache by `prefix` than everything is not shown here.** In")
+    _, judged = said(asked, rows())
+    alone = decide._kept(asked, rows(), judged.drop(EVERYTHING))
+    assert (
+        alone.startswith("**If you keep anything of the cache, try `prefix` first.**")
+        and "with everything" not in alone
+    )
 
 
 @pytest.mark.parametrize(
