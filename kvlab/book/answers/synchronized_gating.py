@@ -76,7 +76,7 @@ def findings(
         second_condition(first, same[first], gained[first]),
         alike(gained, margin),
         worse(gained, off),
-        clock(first, gained, needed),
+        clock(gained, needed),
     ]
     return [claim for claim in said if claim]
 
@@ -173,25 +173,37 @@ def _losers(gained: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, Setting,
     return clearest
 
 
-def clock(suite: str, gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]) -> str | None:
-    """Gates that look at nothing, in both counts of reuse; told of the one of which the counts differ most."""
-    both = {s: (gain, needed[suite].gain[s]) for s, gain in gained[suite].gain.items() if kind(s) == CLOCK}
-    both = {s: counts for s, counts in both.items() if None not in counts}
-    if not both:
+def clock(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]) -> str | None:
+    """Gates that look at nothing, in both counts of reuse and by suite; told of the one of which the counts differ
+    most.
+    """
+    leads, said = [], []
+    for suite, table in gained.items():
+        both = {s: (gain, needed[suite].gain[s]) for s, gain in table.gain.items() if kind(s) == CLOCK}
+        both = {s: counts for s, counts in both.items() if None not in counts}
+        if not both:
+            continue
+        setting = max(both, key=lambda one: abs(both[one][1].estimate - both[one][0].estimate))
+        every, within = (text.difference(gain, "with the image gate") for gain in both[setting])
+        leads.append(f"in `{suite}` {_clock_verdict([gain for counts in both.values() for gain in counts])}")
+        said.append(
+            f"At equal reuse over all replans, `{setting.gate}` solves {every} in `{suite}`. Counting only as many "
+            f"replans as no reuse took, it solves {within}."
+        )
+    if not said:
         return None
-    if all(gain.high < 0 for counts in both.values() for gain in counts):
-        lead = f"In `{suite}` a clock is worse than looking"
-    elif all(0 in gain for counts in both.values() for gain in counts):
-        lead = f"In `{suite}` a clock is not told apart from looking"
-    else:
-        lead = f"In `{suite}` it is not decided whether a clock is worse than looking: the two counts of reuse disagree"
-    setting = max(both, key=lambda one: abs(both[one][1].estimate - both[one][0].estimate))
-    every, within = both[setting]
-    return (
-        f"**{lead}.** `{setting.gate}` looks at nothing. At equal reuse over all replans, it solves "
-        f"{text.difference(every, 'with the image gate')}. Counting only as many replans as no reuse took, it solves "
-        f"{text.difference(within, 'with the image gate')}."
-    )
+    lead = "; ".join(leads)
+    return f"**{lead[0].upper()}{lead[1:]}.** A clock looks at nothing. {' '.join(said)}"
+
+
+def _clock_verdict(gains: Sequence[Interval]) -> str:
+    if all(gain.high < 0 for gain in gains):
+        return "a clock is worse than looking"
+    if all(gain.low > 0 for gain in gains):
+        return "a clock is better than looking"
+    if all(0 in gain for gain in gains):
+        return "a clock is not told apart from looking"
+    return "it is not decided whether a clock is worse than looking: the two counts of reuse disagree"
 
 
 def _gates(gained: Mapping[str, pd.DataFrame]) -> list[tuple[str, Setting, Interval]]:
@@ -253,17 +265,18 @@ def thresholds(same: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def counted(gained: pd.DataFrame, needed: pd.DataFrame) -> pd.DataFrame:
+def counted(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Clocks and gates that lose, by both counts of reuse: a row for each count."""
-    apart = [s for s, gain in gained.gain.items() if kind(s) == CLOCK or (gain is not None and gain.high < 0)]
     rows = [
-        {"gate": tables.gate(setting), "counted": words, "reuse": text.percent(table.reuse[setting])}
+        {"suite": suite, "gate": tables.gate(setting), "counted": words, "reuse": text.percent(table.reuse[setting])}
         | {"points at equal reuse": points(table.gain[setting]) or "no image gate reuses so often"}
-        for setting in apart
-        for words, table in (("all replans", gained), ("as many as no reuse took", needed))
+        for suite, each in gained.items()
+        for setting, gain in each.gain.items()
+        if kind(setting) == CLOCK or (gain is not None and gain.high < 0)
+        for words, table in (("all replans", each), ("as many as no reuse took", needed[suite]))
     ]
-    columns = ["gate", "counted", "reuse", "points at equal reuse"]
-    return pd.DataFrame(rows, columns=columns).set_index("gate").rename_axis(index=None, columns="gate")
+    columns = ["suite", "gate", "counted", "reuse", "points at equal reuse"]
+    return pd.DataFrame(rows, columns=columns).set_index("suite").rename_axis(index=None, columns="suite")
 
 
 def references(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:

@@ -95,8 +95,20 @@ def test_gates_that_lose_are_counted_by_kind_and_the_curve_is_doubted():
 )
 def test_a_clock_is_told_in_both_counts(every, within, lead):
     (claim,) = said({CLOCK: every}, {CLOCK: within})
-    assert claim.startswith(f"**{lead}.** `every(2)` looks at nothing.")
+    assert claim.startswith(f"**{lead}.** A clock looks at nothing. At equal reuse over all replans, `every(2)` solves")
     assert said({CLOCK: None, STATE: ALIKE})[0].startswith("**Of 1 gate")  # out of the curve's reach
+
+
+def test_a_clock_is_told_of_every_suite():
+    tables = {"short": gained({CLOCK: ALIKE}), "long": gained({CLOCK: LOSS}), "none": gained({STATE: ALIKE})}
+    claim = answers.clock(tables, tables)
+    lead = "In `short` a clock is not told apart from looking; in `long` a clock is worse than looking"
+    assert claim.startswith(f"**{lead}.**")
+    assert "`every(2)` solves 20 points fewer than with the image gate (10 to 30) in `long`." in claim
+    assert [*answers.counted(tables, tables).index] == ["short", "short", "long", "long"]
+    assert answers.clock({"none": tables["none"]}, tables) is None
+    better = {"short": gained({CLOCK: (0.2, 0.1, 0.3)})}
+    assert answers.clock(better, better).startswith("**In `short` a clock is better than looking.**")
 
 
 def test_what_a_gate_compares_is_told_by_what_it_reads():
@@ -122,8 +134,9 @@ def test_every_gate_has_a_row_and_its_place_in_the_figure():
 
 
 def test_clocks_and_losers_are_counted_twice():
-    table = answers.counted(gained({CLOCK: ALIKE, SMALL: LOSS, STATE: ALIKE}), gained({CLOCK: NEAR, SMALL: None}))
-    assert [*table.index] == ["every(2)", "every(2)", "thumbnails ≥ 0.9", "thumbnails ≥ 0.9"]
+    every, within = gained({CLOCK: ALIKE, SMALL: LOSS, STATE: ALIKE}), gained({CLOCK: NEAR, SMALL: None})
+    table = answers.counted({"short": every}, {"short": within})
+    assert table.gate.to_list() == ["every(2)", "every(2)", "thumbnails ≥ 0.9", "thumbnails ≥ 0.9"]
     assert table["points at equal reuse"].iloc[1] == "1 (-5 to 6)"
     assert table["points at equal reuse"].iloc[3] == "no image gate reuses so often"
 
