@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from kvlab.evidence.stats import Interval
 
 PAGE_WIDTH = 7.2  # inches: the text column of the HTML at 110 dots an inch
-NARROW = 4.7  # inches: a phone shows all of it with letters of 9 pixels (the cell's image has the class `narrow`)
+NARROW = 4.5  # inches: a phone shows all of it with letters of 9 pixels (the cell's image has the class `narrow`)
 TITLE = 80  # letters of a title that fill the page's width
 
 _BLACK, _BLUE, _SKY, VERMILION = "#000000", "#0072B2", "#56B4E9", "#D55E00"
