@@ -1,6 +1,6 @@
 """What *What to buy instead* says, out of `frontier.within_margin` (`bought`) and `frontier.frontier` by suite."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -11,6 +11,7 @@ from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
+from kvlab.study.study import Study
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
@@ -75,6 +76,37 @@ def recommendation(
     if setting is None:
         return f"**No lever is shown to be worth it.** {_none(records, margin)}"
     return f"**Take {tables.lever(setting)}.** {_best(setting, bought, records, machines, margin)}"
+
+
+def confirmed(again: Sequence[Study], margin: float, confidence: float) -> str:
+    """Whether a setting that was chosen holds on new episodes: `again` are of no reuse and it, with another seed.
+
+    A suite counts where all of its episodes are recorded.
+    """
+    said, found = [], []
+    setting = again[0].settings[-1]
+    for study in again:
+        suite, recorded = f"`{study.protocol.suite}`", int(study.plan()["recorded"].min())
+        if recorded < study.episodes:
+            said.append(
+                f"In {suite} {recorded} of {text.count(study.episodes, 'episode')} are recorded, so none counts."
+            )
+            continue
+        records = study.read()
+        lost = summary.difference(records, setting, NO_REUSE, confidence)
+        found.append(margins.loss(lost, margin))
+        said.append(
+            f"In {suite} {margins.loss_words(lost, margin)}: {text.difference(lost, 'without reuse', margin)}, "
+            f"{text.count(study.episodes, 'episode')}."
+        )
+    whole = len(found) == len(again)
+    lead = "That it holds on new episodes is not shown"
+    lead = "It holds on new episodes" if whole and {*found} == {margins.INSIDE} else lead
+    lead = "It does not hold on new episodes" if margins.OUTSIDE in found else lead
+    return (
+        f"**{lead}.** A choice among many favours the lucky. So {tables.lever(setting)} and no reuse are compared once "
+        f"more with other denoising noise (seed {again[0].seed}). {' '.join(said)}"
+    )
 
 
 def unexplained(setting: Setting, changes: Mapping[str, Interval]) -> str:

@@ -41,6 +41,19 @@ def by_policy(episodes: pd.DataFrame) -> pd.DataFrame:
     return _named(pd.DataFrame([*rows.values()], [policy for policy, _ in rows]), "policy")
 
 
+def partial(episodes: pd.DataFrame) -> str:
+    """How many recordings have fewer episodes than the others: what began, and was not run to its end."""
+    sizes = episodes.groupby(_RECORDING, dropna=False).size()
+    whole, few = sizes.max(), sizes[sizes < sizes.max()]
+    if few.empty:
+        return f"Every recording has {text.count(int(whole), 'episode')}."
+    seeds = text.listed(sorted({str(seed) for seed in few.index.get_level_values("seed")}))
+    return (
+        f"{text.count(len(few), 'recording')} of {len(sizes)} {'has' if len(few) == 1 else 'have'} fewer than {whole} "
+        f"episodes ({few.min()} to {few.max()}; seed {seeds}). No result of this book counts them."
+    )
+
+
 def by_origin(episodes: pd.DataFrame) -> pd.DataFrame:
     """Where the rows are from: a column for each machine, the most episodes first."""
     columns, names = [], []

@@ -1,6 +1,7 @@
 """What *What to buy instead* says of made rows: other rows, other sentences."""
 
 import jupytext
+import pytest
 
 from kvlab.book import tables
 from kvlab.book.answers import buy_instead
@@ -102,6 +103,30 @@ def test_every_row_has_one_interval_that_of_the_claim():
     assert table.columns.to_list() == ["suite", "points", "loss"] and len(table) == 4
     (row,) = table[(table.suite == "short") & (table.index == "2 denoising steps")].itertuples(index=False)
     assert row == ("short", "-1 (-5.4 to 3)", "open")
+
+
+def again(checkpoint, folder, make_row, fewer: int, recorded: int = 100) -> list[Study]:
+    """No reuse and 2 denoising steps once more: the first solves all, the second all but so many."""
+    study = Study(checkpoint, (NO_REUSE, Setting("none", denoising_steps=1)), 100, Protocol(), 1, folder)
+    for setting, lost in zip(study.settings, (0, fewer), strict=True):
+        for n, (task, state) in enumerate(study.trials()[:recorded]):
+            study.recording(setting).add(make_row(task, state, seed=1) | {"success": n >= lost})
+    return [study]
+
+
+@pytest.mark.parametrize(
+    ("lost", "recorded", "says"),
+    [
+        (0, 100, "**It holds on new episodes.** A choice among many favours the lucky. So 1 denoising step and no"),
+        (20, 100, "**It does not hold on new episodes.**"),
+        (3, 100, "**That it holds on new episodes is not shown.**"),
+        (0, 20, "**That it holds on new episodes is not shown.**"),
+    ],
+)
+def test_whether_a_choice_holds_on_new_episodes_follows_their_rows(untrained, tmp_path, make_row, lost, recorded, says):
+    claim = buy_instead.confirmed(again(untrained, tmp_path, make_row, lost, recorded), 0.05, 0.95)
+    assert claim.startswith(says) and "(seed 1)" in claim
+    assert claim.endswith("In `libero_spatial` 20 of 100 episodes are recorded, so none counts.") == (recorded == 20)
 
 
 def test_suites_may_have_other_settings():

@@ -92,6 +92,14 @@ def test_machines_settings_and_worlds_are_told_apart(episodes):
     assert recordings.by_policy(some).loc["mini", ["recordings", "episodes"]].tolist() == [2, "40"]
 
 
+def test_what_was_not_run_to_its_end_is_said(episodes):
+    assert recordings.partial(episodes) == "Every recording has 20 episodes."
+    some = pd.concat([episodes, episodes.head(5).assign(seed=1)])
+    assert recordings.partial(some) == (
+        "1 recording of 3 has fewer than 20 episodes (5 to 5; seed 1). No result of this book counts them."
+    )
+
+
 def test_policies_of_one_suite_have_rows_of_their_own(episodes):
     both = pd.concat([episodes, episodes.head(5).assign(policy="mini_seed1")])
     table = recordings.by_policy(both)
