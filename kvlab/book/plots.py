@@ -118,10 +118,11 @@ def look(name: str) -> dict[str, str]:
     return {"color": colour, "marker": marker}
 
 
-def interval_rows(ax: Axes, labels: Sequence[str], intervals: Sequence[Interval], names: Sequence[str]) -> None:
-    """One line per setting, from the top: estimate and interval in percent, in the look of its name."""
+def interval_rows(ax: Axes, labels: Sequence[str], intervals: Sequence[Interval | None], names: Sequence[str]) -> None:
+    """One line per setting, from the top: estimate and interval in percent, in the look of its name; empty for None."""
     for y, (interval, name) in enumerate(zip(intervals, names, strict=True)):
-        bar(ax, interval, y, name, horizontal=True)
+        if interval is not None:
+            bar(ax, interval, y, name, horizontal=True)
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
@@ -174,12 +175,19 @@ def success_axes(ax: Axes) -> None:
 
 
 def differences(
-    ax: Axes, labels: Sequence[str], intervals: Sequence[Interval], names: Sequence[str], than: str
+    ax: Axes, labels: Sequence[str], intervals: Sequence[Interval | None], names: Sequence[str], than: str
 ) -> None:
     """Differences with intervals in points, one row each from the top, compared with `than` (the line at 0)."""
     interval_rows(ax, labels, intervals, names)
     ax.axvline(0, color=_BLACK, linewidth=1)
     ax.set_xlabel(f"points compared with {than}")
+
+
+def predicted(ax: Axes, nothing: float, side: int) -> None:
+    """Shades where an effect is predicted in `differences`: above (`side` 1) or below (-1) `nothing`, a share."""
+    ends = ax.get_xlim()
+    ax.axvspan(100 * nothing, ends[side > 0], color=_GREEN, alpha=0.1, linewidth=0)
+    ax.set_xlim(ends)
 
 
 def by_speed(ax: Axes, curves: dict, label: Callable[[object], str]) -> None:

@@ -1,6 +1,6 @@
 """What is recorded by now: a chapter shows further settings once they are, and runs none for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,14 @@ def in_full(study: Study) -> Study:
     """The study with those of its settings that are recorded in full, and no reuse: a chapter starts no hours of it."""
     missing, no_reuse = study.plan()["missing"], Setting("none")
     return replace(study, settings=tuple(s for s in study.settings if s == no_reuse or not missing[str(s)]))
+
+
+def comparable(wanted: Mapping[str, Study]) -> dict[str, Study]:
+    """`in_full` of those of `wanted`, by name, of which no reuse is recorded in full. ValueError where none is."""
+    found = {name: in_full(study) for name, study in wanted.items() if not study.plan()["missing"]["none"]}
+    if not found:
+        raise ValueError("not one of these policies has all episodes of `none`; `kvlab run --help` says how to record")
+    return found
 
 
 def left_out(wanted: Iterable[Study], studies: Iterable[Study]) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kvlab.book import plots
-from kvlab.evidence.stats import bootstrap_rate, rate_interval
+from kvlab.evidence.stats import Interval, bootstrap_rate, rate_interval
 
 INTERVALS = [rate_interval(9, 10), rate_interval(0, 10)]
 
@@ -76,6 +76,18 @@ def test_differences_have_a_line_at_nothing():
     plots.differences(ax, ["full"], [rate_interval(1, 2)], ["full"], "no reuse")
     assert ax.get_xlabel() == "points compared with no reuse"
     assert [0, 0] in [list(line.get_xdata()) for line in ax.lines]
+
+
+def test_a_row_without_an_interval_is_empty_and_the_predicted_side_is_shaded_to_the_edge():
+    fig, ax = plots.page(height=2)
+    gain = Interval(0.2, 0.1, 0.3, 0.95, "tango")
+    plots.differences(ax, ["a", "b"], [None, gain], ["none", "none"], "no reuse")
+    ends = ax.get_xlim()
+    plots.predicted(ax, -0.05, -1)
+    assert len(ax.collections) == 1 and ax.get_xlim() == ends
+    (shade,) = ax.patches
+    assert sorted({x for x, _ in shade.get_corners()}) == pytest.approx(sorted([-5, ends[0]]))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """Settings that a chapter shows once they are recorded, and runs nothing for."""
 
-from kvlab.book.recorded import already
-from kvlab.paths import ROOT
+import pytest
+
+from kvlab.book.recorded import already, checkpoints, comparable, policy
+from kvlab.paths import CHECKPOINTS, ROOT
+from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 
@@ -13,3 +16,19 @@ def test_only_what_is_recorded_for_every_episode_is_shown():
     assert already(study, [NOT, RECORDED, NO_REUSE, RECORDED]) == [RECORDED]
     assert already(study, [NO_REUSE]) == []
     assert already(study, [NOT]) == []
+
+
+def test_policies_without_rows_of_no_reuse_are_compared_with_nothing(untrained):
+    here = ROOT / "data/checkpoints/mini_spatial"
+    wanted = {"mini": Study(here, (NO_REUSE, RECORDED, NOT), 3), "new": Study(untrained, (NO_REUSE, RECORDED), 3)}
+    found = comparable(wanted)
+    assert [*found] == ["mini"] and found["mini"].settings == (NO_REUSE, RECORDED)
+    with pytest.raises(ValueError, match="not one of these policies has all episodes of `none`"):
+        comparable({"new": wanted["new"]})
+
+
+def test_a_policy_is_called_by_its_folder_and_else_by_its_digest():
+    known = checkpoints()
+    for folder in CHECKPOINTS.values():
+        assert policy(checkpoint_digest(folder), known) == folder.name
+    assert policy("0123456789abcdef", known) == "checkpoint 0123456789abcdef"
