@@ -54,7 +54,7 @@ def _ends(found: Sequence[Claim]) -> str:
     which = f" They are numbers {text.listed(numbers)} of the table." if len(numbers) > 1 else which
     others = (verdicts.REFUTED, verdicts.IN_PART, verdicts.MIXED, verdicts.NOT_SHOWN)
     counts = [f"{ends.count(word)} {'are' if ends.count(word) > 1 else 'is'} {word}" for word in others if word in ends]
-    said = f" Of the others {text.listed(counts)}." if counts else ""
+    said = f" Of {'the others' if numbers else 'them'} {text.listed(counts)}." if counts else ""
     return (
         f"**Of its {text.count(len(found), 'claim')} {len(numbers) or 'none'} {'are' if len(numbers) > 1 else 'is'} "
         f"supported here.**{which}{said} They were held against the recordings of two small policies; whether the "

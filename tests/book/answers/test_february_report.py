@@ -158,7 +158,9 @@ def test_the_findings_count_the_claims_and_read_the_printed_tables():
     assert "with 22 %, 66.7 %, 57 % and 9 %" in four and "differ by 48 points" in four
     assert "109 ms for a computed step and 51 ms for a reused one give 17 rows to 1.2 %" in latency
     most = [claims.Claim("", "", "", "refuted")] * 3
-    assert answers.findings(most, results)[0].startswith("**Of its 3 claims none is supported here.** Of the others")
+    assert answers.findings(most, results)[0].startswith(
+        "**Of its 3 claims none is supported here.** Of them 3 are refuted."
+    )
     alike = [claims.Claim("", "", "", "supported")] * 3
     assert answers.findings(alike, results)[0].startswith(
         "**Of its 3 claims 3 are supported here.** They are numbers 1, 2 and 3"

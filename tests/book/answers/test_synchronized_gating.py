@@ -89,7 +89,8 @@ def test_gates_that_lose_are_counted_by_kind_and_the_curve_is_doubted():
         (
             LOSS,
             ALIKE,
-            "In `short` it is not decided whether a clock is worse than looking: the two counts of reuse disagree",
+            "In `short` a clock is worse than looking over all replans, and not told apart from looking over as many "
+            "as no reuse took",
         ),
     ],
 )
@@ -109,6 +110,8 @@ def test_a_clock_is_told_of_every_suite():
     assert answers.clock({"none": tables["none"]}, tables) is None
     better = {"short": gained({CLOCK: (0.2, 0.1, 0.3)})}
     assert answers.clock(better, better).startswith("**In `short` a clock is better than looking.**")
+    both = {"short": gained({CLOCK: (0.2, 0.1, 0.3), Setting("full", "every(3)"): LOSS})}
+    assert answers.clock(both, both).startswith("**In `short` a clock is now better and now worse than looking.**")
 
 
 def test_what_a_gate_compares_is_told_by_what_it_reads():
