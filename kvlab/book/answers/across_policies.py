@@ -82,7 +82,7 @@ def asked(findings: Sequence[Finding]) -> tuple[Setting, ...]:
 def not_recorded(wanted: Mapping[str, Study], studies: Mapping[str, Study]) -> list[str]:
     """Which policies of `wanted` the `studies` lack, and which settings of the others; a sentence each."""
     absent = [f"`{policy}`" for policy in wanted if policy not in studies]
-    said = [f"No reuse is not recorded in full for {text.listed(absent)}: left out."] if absent else []
+    said = [f"Left out, since not all episodes without reuse are recorded: {text.listed(absent)}."] if absent else []
     for policy, study in studies.items():
         said += [f"`{policy}`: {sentence}" for sentence in left_out([wanted[policy]], [study])]
     return said
@@ -118,7 +118,7 @@ def headline(judged: Judged) -> str:
     if not judged:
         return "No policy is shown to have learned its suite"
     complete = all(len(found) == len(_policies(judged)) for found in judged.values())
-    where = _every(_policies(judged)) if complete else "every policy that has them"
+    where = _every(_policies(judged)) if complete else "every policy where they are recorded"
     return f"{_holding(len(_with(judged, ALL)), len(judged))} in {where}"
 
 
@@ -175,7 +175,7 @@ def sentences(judged: Judged, confidence: float) -> str:
     lines = []
     for finding, found in judged.items():
         verdict = held(found)
-        few = " that have it" if len(found) < len(_policies(judged)) else ""
+        few = " where it is recorded" if len(found) < len(_policies(judged)) else ""
         told = f"**{verdict.capitalize()}**: {_where(found)}"
         told = f"**Holds in {_every(found)}{few}**" if verdict == ALL else told
         line = f"- {finding}. {told}."

@@ -5,10 +5,13 @@ import re
 import pytest
 
 from kvlab.book.answers import across_policies as answers
+from kvlab.book.recorded import comparable
 from kvlab.evidence.policies import OPEN
 from kvlab.evidence.verdicts import Prediction
+from kvlab.paths import CHECKPOINTS
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
+from kvlab.study.study import Study
 from made import made
 
 NO_REUSE, FEWER, FULL, PREFIX, BLACK = (
@@ -156,13 +159,26 @@ def test_a_setting_that_a_policy_lacks_is_left_out_there():
     records = {name: policy(**LIKE) for name in "abc"} | {"d": policy(fewer=90)}
     found, sentences, judged = said(records)
     assert [*judged[ONE]] == ["a", "b", "c", "d"] and [*judged[LOST]] == ["a", "b", "c"]
-    assert found[0].startswith("**3 of 3 findings hold in every policy that has them.**")
-    assert "**Holds in all 3 policies that have it**." in sentences and "**Holds in all 4 policies**." in sentences
+    assert found[0].startswith("**3 of 3 findings hold in every policy where they are recorded.**")
+    assert (
+        "**Holds in all 3 policies where it is recorded**." in sentences and "**Holds in all 4 policies**." in sentences
+    )
     states, suites = answers.learned(records, 0.2, 0.95), dict.fromkeys(records, "libero_spatial")
     labels, intervals, looks = answers.rows(LOST, judged[LOST], judged, states, suites, 0.95)
     assert labels[-2:] == ["d", "a further policy"] and intervals[3] is None and looks[-1] == "none"
     assert intervals[-1].low < -0.5 < intervals[-1].high
     assert answers.judge(STATED, {"d": records["d"]}, 0.95).keys() == {ONE}
+
+
+def test_policies_and_settings_without_rows_are_named(untrained):
+    here = CHECKPOINTS["libero_spatial"]
+    lacking = Setting("prefix", "vision >= 0.1234")
+    wanted = {"mini": Study(here, (NO_REUSE, lacking), 3), "new": Study(untrained, (NO_REUSE,), 3)}
+    assert answers.not_recorded(wanted, comparable(wanted)) == [
+        "Left out, since not all episodes without reuse are recorded: `new`.",
+        "`mini`: Not recorded in full for `libero_spatial`, so left out: `prefix when vision >= 0.1234`.",
+    ]
+    assert answers.not_recorded({"mini": wanted["mini"]}, {"mini": wanted["mini"]}) == []
 
 
 def test_numbers_stand_in_the_table_of_effects():

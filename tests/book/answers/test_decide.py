@@ -209,7 +209,7 @@ def test_the_notebook_of_a_checkpoint_without_rows_says_so_to_its_end(untrained,
     [
         (
             {"checkpoint": "mini"},
-            "there is no checkpoint mini; here are data/checkpoints/mini_libero_10 and data/check",
+            "there is no checkpoint mini; here are data/checkpoints/mini_libero_10",
         ),
         ({"suite": "libero_90"}, "libero_spatial"),
         ({"settings": ["half when always"]}, "unknown mode 'half': modes are none, full, prefix"),
