@@ -88,6 +88,21 @@ def expert(
 
 
 @app.command()
+def prune(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint that `kvlab train` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the smaller one, which `kvlab train --start` then finetunes.")],
+    layers: Annotated[int | None, typer.Option(help="Of prefix and expert.")] = None,
+    prefix_mlp: Annotated[int | None, typer.Option(help="Neurons of each of the prefix's MLPs.")] = None,
+    expert_mlp: Annotated[int | None, typer.Option(help="Neurons of each of the expert's MLPs.")] = None,
+) -> None:
+    """Take layers or neurons out of a trained policy."""
+    from kvlab.pi0 import load, save
+    from kvlab.pi0.prune import prune as smaller
+
+    save(smaller(load(checkpoint), layers, prefix_mlp, expert_mlp), out)
+
+
+@app.command()
 def train(
     demos: Annotated[Path, typer.Argument(help="Folder of demonstrations (`kvlab demos`), searched with its folders.")],
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint, its curve and the state to go on from.")],
@@ -98,12 +113,22 @@ def train(
     device: Annotated[str, typer.Option(help="cpu (slow) or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="Of the weights, batches and noise.")] = 0,
     save_every: Annotated[int, typer.Option(min=1, help="Steps from one saved checkpoint to the next.")] = 1000,
+    preset: Annotated[
+        str, typer.Option(help="mini, or with half or twice its parameters mini_half, mini_double.")
+    ] = "mini",
+    rotation: Annotated[str, typer.Option(help="Of the state: axis_angle, or 6d, which does not jump.")] = "axis_angle",
+    start: Annotated[Path | None, typer.Option(help="Checkpoint to go on from, in the place of a preset.")] = None,
 ) -> None:
-    """Train the `mini` preset on demonstrations; goes on where an earlier run with the same settings stopped."""
+    """Train a small policy on demonstrations; goes on where an earlier run with the same settings stopped."""
     import torch
 
+    from kvlab.pi0.config import TRAINED
+    from kvlab.pi0.rotation import ROTATIONS
     from kvlab.pi0.train import train as train_policy
 
+    for name, value, known in (("preset", preset, TRAINED), ("rotation", rotation, ROTATIONS)):
+        if value not in known:
+            raise ValueError(f"the {name} is one of {', '.join(known)}, got {value!r}")
     if device not in ("cpu", "cuda"):
         raise ValueError(f"unknown device {device!r}: it is cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
@@ -119,6 +144,9 @@ def train(
             device=device,
             seed=seed,
             save_every=save_every,
+            preset=preset,
+            rotation=rotation,
+            start=start,
         )
     typer.echo(f"Trained for {steps} steps; the checkpoint and its curve are in {out}.")
 

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 
+from kvlab.pi0.rotation import ROTATIONS, WITHOUT_JUMPS
+
 
 @dataclass(frozen=True)
 class SiglipConfig:
@@ -44,6 +46,7 @@ class Pi0Config:
     denoising_steps: int = 10  # Euler steps from noise (t = 1) to actions (t = 0)
     pi05: bool = False  # Pi0.5: time enters by adaptive RMS norms, and there is no state token
     time_dtype: str = "float32"  # of the time embedding's angles; float64 in openpi's PyTorch port and in LeRobot
+    rotation: str = "axis_angle"  # one of ROTATIONS: the form of the state's orientation
 
     def __post_init__(self) -> None:
         shared = ("depth", "num_heads", "num_kv_heads", "head_dim")
@@ -58,8 +61,16 @@ class Pi0Config:
             raise ValueError(f"cameras should be named, each once, got {self.cameras}")
         if self.image_size % self.token_stride:
             raise ValueError(f"image_size {self.image_size} is not a multiple of the token stride {self.token_stride}")
+        if self.rotation not in ROTATIONS:
+            raise ValueError(f"rotation should be one of {', '.join(ROTATIONS)}, got {self.rotation!r}")
+        if self.rotation == "6d" and self.state_dim != WITHOUT_JUMPS:
+            raise ValueError(f"with rotation 6d the model takes {WITHOUT_JUMPS} numbers of state, not {self.state_dim}")
         if self.time_dtype not in ("float32", "float64"):
             raise ValueError(f"time_dtype should be float32 or float64, got {self.time_dtype!r}")
+
+    def without_jumps(self) -> "Pi0Config":
+        """The same model for a state whose orientation does not jump."""
+        return replace(self, rotation="6d", state_dim=WITHOUT_JUMPS)
 
     @property
     def token_stride(self) -> int:
@@ -144,5 +155,19 @@ PRESETS = {
         chunk=50,
     ),
 }
+# Half and twice the parameters of `mini`, on the same frames, for chunks of the same length.
+PRESETS["mini_half"] = replace(
+    PRESETS["mini"],
+    vision=SiglipConfig(width=144, depth=4, mlp_dim=576, num_heads=3, patch_size=2, stem=(24, 48, 96)),
+    prefix=_gemma(width=192, mlp_dim=512, depth=5, num_heads=3, head_dim=64),
+    expert=_gemma(width=128, mlp_dim=384, depth=5, num_heads=3, head_dim=64),
+)
+PRESETS["mini_double"] = replace(
+    PRESETS["mini"],
+    vision=SiglipConfig(width=256, depth=4, mlp_dim=1024, num_heads=4, patch_size=2, stem=(32, 64, 128)),
+    prefix=_gemma(width=384, mlp_dim=1088, depth=5, num_heads=6, head_dim=64),
+    expert=_gemma(width=256, mlp_dim=768, depth=5, num_heads=6, head_dim=64),
+)
+TRAINED = ("mini", "mini_half", "mini_double")  # what `kvlab train` makes; the others come from elsewhere
 # Its prompt holds the state: openpi, src/openpi/models/pi0_config.py.
 PRESETS["base_pi05"] = replace(PRESETS["base"], pi05=True, max_tokens=200)

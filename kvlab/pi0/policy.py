@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kvlab.pi0.config import Pi0Config
 from kvlab.pi0.model import Pi0
+from kvlab.pi0.rotation import RAW, without_jumps
 
 # Of Pi0.5, in both published formats.
 STATE_PROMPT = "Task: {words}, State: {state};\nAction: "
@@ -55,7 +56,7 @@ class Policy:
     @property
     def state_dim(self) -> int:
         """Numbers of a raw state; the model's may be padded with zeros to more."""
-        return len(self.stats["state_mean"])
+        return RAW if self.config.rotation == "6d" else len(self.stats["state_mean"])
 
     @property
     def action_dim(self) -> int:
@@ -76,12 +77,14 @@ class Policy:
     def state(self, state: Float32[np.ndarray, " state"]) -> Float[Tensor, "1 state"]:
         """Normalised proprioception, padded to the model's width. ValueError if it is of another width."""
         scaled = torch.from_numpy(self._scaled(state)[None])
-        padded = F.pad(scaled, (0, self.config.state_dim - self.state_dim))
+        padded = F.pad(scaled, (0, self.config.state_dim - scaled.shape[1]))
         return padded.to(self.device, self.model.action_out.weight.dtype)
 
     def _scaled(self, state: np.ndarray) -> Float32[np.ndarray, " state"]:
         if state.shape != (self.state_dim,):
             raise ValueError(f"the model takes a state of {self.state_dim} numbers, got shape {state.shape}")
+        if self.config.rotation == "6d":
+            state = without_jumps(state)
         return ((state - self.stats["state_mean"]) / self.stats["state_std"]).astype(np.float32)
 
     def _prompt_state(self, state: np.ndarray) -> Float32[np.ndarray, " numbers"]:

@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from kvlab.pi0 import data
 from kvlab.pi0.cache import LANGUAGE
-from kvlab.pi0.checkpoint import save
-from kvlab.pi0.config import PRESETS
+from kvlab.pi0.checkpoint import checkpoint_digest, load, save
+from kvlab.pi0.config import PRESETS, Pi0Config
 from kvlab.pi0.model import Embeds, Pi0
 from kvlab.pi0.policy import Policy
+from kvlab.pi0.rotation import without_jumps
 
 STATE_FILE, CURVE = "training.pt", "curve.csv"
 WARMUP_STEPS = 200
@@ -39,8 +40,14 @@ def train(
     device: str = "cpu",
     seed: int = 0,
     save_every: int = 1000,
+    preset: str = "mini",
+    rotation: str = "axis_angle",
+    start: Path | None = None,
 ) -> None:
-    """Train the `mini` preset on a folder of demonstrations and write a checkpoint folder with its curve.
+    """Train a preset (one of `config.TRAINED`) on a folder of demonstrations and write a checkpoint with its curve.
+
+    `rotation`, one of ROTATIONS, is the form in which the model takes the state's orientation.
+    `start` is the folder of a checkpoint to go on from: its weights, shape, tokenizer and statistics.
 
     Runs on from the last saved step if `out` holds an unfinished training with the same settings. Step n draws its
     batch and noise from (seed, n) alone, so that an interrupted run sees the same batches as one that was not.
@@ -48,23 +55,27 @@ def train(
     """
     files = sorted(demos.glob("**/*.safetensors"))
     held_out = [f for f in files if VALIDATION_STATE in f.name]
-    config = PRESETS["mini"]
-    train_set = data.read([f for f in files if f not in held_out], config.cameras, device)
-    tokenizer = data.word_tokenizer(train_set.languages)
+    first = load(start) if start else None
+    config = first.config if first else PRESETS[preset].without_jumps() if rotation == "6d" else PRESETS[preset]
+    train_set = _read([f for f in files if f not in held_out], config, device)
+    tokenizer = first.tokenizer if first else data.word_tokenizer(train_set.languages)
     config = replace(config, vocab_size=tokenizer.get_vocab_size())
-    stats = data.statistics(train_set)
+    stats = first.stats if first else data.statistics(train_set)
     torch.manual_seed(seed)
     model = Pi0(config).to(device)
+    if first:
+        model.load_state_dict(first.model.state_dict())
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01, fused=True
     )
     settings = {"steps": steps, "batch": batch, "draws": draws, "learning_rate": learning_rate, "seed": seed}
+    settings |= {"start": checkpoint_digest(start)} if start else {"preset": preset, "rotation": rotation}
     settings |= {"demonstrations": len(files), "frames": len(train_set)}
     out.mkdir(parents=True, exist_ok=True)
     done, curve = _resume(out, settings, model, average, optimizer, device)
     sampler = _Sampler(train_set, tokenizer, stats, config, batch, device)
-    checks = held_out and _Sampler(data.read(held_out, config.cameras, device), tokenizer, stats, config, batch, device)
+    checks = held_out and _Sampler(_read(held_out, config, device), tokenizer, stats, config, batch, device)
     loss_of = torch.compile(_loss) if torch.device(device).type == "cuda" else _loss  # launches bound small models
     start, losses = time.perf_counter() - (curve[-1]["seconds"] if curve else 0.0), []
     for step in tqdm(range(done, steps), initial=done, total=steps, desc="training", unit="step"):
@@ -89,6 +100,14 @@ def train(
             trained_on |= _initial_states(files)
             save(Policy(average.module, stats, tokenizer, trained_on | {"step": step + 1}), out)
             _save_state(out, settings, step + 1, curve, model, average, optimizer)
+
+
+def _read(files: list[Path], config: Pi0Config, device: str) -> data.Demonstrations:
+    """Demonstrations with the state in the form that the model takes."""
+    demos = data.read(files, config.cameras, device)
+    if config.rotation != "6d":
+        return demos
+    return replace(demos, states=torch.from_numpy(without_jumps(demos.states.cpu().numpy())).to(device))
 
 
 def _initial_states(files: list[Path]) -> dict[str, list[int]]:

@@ -110,7 +110,7 @@ def warm_up(served: Served) -> None:
     """One computed and one further replan, so that no client waits for what is set up at the first."""
     side = served.policy.config.image_size
     frames = {camera: np.zeros((side, side, 3), np.uint8) for camera in served.policy.config.cameras}
-    state = np.asarray(served.policy.stats["state_mean"], np.float32)
+    state = np.zeros(served.policy.state_dim, np.float32)
     policy = served.cached()
     policy.reset("pick up the bowl", (0,))
     for _ in range(2):
