@@ -99,6 +99,8 @@ def prune(
     from kvlab.pi0 import load, save
     from kvlab.pi0.prune import prune as smaller
 
+    if out.exists():
+        raise FileExistsError(f"{out} is there already: remove it, or name another folder for the checkpoint")
     save(smaller(load(checkpoint), layers, prefix_mlp, expert_mlp), out)
 
 

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from kvlab.pi0.config import Pi0Config
 from kvlab.pi0.files import local_folder, other_kind, read_json
-from kvlab.pi0.int8 import ACTIVATIONS, PRECISIONS, Int8Linear, to_floats, to_int8
+from kvlab.pi0.int8 import ACTIVATIONS, PRECISIONS, is_int8, to_floats, to_int8
 from kvlab.pi0.model import Pi0
 from kvlab.pi0.names import PI05_MARK, spare, wanted
 from kvlab.pi0.normalisation import NORM_STATS, numbers, read_statistics
@@ -44,7 +44,7 @@ def save(policy: Policy, folder: Path | str, dtype: torch.dtype = torch.bfloat16
     """
     if policy.conventions != Conventions():
         raise ValueError("a published checkpoint stays in its own format: copy its folder instead of saving it anew")
-    if any(isinstance(module, Int8Linear) for module in policy.model.modules()):
+    if is_int8(policy.model):
         raise ValueError("this policy is in int8: copy its folder, or take the checkpoint that it was made from")
     model = to_int8(deepcopy(policy.model)) if precision else policy.model
     folder = Path(folder)

@@ -83,7 +83,8 @@ class Pi0Config:
         return (self.image_size // self.token_stride) ** 2
 
     def to_json(self) -> dict:
-        return asdict(self)
+        """Without `rotation` where that is the axis-angle: checkpoints made anew, as in int8, keep their bytes."""
+        return {k: v for k, v in asdict(self).items() if (k, v) != ("rotation", "axis_angle")}
 
     @classmethod
     def from_json(cls, data: dict) -> "Pi0Config":

@@ -92,3 +92,8 @@ def _swapped(model: nn.Module, old: type[nn.Module], new: Callable[[nn.Module], 
             if isinstance(child, old):
                 setattr(block, name, new(child))
     return model
+
+
+def is_int8(model: nn.Module) -> bool:
+    """True if any of its layers computes in int8."""
+    return any(isinstance(module, Int8Linear) for module in model.modules())

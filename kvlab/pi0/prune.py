@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kvlab.pi0.checkpoint import empty
+from kvlab.pi0.int8 import is_int8
 from kvlab.pi0.layers import GemmaLayer
 from kvlab.pi0.policy import Policy
 
@@ -22,8 +23,10 @@ def prune(
     """A policy with so many layers, and MLPs of so many neurons; None leaves what is there.
 
     The first layer and the last stay, and of those between as many at even distances. ValueError where there would be
-    more than there are, fewer than two layers, or nothing less.
+    more than there are, fewer than two layers, or nothing less, and where the policy computes in int8.
     """
+    if is_int8(policy.model):
+        raise ValueError("this policy is in int8: prune the checkpoint that it was made from, and quantize after that")
     config = policy.config
     layers, prefix_mlp, expert_mlp = (
         layers or config.prefix.depth,

@@ -20,6 +20,7 @@ from kvlab.pi0 import data
 from kvlab.pi0.cache import LANGUAGE
 from kvlab.pi0.checkpoint import checkpoint_digest, load, save
 from kvlab.pi0.config import PRESETS, Pi0Config
+from kvlab.pi0.int8 import is_int8
 from kvlab.pi0.model import Embeds, Pi0
 from kvlab.pi0.policy import Policy
 from kvlab.pi0.rotation import without_jumps
@@ -51,11 +52,16 @@ def train(
 
     Runs on from the last saved step if `out` holds an unfinished training with the same settings. Step n draws its
     batch and noise from (seed, n) alone, so that an interrupted run sees the same batches as one that was not.
-    Raises ValueError where `demos` holds no demonstrations or `out` holds a training with other settings.
+    Raises ValueError where `start` is in int8 or comes with a preset or a rotation, which it has itself, where `demos`
+    holds no demonstrations or `out` holds a training with other settings.
     """
     files = sorted(demos.glob("**/*.safetensors"))
     held_out = [f for f in files if VALIDATION_STATE in f.name]
+    if start and (preset, rotation) != ("mini", "axis_angle"):
+        raise ValueError(f"{start} has its own sizes and its own rotation: leave preset and rotation out")
     first = load(start) if start else None
+    if first and is_int8(first.model):
+        raise ValueError(f"{start} is in int8, which cannot be trained: start from the checkpoint it was made from")
     config = first.config if first else PRESETS[preset].without_jumps() if rotation == "6d" else PRESETS[preset]
     train_set = _read([f for f in files if f not in held_out], config, device)
     tokenizer = first.tokenizer if first else data.word_tokenizer(train_set.languages)
@@ -77,7 +83,7 @@ def train(
     sampler = _Sampler(train_set, tokenizer, stats, config, batch, device)
     checks = held_out and _Sampler(_read(held_out, config, device), tokenizer, stats, config, batch, device)
     loss_of = torch.compile(_loss) if torch.device(device).type == "cuda" else _loss  # launches bound small models
-    start, losses = time.perf_counter() - (curve[-1]["seconds"] if curve else 0.0), []
+    began, losses = time.perf_counter() - (curve[-1]["seconds"] if curve else 0.0), []
     for step in tqdm(range(done, steps), initial=done, total=steps, desc="training", unit="step"):
         torch.manual_seed(seed * steps + step)
         for group in optimizer.param_groups:
@@ -93,11 +99,11 @@ def train(
             row = {"step": step + 1, "loss": torch.stack(losses).mean().item(), "validation_loss": np.nan}
             if checks and ((step + 1) % save_every == 0 or step + 1 == steps):
                 row["validation_loss"] = _validate(average.module, checks, device)
-            curve.append(row | {"seconds": round(time.perf_counter() - start, 1)})
+            curve.append(row | {"seconds": round(time.perf_counter() - began, 1)})
             losses.clear()
         if (step + 1) % save_every == 0 or step + 1 == steps:
             trained_on = settings | {"suites": sorted({f.parent.name for f in files}), **train_set.facts}
-            trained_on |= _initial_states(files)
+            trained_on |= _initial_states(files) | ({"started_from": dict(first.trained_on)} if first else {})
             save(Policy(average.module, stats, tokenizer, trained_on | {"step": step + 1}), out)
             _save_state(out, settings, step + 1, curve, model, average, optimizer)
 

@@ -18,6 +18,14 @@ def test_mini_is_under_15_million_parameters():
     assert 5e6 < parameters(PRESETS["mini"]) < 15e6
 
 
+@pytest.mark.parametrize(("name", "share"), [("mini_half", 0.5), ("mini_double", 2)])
+def test_half_and_about_twice_the_parameters_in_a_file_of_32_mb(name, share):
+    assert parameters(PRESETS[name]) == pytest.approx(share * parameters(PRESETS["mini"]), rel=0.1)
+    assert 2 * parameters(PRESETS[name]) < 32e6  # in bfloat16
+    same = ("chunk", "cameras", "image_size", "state_dim", "action_dim", "max_tokens")
+    assert all(getattr(PRESETS[name], field) == getattr(PRESETS["mini"], field) for field in same)
+
+
 def test_base_has_the_published_size():
     """PaliGemma's parts by arithmetic, and the 3.24 B that is stated for the whole."""
     assert parameters(PRESETS["base"]) == pytest.approx(3.24e9, abs=0.005e9)

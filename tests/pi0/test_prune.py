@@ -5,9 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from kvlab.cli import app
 from kvlab.pi0 import load, save
+from kvlab.pi0.int8 import ACTIVATIONS
 from kvlab.pi0.prune import prune
+from tamper import edit_weights
 
 
 def test_layers_go_evenly_and_first_and_last_stay(policy):
@@ -50,3 +54,22 @@ def test_it_is_saved_and_says_what_it_was_pruned_to(policy, tmp_path):
 def test_what_would_take_nothing_away_is_refused(policy, asked, said):
     with pytest.raises(ValueError, match=said):
         prune(policy, **asked)
+
+
+def test_what_computes_in_int8_is_refused(policy, tmp_path):
+    save(policy, tmp_path, precision=ACTIVATIONS)
+    with pytest.raises(ValueError, match="this policy is in int8: prune the checkpoint that it was made from"):
+        prune(load(tmp_path), layers=2)
+
+
+def test_the_command_writes_no_folder_twice_and_a_missing_layer_is_named(policy, tmp_path):
+    save(policy, tmp_path / "whole")
+    asked = ["prune", str(tmp_path / "whole"), "--out", str(tmp_path / "small"), "--layers", "2", "--prefix-mlp", "20"]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    small = load(tmp_path / "small").model
+    assert small.config.prefix == replace(policy.config.prefix, depth=2, mlp_dim=20)
+    assert isinstance(CliRunner().invoke(app, asked).exception, FileExistsError)
+    last = [name for name in small.state_dict() if name.startswith("expert.1.")]
+    edit_weights(tmp_path / "small" / "model.safetensors", lambda tensors: [tensors.pop(name) for name in last])
+    with pytest.raises(ValueError, match="does not fit its config: missing: expert.1.down.weight"):
+        load(tmp_path / "small")

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from kvlab.pi0 import PRESETS, load
+from kvlab.pi0 import PRESETS, load, save
 from kvlab.pi0 import train as training
+from kvlab.pi0.int8 import ACTIVATIONS
 
 FAST = {"steps": 6, "batch": 3, "draws": 2, "save_every": 2, "learning_rate": 1e-2}
 
@@ -21,11 +22,11 @@ def tiny_preset(tiny, monkeypatch):
     monkeypatch.setitem(PRESETS, "mini", replace(tiny, max_tokens=8))
 
 
-def write(path: Path, steps: int, seed: int, language: str = "pick up the bowl") -> Path:
+def write(path: Path, steps: int, seed: int, language: str = "pick up the bowl", state: int = 5) -> Path:
     random = torch.Generator().manual_seed(seed)
     camera = (steps, 16, 16, 3)
     tensors = {c: torch.randint(0, 256, camera, generator=random).to(torch.uint8) for c in ("agentview", "wrist")}
-    tensors["state"] = torch.randn(steps, 5, generator=random)
+    tensors["state"] = torch.randn(steps, state, generator=random)
     tensors["action"] = torch.rand(steps, 3, generator=random) * 2 - 1
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, {"language": language, "render": "fast", "size": "16"})
@@ -214,3 +215,47 @@ def test_schedule_warms_up_and_falls_to_nothing():
     assert all(a < b for a, b in zip(rates[:150], rates[1:151], strict=True))
     assert all(a > b for a, b in zip(rates[200:-1], rates[201:], strict=True))
     assert 0 < rates[0] < 0.01 and 0 < rates[-1] < 1e-4
+
+
+def test_the_state_without_jumps(demos, tmp_path, monkeypatch):
+    """Eight numbers go in, eleven are normalised by their own statistics."""
+    monkeypatch.setitem(PRESETS, "mini", replace(PRESETS["mini"], state_dim=8))
+    for seed, number in enumerate((10, 49)):
+        write(tmp_path / "eight" / "toy" / f"task00_state{number}_seed0.safetensors", 7, seed, state=8)
+    training.train(tmp_path / "eight", tmp_path / "out", **FAST | {"steps": 2}, rotation="6d")
+    policy = load(tmp_path / "out")
+    assert (policy.config.rotation, policy.config.state_dim, policy.state_dim) == ("6d", 11, 8)
+    assert policy.trained_on["rotation"] == "6d" and abs(policy.stats["state_mean"][3:9]).max() <= 1
+    with pytest.raises(ValueError, match="rotation 6d is made from LIBERO's state of 8 numbers, got 5"):
+        training.train(demos, tmp_path / "five", **FAST, rotation="6d")
+
+
+def test_a_preset_by_name(demos, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS, "mini_half", replace(PRESETS["mini"], chunk=3))
+    training.train(demos, tmp_path / "out", **FAST | {"steps": 2}, preset="mini_half")
+    assert load(tmp_path / "out").config.chunk == 3
+
+
+def test_finetuning_goes_on_from_a_checkpoint(demos, tmp_path):
+    """Its weights, statistics and tokenizer, on other demonstrations; the first has nothing of the second's words."""
+    first, other = tmp_path / "first", tmp_path / "other"
+    training.train(demos, first, **FAST)
+    write(other / "toy" / "task00_state10_seed0.safetensors", 9, 7, "open the microwave")
+    training.train(other, tmp_path / "still", **FAST | {"steps": 1, "learning_rate": 0.0}, start=first)
+    assert weights(tmp_path / "still") == weights(first)
+    training.train(other, tmp_path / "moved", **FAST | {"steps": 2}, start=first)
+    assert weights(tmp_path / "moved") != weights(first)
+    for name in ("stats.json", "tokenizer.json"):
+        assert (tmp_path / "moved" / name).read_bytes() == (first / name).read_bytes()
+    told = load(tmp_path / "moved").trained_on
+    assert told["started_from"] == load(first).trained_on and told["frames"] == 9
+    with pytest.raises(ValueError, match="choose another folder"):
+        training.train(other, tmp_path / "moved", **FAST | {"steps": 2})
+
+
+def test_what_cannot_be_started_from(demos, policy, tmp_path):
+    save(policy, tmp_path / "int8", precision=ACTIVATIONS)
+    with pytest.raises(ValueError, match="int8 is in int8, which cannot be trained: start from the checkpoint"):
+        training.train(demos, tmp_path / "out", **FAST, start=tmp_path / "int8")
+    with pytest.raises(ValueError, match="int8 has its own sizes and its own rotation: leave preset and rotation out"):
+        training.train(demos, tmp_path / "out", **FAST, start=tmp_path / "int8", rotation="6d")
