@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from kvlab.sim.render import Renderer, profile
 from kvlab.sim.suites import Task, compiling, initial_states, quiet
@@ -58,6 +58,7 @@ class LiberoEnv:
         self.model: mujoco.MjModel = self.libero.sim.model._model
         self.data: mujoco.MjData = self.libero.sim.data._data
         self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR  # forces at the hand, which nobody reads
+        self.libero.check_contact, self._geoms = self._in_contact, {}
         self._warnings = self.data.warning.number  # MuJoCo's own counters, since its last reset of the data by us
         self._site_colours = self.model.site_rgba.copy()
         self._cameras = [self.model.camera(name).id for name in CAMERAS.values()]
@@ -135,6 +136,19 @@ class LiberoEnv:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+    def _in_contact(self, one, other) -> bool:
+        """robosuite's `check_contact` of two of its models, without a name looked up for each of the contacts."""
+        pairs = self.data.contact.geom
+        first, second = (self._belongs(part)[pairs] for part in (one, other))
+        return bool((first[:, 0] & second[:, 1] | first[:, 1] & second[:, 0]).any())
+
+    def _belongs(self, part) -> Bool[np.ndarray, " geoms"]:
+        """Which geoms are those of one of robosuite's models that can touch."""
+        if part not in self._geoms:
+            self._geoms[part] = np.zeros(self.model.ngeom, bool)
+            self._geoms[part][[self.model.geom(name).id for name in part.contact_geoms]] = True
+        return self._geoms[part]
 
     def _at_rest(self) -> Controller:
         """A new controller of the arm in robosuite's own posture, which is where it draws the joints to."""

@@ -27,56 +27,46 @@ class Controller:
         hand is still taken to be here, where it bears no more than gravity.
         """
         self._model, self._data, self._site = model, data, robot.eef_site_id
-        self._angles, self._joints = _run(robot._ref_joint_pos_indexes), _run(robot._ref_joint_vel_indexes)
-        self._motors = _run(robot._ref_joint_actuator_indexes)
-        self._grip = _run(robot._ref_joint_gripper_actuator_indexes)
-        self._rest, self._turned = data.qpos[self._angles].copy(), self._hand_turned().copy()
-        self._limits, grip = model.actuator_ctrlrange[self._motors], model.actuator_ctrlrange[self._grip]
+        angles, joints = _run(robot._ref_joint_pos_indexes), _run(robot._ref_joint_vel_indexes)
+        motors, fingers = _run(robot._ref_joint_actuator_indexes), _run(robot._ref_joint_gripper_actuator_indexes)
+        # MuJoCo keeps its arrays where they are: made once, these views need not be made at every physics step.
+        self._angles, self._velocity, self._bias = data.qpos[angles], data.qvel[joints], data.qfrc_bias[joints]
+        self._hand, self._hand_turned = data.site_xpos[self._site], data.site_xmat[self._site].reshape(3, 3)
+        self._motors, self._fingers = data.ctrl[motors], data.ctrl[fingers]
+        self._limits, grip = model.actuator_ctrlrange[motors].copy(), model.actuator_ctrlrange[fingers]
         self._grip_middle, self._grip_half = 0.5 * (grip[:, 1] + grip[:, 0]), 0.5 * (grip[:, 1] - grip[:, 0])
-        self._here: np.ndarray | None = data.site_xpos[self._site].copy()
         self._closed = np.zeros(len(grip))  # each finger in [-1, 1]
-        self._jacobian, self._mass = np.empty((6, model.nv)), np.empty((model.nv, model.nv))
+        jacobian, self._mass = np.empty((6, model.nv)), np.empty((model.nv, model.nv))
+        self._moves, self._turns = jacobian[:3], jacobian[3:]
+        self._arm = jacobian[:, joints], self._mass[joints, joints]
+        self._rest, self._turned = self._angles.copy(), self._hand_turned.copy()
+        self._here: np.ndarray | None = self._hand.copy()
 
     def aim(self, action: Float[np.ndarray, "7"]) -> None:
         """(translation 3, rotation 3, gripper), each in [-1, 1], from where the hand is now."""
         action = np.clip(action, -1.0, 1.0).astype(np.float64)
-        hand = self._data.site_xpos[self._site] if self._here is None else self._here
+        hand = self._hand if self._here is None else self._here
         self._goal = hand + action[:3] * TRANSLATION
         turn, quaternion, by = action[3:6] * ROTATION, np.empty(4), np.empty(9)
         if turn.any():
             angle = mujoco.mju_normalize3(turn)
             mujoco.mju_axisAngle2Quat(quaternion, turn, angle)
             mujoco.mju_quat2Mat(by, quaternion)
-            self._turned = _times(by.reshape(3, 3), self._hand_turned())
+            self._turned = _times(by.reshape(3, 3), self._hand_turned)
         self._closing = np.array([-1.0, 1.0]) * GRIPPER_SPEED * np.sign(action[6])
 
     def apply(self) -> None:
         """Set the motors for the next physics step; positions and velocities must be those of `mj_step1`."""
-        data = self._data
-        torques = data.qfrc_bias[self._joints]
-        if self._here is None:
-            torques = torques + self._torques()
+        torques = np.zeros(len(self._bias)) if self._here is not None else self._torques()
         self._here = None
-        data.ctrl[self._motors] = torques.clip(self._limits[:, 0], self._limits[:, 1])
-        self._closed = (self._closed + self._closing).clip(-1.0, 1.0)
-        data.ctrl[self._grip] = self._grip_middle + self._grip_half * self._closed
+        drive(self._motors, self._bias, torques, self._limits)
+        grip(self._fingers, self._closed, self._closing, self._grip_middle, self._grip_half)
 
     def _torques(self) -> Float[np.ndarray, "joints"]:
-        model, data, joints = self._model, self._data, self._joints
-        mujoco.mj_jacSite(model, data, self._jacobian[:3], self._jacobian[3:], self._site)
-        mujoco.mj_fullM(model, self._mass, data.qM)
-        return joint_torques(
-            self._jacobian[:, joints],
-            self._mass[joints, joints],
-            self._goal - data.site_xpos[self._site],
-            self._hand_turned(),
-            self._turned,
-            data.qvel[joints],
-            self._rest - data.qpos[self._angles],
-        )
-
-    def _hand_turned(self) -> Float[np.ndarray, "3 3"]:
-        return self._data.site_xmat[self._site].reshape(3, 3)
+        mujoco.mj_jacSite(self._model, self._data, self._moves, self._turns, self._site)
+        mujoco.mj_fullM(self._model, self._mass, self._data.qM)
+        away, to_rest = self._goal - self._hand, self._rest - self._angles
+        return joint_torques(*self._arm, away, self._hand_turned, self._turned, self._velocity, to_rest)
 
 
 def _run(indexes: list[int]) -> slice:
@@ -84,6 +74,21 @@ def _run(indexes: list[int]) -> slice:
     first, last = indexes[0], indexes[-1]
     assert list(indexes) == list(range(first, last + 1))
     return slice(first, last + 1)
+
+
+@njit(cache=True)
+def drive(motors, bias, torques, limits):
+    """Set the `motors` of the joints to what bears gravity (`bias`) and the `torques`, within their `limits`."""
+    for i in range(len(motors)):
+        motors[i] = min(max(bias[i] + torques[i], limits[i, 0]), limits[i, 1])
+
+
+@njit(cache=True)
+def grip(motors, closed, closing, middle, half):
+    """Move each finger on (`closed`, in [-1, 1], changes in place) and set its motor."""
+    for i in range(len(motors)):
+        closed[i] = min(max(closed[i] + closing[i], -1.0), 1.0)
+        motors[i] = middle[i] + half[i] * closed[i]
 
 
 @njit(cache=True)

@@ -1,6 +1,7 @@
 """Episodes of real LIBERO: the same whatever ran before, as LIBERO's own loop, upright at the start."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import mujoco
 import numpy as np
@@ -159,3 +160,18 @@ def test_contacts_that_were_left_out_are_an_error(env, kind):
     env.data.warning[getattr(mujoco.mjtWarning, f"mjWARN_{kind}")].number += 1
     with pytest.raises(SimulationError, match="arena memory"):
         env.step(NO_OP)
+
+
+def test_what_touches_is_what_robosuite_says(env):
+    """Bowls, plate, cabinet and the other things, before and after a bowl is put into the plate."""
+    names = [*env.libero.objects_dict, *env.libero.fixtures_dict]
+    parts, told = [env.libero.get_object(name) for name in names], set()
+    env.reset(0, 0)
+    for _ in range(2):
+        for one, other in permutations(parts, 2):
+            told.add(touch := type(env.libero).check_contact(env.libero, one, other))
+            assert env.libero.check_contact(one, other) == touch
+        bowl, plate = (env.model.joint(f"{name}_joint0").qposadr[0] for name in ("akita_black_bowl_1", "plate_1"))
+        env.data.qpos[bowl : bowl + 3] = env.data.qpos[plate : plate + 3]
+        mujoco.mj_forward(env.model, env.data)
+    assert told == {True, False}
