@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -112,7 +113,8 @@ class Policy:
         else:
             ids = [c.first_token, *self.tokenizer.encode(text, add_special_tokens=False).ids]
         if len(ids) > config.max_tokens:
-            raise ValueError(f"{text!r} has {len(ids)} tokens; this model takes at most {config.max_tokens}")
+            shown = shorten(text, 200, placeholder=" ...")
+            raise ValueError(f"{shown!r} has {len(ids)} tokens; this model takes at most {config.max_tokens}")
         if max(ids, default=0) >= config.vocab_size:
             raise ValueError(f"{text!r} has token {max(ids)}; the model has embeddings for {config.vocab_size}")
         return torch.tensor([ids], device=self.device)

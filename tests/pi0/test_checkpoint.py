@@ -231,6 +231,8 @@ def test_a_prompt_that_is_too_long(policy):
     assert policy.tokens("pick up the bowl on it").shape == (1, 6)
     with pytest.raises(ValueError, match="'pick up the bowl on it now' has 7 tokens; this model takes at most 6"):
         policy.tokens("pick up the bowl on it now")
+    with pytest.raises(ValueError, match=r"^'(bowl ){39}\.\.\.' has 300 tokens; this model takes at most 6$"):
+        policy.tokens("bowl " * 300)
 
 
 def test_normalisation(policy: Policy):
