@@ -8,6 +8,7 @@ interval that stands in the table, and never one computed again.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import pandas as pd
 
@@ -41,6 +42,15 @@ class Prediction:
     def left(self) -> float:
         """The largest predicted effect that the interval leaves, in the effect's unit; below 0 where it leaves none."""
         return self._ends[1]
+
+    @property
+    def more(self) -> float:
+        """How many times as many episodes would decide, were the effect what it now seems; inf where it is nothing.
+
+        An interval narrows with the root of their number.
+        """
+        half, apart = (self.effect.high - self.effect.low) / 2, abs(self.effect.estimate - self.nothing)
+        return (half / apart) ** 2 if apart else inf
 
     @property
     def _ends(self) -> tuple[float, float]:

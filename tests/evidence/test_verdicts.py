@@ -47,6 +47,12 @@ def test_what_is_left_is_the_largest_predicted_effect_of_the_interval():
     assert between(0.9, 1.5, side=1, nothing=1.0).left == 0.5
 
 
+def test_how_many_more_episodes_would_decide_follows_from_the_distance_to_nothing():
+    assert between(-0.3, 0.1).more == pytest.approx(4)  # twice as wide as far
+    assert between(0.8, 1.0, side=1, nothing=1.0).more == pytest.approx(1)  # its end is at nothing
+    assert between(-0.1, 0.1).more == float("inf")
+
+
 def test_a_bare_difference_decides_nothing():
     """Three lost episodes and none won: 30 points fewer, and yet not beyond chance with ten pairs."""
     few = verdicts.fewer({"worse": Pairs(both=7, setting_only=0, control_only=3, neither=0)})

@@ -125,6 +125,13 @@ def _left(prediction: Prediction) -> str:
     return f"nothing above {text.count(round(100 * prediction.left), 'point')} is left"
 
 
+def _more(prediction: Prediction, episodes: int) -> str:
+    """How many episodes in place of these `episodes` would decide it, to one digit."""
+    many = episodes * prediction.more
+    said = "over 10,000" if many > 10_000 else f"about {float(f'{many:.1g}'):,.0f}"
+    return f"{said} episodes, if the effect is what it now seems"
+
+
 def _points(interval: Interval) -> str:
     low, high = map(margins.bound, (interval.low, interval.high))
     return f"{100 * interval.estimate:+z.0f} points ({low} to {high})"
@@ -137,12 +144,13 @@ def _k(records: Records, setting: Setting) -> str:
 
 def _sweet_spot(records: Records, printed, margin: float, confidence: float) -> Claim:
     lost = difference(records, SWEET, NO_REUSE, confidence)
+    harmless = Prediction(lost, side=1, nothing=-margin)
     return Claim(
         "At a threshold of 0.985 everything can be reused without loss.",
         f"{printed('baseline', threshold=0.985)}, of an unstated number of episodes",
         f"{_k(records, SWEET)}, {_points(lost)}, at {text.percent(reuse_share(records, SWEET))} of replans",
-        _judged(Prediction(lost, side=1, nothing=-margin)),
-        "more episodes",
+        _judged(harmless),
+        _more(harmless, len(successes(records, SWEET))),
     )
 
 
@@ -172,7 +180,7 @@ def _carries_over(records: Mapping[str, Records], printed, confidence: float) ->
         f"lost in libero_10 beyond what libero_spatial loses: {_points(more.effect)}. "
         f"It reuses at {shares[0]} and {shares[1]}",
         _judged(more),
-        "one policy on both suites, with more episodes",
+        f"one policy on both suites, and {_more(more, len(successes(records[TEN], CLIFF)))}",
         _left(more),
     )
 
@@ -230,7 +238,7 @@ def _synchronized(records: Records, printed, confidence: float) -> Claim:
         f"compared with the image gate at equal reuse ({text.percent(reuse_share(records, SYNCHRONIZED))}): "
         f"{_points(gain)}",
         _judged(better),
-        "more episodes",
+        _more(better, len(successes(records, SYNCHRONIZED))),
         _left(better),
     )
 
@@ -243,7 +251,7 @@ def _amplified(curves: pd.DataFrame, confidence: float) -> Claim:
         "nothing was measured",
         f"what a step adds grows by a rate of {why.rate(rate.effect)} in each later one",
         verdicts.verdict(predictions),
-        "more episodes",
+        _more(rate, curves["episode"].nunique()),
         f"nothing above a factor of {exp(why.STEPS * rate.left):.2f} over {why.STEPS} steps is left",
     )
 

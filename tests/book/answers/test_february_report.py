@@ -136,6 +136,13 @@ def test_reuse_is_not_worth_it_where_each_way_alone_costs_less_at_a_loss_that_is
     assert claim.verdict == verdict and found in claim.found
 
 
+def test_what_would_decide_is_a_number_of_episodes():
+    """7 of 100 lost and none won: 3 points from the margin, in an interval of 10.7 points."""
+    stays = "episodes, if the effect is what it now seems"
+    assert judged(changed={claims.SWEET: (93, 3)})[0].decides == f"about 300 {stays}"
+    assert judged(ten=72)[2].decides == f"one policy on both suites, and over 10,000 {stays}"  # 3 lost in either
+
+
 def test_the_table_says_what_would_decide():
     table = claims.table(judged())
     assert table.index[0].startswith("1. At a threshold of 0.985") and len(table) == 9
