@@ -280,6 +280,8 @@ def audit(
     frames from the same noise, and milliseconds. The replay is open loop: what is seen does not answer to what the
     policy does, so agreement here is not success. The page says how well it foretold success where both are recorded.
     """
+    # Before torch is imported: where others use the cores, threads that spin while they wait take ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from kvlab.audit.dataset import Dataset
     from kvlab.audit.page import write
     from kvlab.audit.replay import DEFAULT, NO_REUSE, Replay

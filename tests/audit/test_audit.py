@@ -76,6 +76,7 @@ def program(*arguments: object, start: str = "") -> subprocess.CompletedProcess:
     code = (
         f"import atexit, sys; {start}\n"
         "atexit.register(lambda: print('SIMULATOR', sorted({'libero', 'mujoco', 'robosuite'} & {*sys.modules})))\n"
+        "import os; atexit.register(lambda: print('WAITS', os.environ.get('OMP_WAIT_POLICY')))\n"
         f"sys.argv = {['kvlab', 'audit', *map(str, arguments)]!r}\n"
         "from kvlab.cli import program; program()"
     )
@@ -90,7 +91,7 @@ def test_the_command_writes_all_without_the_simulator(exported, untrained, tmp_p
     settings = ["none", *(one for one in DEFAULT if one != "none steps=2")]  # which this policy takes by default
     inferences = (5 + 4) * (len(settings) + 1)  # of episodes 0 and 2, every fifth frame; one more without reuse
     assert re.match(rf"2 of 3 episodes, 40 frames, 9 settings: {inferences} inferences, about \d+ s\n", ran.stdout)
-    assert ran.stdout.endswith("SIMULATOR []\n") and "Agreement offline is not success" in ran.stdout
+    assert ran.stdout.endswith("WAITS passive\nSIMULATOR []\n") and "Agreement offline is not success" in ran.stdout
     assert {path.name for path in out.iterdir()} == {"settings.csv", "replans.csv", "audit.svg", "index.html"}
     rows, table = pd.read_csv(out / "replans.csv"), pd.read_csv(out / "settings.csv", index_col=0)
     assert list(table.index) == settings and (table["replans"] == 9).all() and len(rows) == 9 * len(settings)
