@@ -190,7 +190,8 @@ def bench(
     With --rollouts: control steps per second of whole episodes, beside plain loops that draw at every step.
 
     With --device cuda: how far the engine's answers are from the eager ones and from float32 in every mode; 20 x
-    --repeats inferences of each setting, and without reuse of the eager model in one CUDA graph, as it is and compiled;
+    --repeats inferences of each setting, by the engine at 5, 2 and 1 denoising steps besides, and without reuse of the
+    eager model in one CUDA graph, as it is and compiled;
     what the GPU could do at best, its memory and the time to load; and for the preset base, where LeRobot is installed,
     its time, compiled and not.
     """
@@ -249,9 +250,12 @@ def _bench_on_gpu(
         typer.echo(f"{implementation}: {latency.table(table.droplevel(0))}")
     typer.echo("\n".join(f"{name}: {fact}" for name, fact in facts.items()))
     made = {"command": shlex.join(["kvlab", *sys.argv[1:]]), "policy": preset or str(checkpoint)} | facts
+    fewer = gpu.measure(policy, gpu.at_fewer_steps(policy.config), 20, repeats, by=["engine"])
+    typer.echo(f"denoising steps, ms\n{gpu.by_steps(pd.concat([rows, fewer])).round(2).to_string()}")
     made["engine_error"], name = float(errors.error.max()), f"gpu_{preset}" if preset else "gpu"
     if out is not None:
         write(out, name, rows, made)
+        fewer.to_csv(out / f"{name}_steps.csv", index=False, float_format="%.6g")
         errors.to_csv(out / f"{name}_errors.csv", index=False, float_format="%.3g")
     made |= (theirs := peers.lerobot(policy.config))  # at last: to compile it takes minutes
     typer.echo("\n".join(f"{name}: {fact}" for name, fact in theirs.items()))

@@ -30,6 +30,7 @@ from kvlab.study.settings import Setting
 
 SIZE = 256  # pixels along one side of a frame, as LIBERO's published data has them
 WARM_UPS = 3
+FEWER = (5, 2, 1)  # denoising steps that are measured besides the model's own
 
 
 def random_policy(config: Pi0Config, device: str = "cuda", dtype: torch.dtype = torch.bfloat16) -> Policy:
@@ -45,9 +46,10 @@ def random_policy(config: Pi0Config, device: str = "cuda", dtype: torch.dtype = 
     return Policy(model, stats, byte_tokenizer(), {"weights": "random"}, Conventions(resize="rounded"))
 
 
-def measure(policy: Policy, settings: Sequence[Setting], runs: int, rounds: int) -> pd.DataFrame:
-    """One row per inference: implementation (eager or engine), setting, `MOMENT`, reused, and ms_* by stage
-    (milliseconds).
+def measure(
+    policy: Policy, settings: Sequence[Setting], runs: int, rounds: int, by: Sequence[str] = ("eager", "engine")
+) -> pd.DataFrame:
+    """One row per inference: implementation (of `by`), setting, `MOMENT`, reused, and ms_* by stage (milliseconds).
 
     In each round every implementation and setting has its turn: an episode of one replan that computes the cache, some
     that warm up, and `runs` that count, each with another observation. Similarities that no gate reads are not
@@ -55,9 +57,10 @@ def measure(policy: Policy, settings: Sequence[Setting], runs: int, rounds: int)
     """
     config, rng = policy.config, np.random.default_rng(0)
     seen = [observation(policy, rng) for _ in range(8)]
+    programs = {"eager": lambda: policy, "engine": lambda: accelerate(policy)}
     turns = {
         (name, str(setting)): setting.on(one, policy.conventions.execute, log_signals=False)
-        for name, one in (("eager", policy), ("engine", accelerate(policy)))
+        for name, one in [(name, programs[name]()) for name in by]
         for setting in settings
     }
     rows = []
@@ -122,6 +125,22 @@ def agreement(policy: Policy) -> pd.DataFrame:
 def of_both(config: Pi0Config) -> tuple[Setting, ...]:
     """`latency.settings` that eager and engine both run: no single tokens."""
     return tuple(setting for setting in latency.settings(config) if not setting.mode.startswith("tokens"))
+
+
+def at_fewer_steps(config: Pi0Config) -> tuple[Setting, ...]:
+    """`of_both` at each of FEWER, where the setting can be: 1 step has no earlier end points to compare."""
+    ways = ((setting, steps) for steps in FEWER for setting in of_both(config))
+    return tuple(replace(s, denoising_steps=steps) for s, steps in ways if steps > 1 or "settled" not in s.gate)
+
+
+def by_steps(samples: pd.DataFrame) -> pd.DataFrame:
+    """The engine's median time (ms) of each setting, a row, at each number of denoising steps, a column; 0 stands for
+    the model's own.
+    """
+    mine = samples[samples["implementation"] == "engine"]
+    told = mine["setting"].str.extract(r"^(?P<setting>.*?)(?: steps=(?P<steps>\d+))?$").fillna({"steps": "0"})
+    keys = [told["setting"], told["steps"].astype(int)]
+    return mine.groupby(keys, sort=False)["ms_total"].median().unstack()
 
 
 def floors(config: Pi0Config, bytes_per_ms: float, operations_per_ms: float) -> pd.DataFrame:

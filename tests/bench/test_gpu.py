@@ -36,6 +36,16 @@ def test_both_implementations_take_their_turn_at_every_setting(policy):
     assert {f"{stage}_p95" for stage in STAGES} < {*table.columns} and (table.n == 2).all()
 
 
+def test_fewer_denoising_steps_are_measured_in_every_setting(policy):
+    settings = gpu.at_fewer_steps(CONFIG)
+    modes = {steps: [s.mode for s in settings if s.denoising_steps == steps] for steps in gpu.FEWER}
+    assert modes[5] == modes[2] == [s.mode for s in gpu.of_both(CONFIG)] and len(modes[1]) == len(modes[2]) - 1
+    rows = gpu.measure(policy, [s for s in settings if s.mode == "none"], runs=1, rounds=1, by=["engine"])
+    assert rows.setting.tolist() == [f"none steps={steps}" for steps in gpu.FEWER]
+    table = gpu.by_steps(pd.concat([rows, rows.iloc[:1].assign(setting="none", ms_total=7.0)]))
+    assert [*table.index] == ["none"] and table.loc["none", [2, 0]].tolist() == [rows.ms_total[1], 7.0]
+
+
 @pytest.mark.parametrize("pi05", [False, True])
 def test_the_engine_agrees_in_every_mode(policy, pi05):
     other = gpu.random_policy(replace(CONFIG, pi05=True), "cpu", torch.float32) if pi05 else policy
