@@ -26,7 +26,11 @@ Statistics = Annotated[
     ),
 ]
 Device = Annotated[
-    str, typer.Option(help="Of the policy: cpu (float32), cuda (bfloat16, eager) or engine (cuda, by graphs).")
+    str,
+    typer.Option(
+        help="Of the policy: cpu (float32), cuda (bfloat16, eager), engine (cuda, by graphs) or engine-fp8 (with eight "
+        "bits for images and prefill)."
+    ),
 ]
 
 

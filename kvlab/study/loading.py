@@ -22,8 +22,8 @@ def load_policy(
         policy = load(checkpoint, **given)
         return portable(policy) if numerics == "portable" else policy
     policy = load(checkpoint, "cuda", torch.bfloat16, **given)
-    if device == "engine":
+    if device.startswith("engine"):
         from kvlab.pi0.engine import accelerate  # needs Triton, which a study on a CPU does not
 
-        policy = accelerate(policy)
+        policy = accelerate(policy, eight=device == "engine-fp8")
     return policy

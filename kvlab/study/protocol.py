@@ -14,7 +14,8 @@ from kvlab.study.clock import NO_DELAYS, Clock, Delays, parse_clock
 from kvlab.study.settings import Setting
 
 GL_KINDS = ("software", "hardware")
-DEVICES = ("cpu", "cuda", "engine")  # of a policy: float32 on the CPU, bfloat16 on a GPU, and there by the engine
+# Of a policy: float32 on the CPU, bfloat16 on a GPU, there by the engine, and by it with eight bits (e4m3) in part.
+DEVICES = ("cpu", "cuda", "engine", "engine-fp8")
 
 
 @dataclass(frozen=True)

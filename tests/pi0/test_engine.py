@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kvlab.pi0 import GemmaConfig, KVCache, Pi0, SiglipConfig
-from kvlab.pi0.engine import Engine, accelerate
+from kvlab.pi0.engine import Engine, accelerate, products
 from kvlab.pi0.engine.buffers import Buffers
 from kvlab.reuse import CachedPolicy, parse_gate, parse_mode
 from small import small_config
@@ -219,3 +220,47 @@ def test_views_of_the_buffers_overlap_as_the_streams_see_each_other():
         buffers = Buffers(replace(CONFIG, pi05=pi05), torch.zeros(1))
         buffers.prefix[0][:, 0] = 1
         assert buffers.chunk[0][:, first].eq(1).all() and buffers.state[0][:, first - CONFIG.chunk].eq(1).all()
+
+
+@pytest.mark.parametrize("by", ["", "gelu", "gated"])
+def test_rows_in_eight_bits_keep_their_size(by):
+    """In float32, since the interpreter loses the carry of what it rounds up; and in eight bits where it rounds none."""
+    torch.manual_seed(0)
+    x = torch.randn(5, 70) * torch.logspace(-3, 0, 5)[:, None]
+    x[2] = 0
+    exact = {
+        "": lambda: x,
+        "gelu": lambda: F.gelu(x, approximate="tanh"),
+        "gated": lambda: F.gelu(x[:, :35], approximate="tanh") * x[:, 35:],
+    }[by]()
+    rows, sizes = products.Eight().rows(x, by)
+    assert error(rows * sizes[:, None], exact) < ROUNDING
+    largest = torch.full((5,), products.LARGEST)
+    largest[2] = 0
+    assert torch.allclose(rows.abs().amax(1), largest)
+
+
+def test_what_eight_bits_hold_comes_out_of_them():
+    torch.manual_seed(0)
+    held, out, sizes = torch.randn(5, 70).to(products.FLOAT8), torch.empty(5, 70, dtype=products.FLOAT8), torch.empty(5)
+    held[:, 3] = products.LARGEST
+    products.rows_in_eight[(5,)](held.float() * 8, out, sizes, products.LARGEST, products.TINY, N=70, BLOCK=128, BY="")
+    assert torch.equal(out.float(), held.float()) and (sizes == 8).all()
+
+
+def test_no_norm_exceeds_eight_bits():
+    torch.manual_seed(0)
+    scale, shift, x = torch.randn(64), torch.randn(64), torch.randn(9, 64)
+    x[0], x[1, 1:] = 0, 0
+    unit, numbers = products.Eight().unit, products.LARGEST
+    assert (F.rms_norm(1e6 * x, (64,), scale) / unit(scale)).abs().max() < numbers
+    assert (F.layer_norm(1e6 * x, (64,), scale, shift) / unit(scale, shift)).abs().max() < numbers
+
+
+def test_the_engine_of_eight_bits_is_that_of_the_model_but_for_them(small, moments):
+    """On a CPU all is scaled as for eight bits and kept in float32."""
+    engine, moment = Engine(small, eight=True), moments[0]
+    assert error(engine.embed_images(moment["images"]), small.embed_images(moment["images"])) < ROUNDING
+    theirs, ours = whole(small, moment), whole(engine, moment)
+    assert_same(ours, theirs)
+    assert error(engine.denoise(ours, moment["noise"]), small.denoise(theirs, moment["noise"])) < ROUNDING

@@ -500,9 +500,10 @@ def test_the_device_says_who_runs_the_model(untrained, monkeypatch):
         return load(given[0])
 
     monkeypatch.setattr("kvlab.study.loading.load", on_the_cpu)
-    models = {device: type(load_policy(untrained, device).model).__name__ for device in DEVICES}
-    assert models == {"cpu": "Pi0", "cuda": "Pi0", "engine": "Engine"}
-    assert asked == [(untrained,), (untrained, "cuda", torch.bfloat16), (untrained, "cuda", torch.bfloat16)]
+    models = {device: load_policy(untrained, device).model for device in DEVICES}
+    assert [type(model).__name__ for model in models.values()] == ["Pi0", "Pi0", "Engine", "Engine"]
+    assert not models["engine"].eight and models["engine-fp8"].eight
+    assert asked == [(untrained,), *[(untrained, "cuda", torch.bfloat16)] * 3]
 
 
 def test_rows_that_another_driver_drew_are_not_added(bench, study):

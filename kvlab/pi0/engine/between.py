@@ -11,19 +11,32 @@ import triton.language as tl
 
 @triton.jit
 def add_norm(
-    x, parts, bias, gate, scale, shift, h, R,
-    PARTS: tl.constexpr, W: tl.constexpr, BLOCK: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr,
-    SHIFTED: tl.constexpr, CENTRED: tl.constexpr, FRESH: tl.constexpr,
+    x, added, sizes, bias, scale, shift, h, unit,
+    W: tl.constexpr, BLOCK: tl.constexpr, HAS_SIZES: tl.constexpr, HAS_BIAS: tl.constexpr, SHIFTED: tl.constexpr,
+    CENTRED: tl.constexpr, FRESH: tl.constexpr,
 ):  # fmt: skip
-    """`x` += gate * (the sum of `parts` + bias), and `h`, the norm of the result times scale, plus shift. Grid (R,).
+    """`x` += the rows of `added` times their `sizes`, + bias; and `h`, the norm of the result times scale, plus shift,
+    all divided by `unit`. Grid (rows,).
 
     FRESH begins `x` at zero. The norm is that of RMS or, CENTRED, that of a layer norm. BLOCK is W, or the next power
     of two.
     """
-    add_norm_row(
-        x, parts, bias, gate, scale, shift, h, tl.program_id(0), R,
-        PARTS, W, BLOCK, HAS_BIAS, GATED, SHIFTED, CENTRED, FRESH,
-    )  # fmt: skip
+    row, n = tl.program_id(0), tl.arange(0, BLOCK)
+    there = n < W
+    y = tl.load(added + row * W + n, mask=there, other=0.0).to(tl.float32)
+    if HAS_SIZES:
+        y *= tl.load(sizes + row)
+    if HAS_BIAS:
+        y += tl.load(bias + n, mask=there, other=0.0)
+    if not FRESH:
+        y += tl.load(x + row * W + n, mask=there, other=0.0)
+    tl.store(x + row * W + n, y, mask=there)
+    if CENTRED:
+        y = tl.where(there, y - tl.sum(y, 0) / W, 0.0)
+    y = y * tl.rsqrt(tl.sum(y * y, 0) / W + 1e-6) * tl.load(scale + n, mask=there, other=0.0)
+    if SHIFTED:
+        y += tl.load(shift + n, mask=there, other=0.0)
+    tl.store(h + row * W + n, (y / unit).to(h.dtype.element_ty), mask=there)
 
 
 @triton.jit
@@ -32,6 +45,7 @@ def add_norm_row(
     PARTS: tl.constexpr, W: tl.constexpr, BLOCK: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr,
     SHIFTED: tl.constexpr, CENTRED: tl.constexpr, FRESH: tl.constexpr,
 ):  # fmt: skip
+    """As `add_norm` for one row of several programs' work, with `parts` to be summed and a gate on what is added."""
     n = tl.arange(0, BLOCK)
     there = n < W
     added = tl.zeros((BLOCK,), tl.float32)

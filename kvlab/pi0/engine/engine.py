@@ -22,26 +22,28 @@ from kvlab.pi0.engine.few import FewRows
 from kvlab.pi0.engine.graphs import Graphs
 from kvlab.pi0.engine.many import ManyRows
 from kvlab.pi0.engine.norms import Norms
+from kvlab.pi0.engine.products import Eight, Numbers
 from kvlab.pi0.engine.sizes import FEW, rope_rows
 from kvlab.pi0.engine.vision import Vision
 from kvlab.pi0.model import Embeds, Pi0
 from kvlab.pi0.policy import Policy
 
 
-def accelerate(policy: Policy) -> Policy:
+def accelerate(policy: Policy, eight: bool = False) -> Policy:
     """The policy with its model run by an `Engine`. Raises ValueError for a model that the engine cannot run."""
-    return replace(policy, model=Engine(policy.model))
+    return replace(policy, model=Engine(policy.model, eight))
 
 
 class Engine:
     """Inference of one observation at a time, without padding. Answers are those of the model to rounding.
 
+    With `eight`, products of many rows (images and prefill) are in eight bits (e4m3, `products.Eight`).
     Raises ValueError for a model on a CPU (unless Triton interprets), in float32 on a GPU, with heads that do not share
     their keys, or with chunks of more than `FEW` actions.
     """
 
-    def __init__(self, model: Pi0):
-        self.model, self.config = model, model.config
+    def __init__(self, model: Pi0, eight: bool = False):
+        self.model, self.config, self.eight = model, model.config, eight
         c, weight = model.config, model.action_out.weight
         if not (weight.is_cuda and weight.itemsize == 2) and not knobs.runtime.interpret:
             raise ValueError(
@@ -54,9 +56,10 @@ class Engine:
                 f"has {c.prefix.num_kv_heads} such heads and chunks of {c.chunk}: run it without the engine"
             )
         self.order, self.action_out = model.order, model.action_out
-        self._graphs, self._kv, self._vision = Graphs(weight.device), Buffers(c, weight), Vision(model.vision)
+        numbers = Eight() if eight else Numbers()
+        self._graphs, self._kv, self._vision = Graphs(weight.device), Buffers(c, weight), Vision(model.vision, numbers)
         norms = Norms.plain(model.prefix)
-        self._many = ManyRows(model.prefix, c.prefix, norms, self._kv.prefix)
+        self._many = ManyRows(model.prefix, c.prefix, norms, self._kv.prefix, numbers)
         self._few = FewRows(model.prefix, c.prefix, norms, FEW, self._kv.prefix)
         self._denoising = {(c.denoising_steps, 1.0): Denoising(model, self._kv.chunk, c.denoising_steps)}
         norms = self._denoising[c.denoising_steps, 1.0].norms

@@ -5,44 +5,51 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kvlab.pi0.engine import between
-from kvlab.pi0.engine.sizes import power
-from kvlab.pi0.layers import Siglip, SiglipBlock
+from kvlab.pi0.engine.products import Numbers, Rows
+from kvlab.pi0.layers import Siglip
 
 
 class Vision:
     """`Siglip`'s tokens. Residual sums and norms are one kernel; sums are in float32."""
 
-    def __init__(self, model: Siglip):
-        self.model = model
-        self._norms = {norm: _affine(norm) for b in model.blocks for norm in (b.norm_attn, b.norm_mlp)}
-        self._norms[model.norm] = _affine(model.norm)
+    def __init__(self, model: Siglip, numbers: Numbers):
+        self.model, self._numbers = model, numbers
+        norms = [*(norm for b in model.blocks for norm in (b.norm_attn, b.norm_mlp)), model.norm]
+        self._norms = {norm: _affine(norm) for norm in norms}
+        self._units = {norm: numbers.unit(*self._norms[norm]) for norm in norms[:-1]} | {model.norm: 1.0}
         self._bias = {linear: linear.bias.detach().float() for b in model.blocks for linear in (b.out, b.down)}
+        self._products = [
+            (
+                numbers.product(b.qkv.weight, b.qkv.bias, self._units[b.norm_attn]),
+                numbers.product(b.out.weight),
+                numbers.product(b.up.weight, b.up.bias, self._units[b.norm_mlp]),
+                numbers.product(b.down.weight),
+            )
+            for b in model.blocks
+        ]
 
     def __call__(self, images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n tokens width"]:
         model = self.model
         patches = _patches(model.stem(images), model.patch) + model.position
         n, tokens, width = patches.shape
         residual = torch.empty(n * tokens, width, device=patches.device)
-        added, before = patches.reshape(n * tokens, width), None
-        for block in model.blocks:
+        added, before = (patches.reshape(n * tokens, width), None), None
+        for block, (to_qkv, out, up, down) in zip(model.blocks, self._products, strict=True):
             h = self._add(residual, added, before, block.norm_attn)
-            added = torch.mm(_attention(block, h, n), block.out.weight.t())
-            h = self._add(residual, added, block.out, block.norm_mlp)
-            h = F.gelu(F.linear(h, block.up.weight, block.up.bias), approximate="tanh")
-            added, before = torch.mm(h, block.down.weight.t()), block.down
-        return model.project(self._add(residual, added, before, model.norm)).view(n, tokens, -1)
+            attended, sizes = self._numbers.rows(_attention(to_qkv(h), n, block.num_heads))
+            h = self._add(residual, (out(attended), sizes), block.out, block.norm_mlp)
+            inner, sizes = self._numbers.gelu(up(h))
+            added, before = (down(inner), sizes), block.down
+        return model.project(self._add(residual, added, before, model.norm, patches.dtype)).view(n, tokens, -1)
 
-    def _add(self, residual: Tensor, added: Tensor, linear: nn.Linear | None, norm: nn.LayerNorm) -> Tensor:
+    def _add(
+        self, residual: Tensor, added: Rows, linear: nn.Linear | None, norm: nn.LayerNorm, to: torch.dtype | None = None
+    ) -> Tensor:
         """The residual stream plus `added` and the bias of the layer that it comes from, if any; its norm."""
-        rows, width = residual.shape
-        out, (scale, shift) = torch.empty_like(added), self._norms[norm]
         bias = None if linear is None else self._bias[linear]
-        between.add_norm[(rows,)](
-            residual, added, bias, None, scale, shift, out, rows, PARTS=1, W=width, BLOCK=power(width),
-            HAS_BIAS=bias is not None, GATED=False, SHIFTED=True, CENTRED=True, FRESH=linear is None,
-        )  # fmt: skip
-        return out
+        return self._numbers.add_norm(
+            residual, *added, bias, *self._norms[norm], self._units[norm], fresh=linear is None, to=to
+        )
 
 
 def _patches(images: Float[Tensor, "n channels size size"], conv: nn.Conv2d) -> Float[Tensor, "n tokens width"]:
@@ -52,10 +59,9 @@ def _patches(images: Float[Tensor, "n channels size size"], conv: nn.Conv2d) -> 
     return F.linear(rows, conv.weight.flatten(1), conv.bias)
 
 
-def _attention(block: SiglipBlock, h: Float[Tensor, "rows width"], n: int) -> Float[Tensor, "rows width"]:
-    qkv = F.linear(h, block.qkv.weight, block.qkv.bias).view(n, -1, 3, block.num_heads, h.shape[1] // block.num_heads)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(h.shape)
+def _attention(qkv: Float[Tensor, "rows three_widths"], n: int, heads: int) -> Float[Tensor, "rows width"]:
+    q, k, v = qkv.view(n, -1, 3, heads, qkv.shape[1] // 3 // heads).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(len(qkv), -1)
 
 
 def _affine(norm: nn.LayerNorm) -> tuple[Float[Tensor, " width"], Float[Tensor, " width"]]:
