@@ -36,7 +36,7 @@ def recorded(suite: str) -> pd.DataFrame:
     """
     rows = all_episodes(DATA / "runs" / suite)
     rows = rows[rows["checkpoint"].eq(checkpoint_digest(CHECKPOINTS[suite]))]
-    rows = rows[rows["delays"].eq("") & rows["seeing"].eq("live") & rows["seed"].eq(SEED)]
+    rows = rows[rows["device"].eq("cpu") & rows["delays"].eq("") & rows["seeing"].eq("live") & rows["seed"].eq(SEED)]
     rows = rows[~rows["execute"].fillna("").str.contains("settled")]
     plain = rows.astype({name: object for name in SETTING})
     named = [str(Setting(**row)) for row in plain[SETTING].where(plain[SETTING].notna(), None).to_dict("records")]

@@ -226,19 +226,19 @@ def tidy(folder: Path) -> None:
 def all_episodes(folder: Path) -> pd.DataFrame:
     """Every recorded episode below `folder`, whatever its study, without its replans; validated.
 
-    In the column `checkpoint` stands the digest of the policy's, empty where its recording says none; in `delays`, for
-    how many control steps the world goes on during a replan that is computed and one that reuses: "4, 0", or empty
-    where it waits. Raises ValueError where nothing is recorded there, or where rows break the schema.
+    In the column `checkpoint` stands the digest of the policy's, empty where its recording says none; in `device`, which
+    of a protocol's ran it; in `delays`, for how many control steps the world goes on during a replan that is computed
+    and one that reuses: "4, 0", or empty where it waits. Raises ValueError where nothing is recorded there, or where rows break the schema.
     """
     if not (found := below(folder)):
         raise ValueError(f"nothing is recorded in {folder}; `kvlab run --help` says how to record")
-    worlds: dict[tuple[str, str], list[arrow.Table]] = {}
+    worlds: dict[tuple[str, str, str], list[arrow.Table]] = {}
     for one in found:
-        told = one.key.get("checkpoint", ""), _delays(one)
+        told = one.key.get("checkpoint", ""), one.key.get("device", "cpu"), _delays(one)
         worlds.setdefault(told, []).append(one.named(one.read(EPISODES.columns)))
     checked = [
-        checked_episodes(arrow.concat_tables(tables)).assign(checkpoint=checkpoint, delays=delays)
-        for (checkpoint, delays), tables in worlds.items()
+        checked_episodes(arrow.concat_tables(tables)).assign(checkpoint=checkpoint, device=device, delays=delays)
+        for (checkpoint, device, delays), tables in worlds.items()
     ]
     return pd.concat(checked, ignore_index=True)
 

@@ -197,6 +197,14 @@ def test_episodes_of_two_policies_lie_side_by_side(tmp_path, make_row):
     assert all_episodes(tmp_path).groupby("checkpoint").size().to_dict() == {"0123": 1, "4567": 2}
 
 
+def test_episodes_of_two_devices_lie_side_by_side(tmp_path, make_row):
+    """A GPU computes other bits than a processor, and its rows are another recording."""
+    cpu = recording_of(tmp_path, FULL)
+    for one in (cpu, Recording(tmp_path, cpu.key | {"device": "engine"})):
+        one.add(make_row(reuses=True))
+    assert sorted(all_episodes(tmp_path)["device"]) == ["cpu", "engine"]
+
+
 def test_a_folder_without_recordings_is_told(tmp_path):
     with pytest.raises(ValueError, match="nothing is recorded in"):
         all_episodes(tmp_path)

@@ -15,7 +15,7 @@ ORIGINS = {
     "computed_by": "policy computed by",
     "numerics": "numerics",
 }
-_RECORDING = ["suite", "policy", *SETTING, "delays", "seed"]
+_RECORDING = ["suite", "policy", "device", *SETTING, "delays", "seed"]
 
 
 def findings(episodes: pd.DataFrame, now: pd.DataFrame, elsewhere: pd.DataFrame) -> list[str]:

@@ -99,10 +99,13 @@ def _world(key: dict, found: Mapping[Setting, tuple[Recording, Table]], root: Pa
 
 
 def _names(made: list[World], known: Mapping[str, Path]) -> list[str]:
-    """The suite of each, and the policy and the numerics where the suite has several."""
-    told = [(w.key["suite"], policy(w.key["checkpoint"], known), f"{w.key['numerics']} numerics") for w in made]
-    many = {n: Counter(suite for suite, _ in {(one[0], one[n]) for one in told}) for n in (1, 2)}
-    return [", ".join([one[0], *(one[n] for n in (1, 2) if many[n][one[0]] > 1)]) for one in told]
+    """The suite of each, and the policy, the numerics and the device where the suite has several."""
+    told = [
+        (w.key["suite"], policy(w.key["checkpoint"], known), f"{w.key['numerics']} numerics", w.key.get("device", "cpu"))
+        for w in made
+    ]
+    many = {n: Counter(suite for suite, _ in {(one[0], one[n]) for one in told}) for n in (1, 2, 3)}
+    return [", ".join([one[0], *(one[n] for n in many if many[n][one[0]] > 1)]) for one in told]
 
 
 def shown(suite: str, setting: str, root: Path = DATA, live: bool = False) -> dict:

@@ -20,7 +20,7 @@ def episodes(make_row, make_records) -> pd.DataFrame:
         for state in range(ENOUGH // 10)
         for task in range(10)
     ]
-    table = make_records(*made).episodes.assign(delays="", policy="mini")
+    table = make_records(*made).episodes.assign(delays="", device="cpu", policy="mini")
     ends = pd.date_range("2026-01-01", periods=len(table), freq="30s", tz="UTC")
     return table.assign(recorded=[end.isoformat() for end in ends], wall_s=30.0)
 
