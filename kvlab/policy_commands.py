@@ -245,12 +245,13 @@ def _bench_on_gpu(
     errors = gpu.agreement(policy)
     typer.echo(errors.to_string(index=False))
     rows, facts = gpu.report(policy, gpu.of_both(policy.config), runs=20, rounds=repeats)
-    rows = pd.concat([rows, peers.in_one_graph(policy, runs=20, rounds=repeats)])
+    eight = gpu.measure(policy, [latency.CONTROL], runs=20, rounds=repeats, by=[gpu.EIGHT])
+    rows = pd.concat([rows, eight, peers.in_one_graph(policy, runs=20, rounds=repeats)])
     for implementation, table in gpu.by_implementation(rows).groupby(level=0, sort=False):
         typer.echo(f"{implementation}: {latency.table(table.droplevel(0))}")
     typer.echo("\n".join(f"{name}: {fact}" for name, fact in facts.items()))
     made = {"command": shlex.join(["kvlab", *sys.argv[1:]]), "policy": preset or str(checkpoint)} | facts
-    fewer = gpu.measure(policy, gpu.at_fewer_steps(policy.config), 20, repeats, by=["engine"])
+    fewer = gpu.measure(policy, gpu.at_fewer_steps(policy.config), runs=20, rounds=repeats, by=["engine"])
     typer.echo(f"denoising steps, ms\n{gpu.by_steps(pd.concat([rows, fewer])).round(2).to_string()}")
     made["engine_error"], name = float(errors.error.max()), f"gpu_{preset}" if preset else "gpu"
     if out is not None:

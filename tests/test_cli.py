@@ -272,8 +272,9 @@ def test_a_bench_on_a_gpu_writes_its_rows_and_errors(tmp_path, capsys, monkeypat
     monkeypatch.setattr(
         gpu, "report", lambda policy, settings, runs, rounds: (rows, machine | {"settings": len(settings)})
     )
-    fewer = rows.assign(setting="none steps=2", ms_total=0.5)
-    monkeypatch.setattr(gpu, "measure", lambda policy, settings, runs, rounds, by: fewer if by == ["engine"] else None)
+    eight = rows.assign(implementation=gpu.EIGHT, ms_total=1.25)
+    beside = {"engine": rows.assign(setting="none steps=2", ms_total=0.5), gpu.EIGHT: eight}
+    monkeypatch.setattr(gpu, "measure", lambda policy, settings, runs, rounds, by: beside[by[0]])
     graph = rows.assign(implementation="eager, one CUDA graph", ms_total=2.5)
     monkeypatch.setattr(peers, "in_one_graph", lambda policy, runs, rounds: graph)
     monkeypatch.setattr(peers, "lerobot", lambda config: {"lerobot": "9", "lerobot_ms": [7.0]})
@@ -282,8 +283,8 @@ def test_a_bench_on_a_gpu_writes_its_rows_and_errors(tmp_path, capsys, monkeypat
         assert "0.25" in said(capsys, monkeypatch, "bench", *options)
         assert pd.read_csv(tmp_path / f"gpu_{preset}_errors.csv").error.tolist() == [0.25]
         assert pd.read_csv(tmp_path / f"gpu_{preset}_steps.csv").ms_total.tolist() == [0.5]
-        assert pd.read_csv(tmp_path / f"gpu_{preset}.csv").ms_total.tolist() == [1.5, 2.5]
-        assert pd.read_csv(tmp_path / f"gpu_{preset}_machines.csv").ms.tolist() == [1.5, 2.5, 7]
+        assert pd.read_csv(tmp_path / f"gpu_{preset}.csv").ms_total.tolist() == [1.5, 1.25, 2.5]
+        assert pd.read_csv(tmp_path / f"gpu_{preset}_machines.csv").ms.tolist() == [1.5, 1.25, 2.5, 7]
         facts = json.loads((tmp_path / f"gpu_{preset}.json").read_text())
         assert (facts["policy"], facts["engine_error"], facts["settings"]) == (preset, 0.25, settings)
         assert facts["lerobot_ms"] == [7.0]

@@ -30,6 +30,8 @@ from kvlab.study.settings import Setting
 
 SIZE = 256  # pixels along one side of a frame, as LIBERO's published data has them
 WARM_UPS = 3
+EIGHT = "engine, 8 bits"
+PROGRAMS = {"eager": lambda policy: policy, "engine": accelerate, EIGHT: lambda policy: accelerate(policy, eight=True)}
 FEWER = (5, 2, 1)  # denoising steps that are measured besides the model's own
 
 
@@ -49,18 +51,17 @@ def random_policy(config: Pi0Config, device: str = "cuda", dtype: torch.dtype = 
 def measure(
     policy: Policy, settings: Sequence[Setting], runs: int, rounds: int, by: Sequence[str] = ("eager", "engine")
 ) -> pd.DataFrame:
-    """One row per inference: implementation (of `by`), setting, `MOMENT`, reused, and ms_* by stage (milliseconds).
+    """One row per inference: implementation, setting, `MOMENT`, reused, and ms_* by stage (milliseconds).
 
-    In each round every implementation and setting has its turn: an episode of one replan that computes the cache, some
-    that warm up, and `runs` that count, each with another observation. Similarities that no gate reads are not
-    computed.
+    `by` names those of PROGRAMS that are measured. In each round every implementation and setting has its turn: an
+    episode of one replan that computes the cache, some that warm up, and `runs` that count, each with another
+    observation. Similarities that no gate reads are not computed.
     """
     config, rng = policy.config, np.random.default_rng(0)
     seen = [observation(policy, rng) for _ in range(8)]
-    programs = {"eager": lambda: policy, "engine": lambda: accelerate(policy)}
     turns = {
         (name, str(setting)): setting.on(one, policy.conventions.execute, log_signals=False)
-        for name, one in [(name, programs[name]()) for name in by]
+        for name, one in [(name, PROGRAMS[name](policy)) for name in by]
         for setting in settings
     }
     rows = []
@@ -103,12 +104,13 @@ def new_words_ms(engine: Engine, runs: int = 30) -> float:
 def agreement(policy: Policy) -> pd.DataFrame:
     """One row per mode and replan: how far one program's chunk is from another's, over the length of the latter.
 
-    `error`, the engine from eager; `engine_float32` and `eager_float32`, each from the same weights in float32. The
-    same random inputs for all; every replan but the first reuses.
+    `error`, the engine from eager; `engine_float32`, `eager_float32` and `eight_float32` (the engine in eight bits),
+    each from the same weights in float32. The same random inputs for all; every replan but the first reuses.
     """
     config, rng, rows = policy.config, np.random.default_rng(5), []
     exact = replace(policy, model=deepcopy(policy.model).float())
-    programs, seen = (accelerate(policy), policy, exact), [observation(policy, rng) for _ in range(3)]
+    programs = accelerate(policy), policy, accelerate(policy, eight=True), exact
+    seen = [observation(policy, rng) for _ in range(3)]
     modes = dict.fromkeys([*(setting.mode for setting in of_both(config)), "layer_wise:splice", "text_fixed:splice"])
     for mode in modes:
         chunks = []
@@ -116,9 +118,10 @@ def agreement(policy: Policy) -> pd.DataFrame:
             acting = CachedPolicy(one, parse_mode(mode), parse_gate(latency.OPEN), log_signals=False)
             acting.reset(prompt(config), seed=(3,))
             chunks.append([acting.act(*observation)[0] for observation in seen])
-        for replan, (engine, eager, float32) in enumerate(zip(*chunks, strict=True)):
-            errors = {"error": relative(engine, eager), "engine_float32": relative(engine, float32)}
-            rows.append({"mode": mode, "replan": replan, **errors, "eager_float32": relative(eager, float32)})
+        for replan, (*others, float32) in enumerate(zip(*chunks, strict=True)):
+            names = ("engine_float32", "eager_float32", "eight_float32")
+            errors = {name: relative(one, float32) for name, one in zip(names, others, strict=True)}
+            rows.append({"mode": mode, "replan": replan, "error": relative(*others[:2]), **errors})
     return pd.DataFrame(rows)
 
 

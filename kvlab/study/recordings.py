@@ -226,9 +226,10 @@ def tidy(folder: Path) -> None:
 def all_episodes(folder: Path) -> pd.DataFrame:
     """Every recorded episode below `folder`, whatever its study, without its replans; validated.
 
-    In the column `checkpoint` stands the digest of the policy's, empty where its recording says none; in `device`, which
+    In the column `checkpoint` stands the digest of the policy's, empty where its recording says none; in `device` which
     of a protocol's ran it; in `delays`, for how many control steps the world goes on during a replan that is computed
-    and one that reuses: "4, 0", or empty where it waits. Raises ValueError where nothing is recorded there, or where rows break the schema.
+    and one that reuses: "4, 0", or empty where it waits. Raises ValueError where nothing is recorded there, or where
+    rows break the schema.
     """
     if not (found := below(folder)):
         raise ValueError(f"nothing is recorded in {folder}; `kvlab run --help` says how to record")

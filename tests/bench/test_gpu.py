@@ -54,11 +54,12 @@ def test_the_engine_agrees_in_every_mode(policy, pi05):
     assert {*errors["mode"]} == modes and ("state_only:skip" in modes) is not pi05
     assert (errors.groupby("mode").size() == 3).all() and (errors.error < 1e-5).all()
     assert (errors.engine_float32 == errors.error).all() and (errors.eager_float32 == 0).all()  # eager is in float32
+    assert (errors.eight_float32 < 1e-5).all()  # and on a CPU there are no eight bits
 
 
 def test_what_half_the_bits_cost_is_seen_against_float32(policy, monkeypatch):
     """Triton interprets no bfloat16, so the eager policy stands in for the engine."""
-    monkeypatch.setattr(gpu, "accelerate", lambda policy: policy)
+    monkeypatch.setattr(gpu, "accelerate", lambda policy, eight=False: policy)
     half = replace(policy, model=copy.deepcopy(policy.model).to(torch.bfloat16))
     errors = gpu.agreement(half)
     assert (errors.error == 0).all() and (errors.engine_float32 == errors.eager_float32).all()
@@ -68,7 +69,7 @@ def test_what_half_the_bits_cost_is_seen_against_float32(policy, monkeypatch):
 def test_an_engine_that_answers_something_else_is_seen(policy, monkeypatch):
     right = gpu.accelerate(policy)
     wrong = replace(right, stats={**right.stats, "action_mean": right.stats["action_mean"] + 1})
-    monkeypatch.setattr(gpu, "accelerate", lambda _: wrong)
+    monkeypatch.setattr(gpu, "accelerate", lambda _, eight=False: wrong)
     assert (gpu.agreement(policy).error > 0.1).all()
 
 

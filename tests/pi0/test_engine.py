@@ -224,7 +224,7 @@ def test_views_of_the_buffers_overlap_as_the_streams_see_each_other():
 
 @pytest.mark.parametrize("by", ["", "gelu", "gated"])
 def test_rows_in_eight_bits_keep_their_size(by):
-    """In float32, since the interpreter loses the carry of what it rounds up; and in eight bits where it rounds none."""
+    """In float32, since the interpreter loses the carry of what it rounds up."""
     torch.manual_seed(0)
     x = torch.randn(5, 70) * torch.logspace(-3, 0, 5)[:, None]
     x[2] = 0

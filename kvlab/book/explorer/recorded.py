@@ -100,9 +100,9 @@ def _world(key: dict, found: Mapping[Setting, tuple[Recording, Table]], root: Pa
 
 def _names(made: list[World], known: Mapping[str, Path]) -> list[str]:
     """The suite of each, and the policy, the numerics and the device where the suite has several."""
+    keys = [w.key for w in made]
     told = [
-        (w.key["suite"], policy(w.key["checkpoint"], known), f"{w.key['numerics']} numerics", w.key.get("device", "cpu"))
-        for w in made
+        (k["suite"], policy(k["checkpoint"], known), f"{k['numerics']} numerics", k.get("device", "cpu")) for k in keys
     ]
     many = {n: Counter(suite for suite, _ in {(one[0], one[n]) for one in told}) for n in (1, 2, 3)}
     return [", ".join([one[0], *(one[n] for n in many if many[n][one[0]] > 1)]) for one in told]
