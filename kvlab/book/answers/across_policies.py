@@ -8,7 +8,7 @@ import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.book.recorded import left_out
-from kvlab.evidence import wording
+from kvlab.evidence import margins, wording
 from kvlab.evidence.policies import ALL, FAILS, FEWEST, MOST, OPEN, Pooled, held, pooled
 from kvlab.evidence.rows import recorded, successes
 from kvlab.evidence.share import reuse_share
@@ -210,7 +210,7 @@ def effects(judged: Judged, suites: Mapping[str, str], records: Mapping[str, Rec
         (str(finding), policy): {
             "suite": suites[policy],
             "replans that reuse": text.percent(reuse_share(records[policy], finding.setting)),
-            "points": wording.percent(one.effect),
+            "points": wording.points(one.effect),
             "finding": "holds" if one.holds else "fails" if one.fails else "open",
         }
         for finding, found in judged.items()
@@ -231,7 +231,7 @@ def means(judged: Judged, suites: Mapping[str, str], confidence: float) -> pd.Da
             if (group == "all" or len(some) < len(found)) and (over := _pooled(some, confidence)):
                 rows[str(finding), group] = {
                     "policies": len(some),
-                    "mean, points": wording.percent(over.mean),
+                    "mean, points": wording.points(over.mean),
                     "spread": f"{100 * over.spread:.0f}",
                     "a further policy": _range(over),
                 }
@@ -296,7 +296,7 @@ def _pooled(found: Mapping[str, Prediction], confidence: float) -> Pooled | None
 
 
 def _range(over: Pooled) -> str:
-    return f"{100 * over.further.low:z.0f} to {100 * over.further.high:z.0f}"
+    return f"{margins.bound(over.further.low)} to {margins.bound(over.further.high)}"
 
 
 def _holding(many: int, of: int) -> str:
