@@ -9,23 +9,18 @@ import pandas as pd
 from kvlab.book import tables, text
 from kvlab.book.answers.buy_instead import NO_REUSE, unexplained
 from kvlab.book.recorded import already, in_full, left_out
-from kvlab.evidence import decision, margins, prediction, rows, summary
+from kvlab.evidence import decision, margins, rows, summary
 from kvlab.evidence.cost import CONTROL_STEP_MS
-from kvlab.evidence.share import allowed_share
 from kvlab.evidence.wording import points
 from kvlab.paths import DATA, ROOT
 from kvlab.pi0 import Policy
 from kvlab.pi0.files import HUB_ID
-from kvlab.reuse import parse_execution, parse_gate
-from kvlab.reuse.gates import SIMILARITIES
+from kvlab.reuse import parse_execution
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 from kvlab.study.times import Latency
 
-SIGNALS = {"vision_anchor": "images", "pixels_anchor": "thumbnails", "state_anchor": "robot state"}
-SHARES = (0.1, 0.25, 0.5, 0.75)
-REPORTED = "vision >= 0.985"  # the February report's gate
 NOTHING = "Nothing is recorded yet."
 
 
@@ -326,34 +321,3 @@ def control(robot, checkpoint, instruction):
             robot.execute(action)
         robot.log(replan.reused, replan.age, replan.ms_total)
 ```"""
-
-
-def thresholds(records: Records) -> pd.DataFrame:
-    """By how many replans of the rows without reuse each signal reaches which threshold; a row for each of SHARES."""
-    replans = rows.of_setting(records.replans, NO_REUSE)
-    shares = [share for share in SHARES if share <= replans[[*SIGNALS]].notna().mean().min()]
-    columns = {
-        f"{name} ≥": [f"{prediction.threshold(records, NO_REUSE, share, signal):.4f}" for share in shares]
-        for signal, name in SIGNALS.items()
-    }
-    return pd.DataFrame(columns, [f"{share:.0%}" for share in shares]).rename_axis(columns="replans allowed")
-
-
-def threshold_words(records: Records) -> str:
-    """What the February report's threshold would allow, and how far such predictions were off where they were tried."""
-    allowed = text.percent(_predicted(records, REPORTED))
-    said = f"The February report's `{REPORTED}` would allow {allowed} of replans here."
-    tried = [
-        abs(_predicted(records, setting.gate) - allowed_share(records, setting))
-        for setting in rows.recorded(records)
-        if setting.mode != "none" and 0 < len(reads := parse_gate(setting.gate).reads) and reads <= {*SIMILARITIES}
-    ]
-    if not tried:
-        return f"{said} No gate that compares is recorded here, so that no prediction can be checked."
-    gates = "1 gate that compares was" if len(tried) == 1 else f"{len(tried)} gates that compare were"
-    points = text.count(round(100 * max(tried)), "point")
-    return f"{said} {gates} tried; the share came out within {points} of the prediction."
-
-
-def _predicted(records: Records, gate: str) -> float:
-    return prediction.from_control(records, NO_REUSE, gate)

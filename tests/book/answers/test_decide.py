@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kvlab.book import execution
-from kvlab.book.answers import decide
+from kvlab.book.answers import decide, decide_thresholds
 from kvlab.evidence import decision
 from kvlab.paths import BOOK, DATA
 from kvlab.reuse.gates import SIMILARITIES
@@ -41,7 +41,7 @@ def rows(fewer=100, images=100, everything=100) -> Records:
     records = made({s: [(n < many[s], 20, [False, s.mode != "none"] * 2) for n in range(100)] for s in SETTINGS})
     replans = records.replans.assign(**dict.fromkeys((*SIMILARITIES, *PHASES), np.nan))
     later = replans.replan > 0
-    for signal in decide.SIGNALS:
+    for signal in decide_thresholds.SIGNALS:
         replans.loc[later, signal] = np.where(replans.replan[later] % 2, 0.95, 0.5)
     return replace(records, replans=replans)
 
@@ -136,9 +136,9 @@ def test_every_setting_has_a_verdict(untrained, tmp_path):
 
 def test_thresholds_are_those_that_the_replans_without_reuse_reach(untrained):
     """Two of four replans are alike, one is not, and the first has nothing to be like."""
-    table = decide.thresholds(rows())
+    table = decide_thresholds.table(rows())
     assert table.loc["50%"].to_list() == ["0.9500"] * 3 and table.loc["75%"].to_list() == ["0.5000"] * 3
-    words = decide.threshold_words(rows())
+    words = decide_thresholds.words(rows())
     assert "`vision >= 0.985` would allow 0 % of replans" in words
     assert words.endswith("2 gates that compare were tried; the share came out within no point of the prediction.")
 
