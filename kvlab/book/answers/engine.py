@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from kvlab.bench import latency
+from kvlab.bench import gpu, latency
 from kvlab.book import text
 from kvlab.evidence.stats import Interval
 from kvlab.study.settings import Setting
@@ -40,6 +40,7 @@ AGAINST = {  # column of an error table: what it compares
     "error": "engine from eager",
     "engine_float32": "engine from float32",
     "eager_float32": "eager from float32",
+    "eight_float32": "engine in eight bits from float32",
 }
 
 
@@ -48,15 +49,18 @@ def summary(
     errors: Mapping[str, pd.DataFrame],
     facts: Mapping[str, dict],
     watching: Interval,
+    closed_loop: str,
 ) -> list[str]:
-    """The chapter in a few paragraphs. `watching` is `latency.ratio` of computing all similarities to none."""
+    """The chapter in a few paragraphs. `watching` is `latency.ratio` of computing all similarities to none,
+    `closed_loop` of `devices.finding`.
+    """
     engine, other = stages["base"].loc["engine"], stages["base_pi05"].loc["engine"]
     full, none = engine.loc["none"], engine.total_p50
     floor = facts["base"]["floors"]["denoise"]["floor_ms"]
     return [
         f"Without reuse the engine takes {none['none']:.1f} ms, with everything kept {none[ON_IMAGES]:.1f} ms behind a "
-        f"gate on images and {none[ON_THUMBNAILS]:.1f} ms behind one on thumbnails. No episode of this book is run by "
-        f"it: it gives times, and small policies give the rates of success.",
+        f"gate on images and {none[ON_THUMBNAILS]:.1f} ms behind one on thumbnails.",
+        closed_loop,
         f"{_shares(full)}. A cache of keys and values saves images and prefill; only a kept chunk saves denoising "
         f"too. Denoising takes {full.denoise_p50:.1f} ms, {full.denoise_p50 / floor:.1f} times what the memory's "
         f"speed allows.",
@@ -96,6 +100,23 @@ def by_stage(stages: pd.DataFrame, implementation: str) -> pd.DataFrame:
     shown = {name: table[f"{stage}_p50"].map("{:.1f}".format) for name, stage in names}
     shown |= {"95th percentile": table["total_p95"].map("{:.1f}".format)}
     return pd.DataFrame(shown).rename(index=_name).rename_axis(index=None, columns="what is kept")
+
+
+def by_steps(own: pd.DataFrame, fewer: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Medians of whole replans by the engine in ms, at the model's own `steps` (rows `own`) and at `fewer`."""
+    table = gpu.by_steps(pd.concat([own, fewer])).rename(columns={0: steps})
+    table = table[sorted(table, reverse=True)].map("{:.1f}".format).replace("nan", "")
+    return table.rename(index=_name).rename_axis(index=None, columns="what is kept; denoising steps")
+
+
+def eight(table: pd.DataFrame) -> pd.DataFrame:
+    """The engine with and without eight bits, without reuse: medians in ms, and the error against float32."""
+    models = MODELS | {"mini_spatial": "the small policy of `libero_spatial`"}
+    shown = {"model": table["model"].map(models), "program": table["implementation"]}
+    for name, stage in zip((*STAGES, "total"), ("gate", "vision", "prefill", "denoise", "total"), strict=True):
+        shown[name] = table[f"ms_{stage}"].map("{:.1f}".format).replace("nan", "")
+    shown["error of the chunk, %"] = (100 * table["error"]).map("{:.2g}".format)
+    return pd.DataFrame(shown).set_index("model")
 
 
 def errors(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -33,13 +33,13 @@ def errors(**more):
 
 
 def summary(stages, **more):
-    return engine.summary(stages, errors(**more), FACTS, Interval(1.1, 1.05, 1.2, 0.95, "percentile"))
+    return engine.summary(stages, errors(**more), FACTS, Interval(1.1, 1.05, 1.2, 0.95, "percentile"), "CLOSED LOOP")
 
 
 def test_stages_are_told_from_what_a_cache_can_save(stages):
-    first, shares, watched, other, _ = summary(stages)
+    first, closed, shares, watched, other, _ = summary(stages)
     assert "takes 16.0 ms, with everything kept 11.0 ms" in first and "9.0 ms behind one on thumbnails" in first
-    assert "No episode of this book is run by it" in first
+    assert closed == "CLOSED LOOP"
     assert shares.startswith("Images and prefill are 44 % of the time, denoising 50 %, inputs 6 %. A cache of keys and")
     assert "8.0 ms, 4.0 times what the memory's speed" in shares
     assert "1.10 times as long as no reuse (1.05 to 1.20)" in watched
@@ -70,3 +70,19 @@ def test_tables_of_stages_name_what_is_kept(stages):
     )
     assert [*table.columns] == [*engine.STAGES, "total", "95th percentile"]  # of what waits for the host, no ratio
     assert list(engine.drawn(stages["base"].loc["engine"]).index)[-1] == "everything, gate on thumbnails"
+
+
+def test_replans_at_fewer_steps_stand_beside_those_at_the_models_own():
+    own = pd.DataFrame({"implementation": "engine", "setting": ["none", engine.ON_IMAGES], "ms_total": [16.0, 11.0]})
+    fewer = own.assign(setting=own["setting"] + " steps=2", ms_total=[10.0, 5.0])
+    table = engine.by_steps(own, pd.concat([fewer, fewer[:1].assign(setting="none steps=1", ms_total=9.0)]), 10)
+    assert [*table.columns] == [10, 2, 1] and table.loc["nothing"].tolist() == ["16.0", "10.0", "9.0"]
+    assert table.loc["everything, gate on images"].tolist() == ["11.0", "5.0", ""]
+
+
+def test_eight_bits_have_their_time_and_their_error():
+    times = dict.fromkeys(("ms_gate", "ms_vision", "ms_prefill", "ms_denoise"), 1.0)
+    rows = [{"model": "base", "implementation": "engine, 8 bits", **times, "ms_total": 13.25, "error": 0.0777}]
+    table = engine.eight(pd.DataFrame([*rows, {"model": "mini_spatial", "implementation": "engine", "error": 0.0144}]))
+    assert table.loc["Pi0", ["total", "error of the chunk, %"]].tolist() == ["13.2", "7.8"]
+    assert table.iloc[1]["total"] == "" and table.iloc[1]["error of the chunk, %"] == "1.4"
