@@ -130,7 +130,8 @@ def implementations(samples: pd.DataFrame, facts: dict[str, object], machines: p
 
     `samples` and `facts` are a run's (`kvlab bench --device cuda`), `machines` the table of all. The range is from the
     5th to the 95th percentile of that run. Where the processor starts every kernel, the time is the processor's: there
-    it is of the medians of all machines, `of` how many, as soon as there are two.
+    it is of the medians of all machines, `of` how many, as soon as there are two. What this run lacks is of the machines
+    that had it.
     """
     none = samples[samples["setting"] == str(latency.CONTROL)]
     times = {name: rows["ms_total"] for name, rows in none.groupby("implementation")}
@@ -142,4 +143,7 @@ def implementations(samples: pd.DataFrame, facts: dict[str, object], machines: p
         if name in HOST_BOUND and len(elsewhere) > 1:
             low, high = min(elsewhere), max(elsewhere)
         rows[name] = {"ms": middle, "low": low, "high": high, "of": max(1, len(elsewhere))}
+    if machines is not None:
+        for name, ms in machines.loc[~machines["implementation"].isin(rows), "ms"].groupby(machines["implementation"]):
+            rows[name] = {"ms": ms.median(), "low": ms.min(), "high": ms.max(), "of": len(ms)}
     return pd.DataFrame.from_dict(rows, orient="index").astype({"of": int}).sort_values("ms")

@@ -187,6 +187,8 @@ def _program(ways: pd.DataFrame, version: str) -> str:
 
 
 def _range(way: pd.Series) -> str:
+    if way.low == way.high:
+        return f"{way.low:.0f} ms (the median on another machine)"
     where = f"the medians of {way.of:.0f} machines" if way.of > 1 else "5th to 95th percentile of one run"
     return f"{way.low:.0f} to {way.high:.0f} ms ({where})"
 

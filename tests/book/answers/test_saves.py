@@ -56,6 +56,7 @@ def test_the_engine_stands_first_against_what_was_measured_beside_it():
 def test_host_bound_times_are_a_range_and_never_a_ratio():
     found = ways(engine=15.0, eager=100.0)
     found.loc["eager", ["low", "high", "of"]] = [111.0, 210.0, 3]
+    found.loc["LeRobot, not compiled"] = [350.0, 350.0, 350.0, 1]
     text = said(study(), ways=found)[1]
     assert "eager 111 to 210 ms (the medians of 3 machines)" in text and "times as" not in text and "100 ms" not in text
 
