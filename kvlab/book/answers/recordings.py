@@ -47,10 +47,11 @@ def partial(episodes: pd.DataFrame) -> str:
     whole, few = sizes.max(), sizes[sizes < sizes.max()]
     if few.empty:
         return f"Every recording has {text.count(int(whole), 'episode')}."
+    many = f"{few.min()} to {few.max()}" if few.min() < few.max() else few.max()
     seeds = text.listed(sorted({str(seed) for seed in few.index.get_level_values("seed")}))
     return (
         f"{text.count(len(few), 'recording')} of {len(sizes)} {'has' if len(few) == 1 else 'have'} fewer than {whole} "
-        f"episodes ({few.min()} to {few.max()}; seed {seeds}). No result of this book counts them."
+        f"episodes ({many}; seed {seeds}). No result of this book counts them."
     )
 
 

@@ -96,8 +96,10 @@ def test_what_was_not_run_to_its_end_is_said(episodes):
     assert recordings.partial(episodes) == "Every recording has 20 episodes."
     some = pd.concat([episodes, episodes.head(5).assign(seed=1)])
     assert recordings.partial(some) == (
-        "1 recording of 3 has fewer than 20 episodes (5 to 5; seed 1). No result of this book counts them."
+        "1 recording of 3 has fewer than 20 episodes (5; seed 1). No result of this book counts them."
     )
+    more = pd.concat([some, episodes.head(2).assign(seed=2)])
+    assert "have fewer than 20 episodes (2 to 5; seed 1 and 2)." in recordings.partial(more)
 
 
 def test_policies_of_one_suite_have_rows_of_their_own(episodes):
