@@ -130,7 +130,7 @@ def implementations(samples: pd.DataFrame, facts: dict[str, object], machines: p
 
     `samples` and `facts` are a run's (`kvlab bench --device cuda`), `machines` the table of all. The range is from the
     5th to the 95th percentile of that run. Where the processor starts every kernel, the time is the processor's: there
-    it is of the medians of all machines, `of` how many, as soon as there are two. What this run lacks is of the machines
+    it is of the medians of all machines, `of` how many, as soon as there are two. What this run lacks is of machines
     that had it.
     """
     none = samples[samples["setting"] == str(latency.CONTROL)]
