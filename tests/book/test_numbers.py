@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 from scipy.stats import norm
 
-from kvlab.paths import BOOK, CHECKPOINTS, DATA
+from kvlab.paths import BOOK, CHECKPOINTS, DATA, ROOT
 from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.study.protocol import Protocol
 from kvlab.study.settings import Setting, parse_setting
@@ -317,6 +317,23 @@ def test_inside_the_engine_quotes_what_was_measured():
     assert "Images and prefill are {} of the time, denoising {}, inputs {}".format(*shares) in said
     error = pd.read_csv(DATA / "latency" / "gpu_base_errors.csv")["error"].max()
     assert f"at most {100 * error:.2f} % of their length" in said
+    for suite in CHECKPOINTS:
+        wins = {
+            said_of(path)["device"]: parquet.read_table(path) for path in (DATA / "devices" / suite).glob("*.parquet")
+        }
+        eager, engine = (sum(wins[device]["success"].to_pylist()) for device in ("cuda", "engine"))
+        assert re.search(
+            rf"episodes of `{suite}`, \d+ succeed on a CPU, {eager} eagerly on a GPU and {engine} by", said
+        )
+
+
+def test_the_readme_tells_the_engine_from_what_else_one_would_run():
+    times = pd.read_csv(DATA / "latency" / "peers" / "gpu_base.csv").query("setting == 'none'")
+    median = times.groupby("implementation")["ms_total"].median()
+    said = (ROOT / "README.md").read_text()
+    assert f"takes {median['engine']:.1f} ms by the engine" in said
+    assert f"{median['compiled, one CUDA graph']:.1f} ms (torch.compile, in one CUDA graph)" in said
+    assert f"{median['eager, one CUDA graph']:.1f} ms (PyTorch as it comes, in one)" in said
 
 
 def test_decide_takes_the_cheapest_lever_that_fits_and_loses_little():

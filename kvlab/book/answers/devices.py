@@ -10,10 +10,10 @@ from kvlab.evidence.stats import pair, paired_difference
 from kvlab.study.records import EPISODE
 
 PROGRAMS = {
-    "cpu": "in float32 on a CPU",
-    "cuda": "eagerly in bfloat16",
-    "engine": "by the engine in bfloat16",
-    "engine-fp8": "by the engine with eight bits",
+    "cpu": "on a CPU",
+    "cuda": "eagerly on a GPU",
+    "engine": "by the engine",
+    "engine-fp8": "by the engine in eight bits",
 }
 
 
@@ -33,15 +33,14 @@ def no_reuse(episodes: pd.DataFrame, checkpoints: dict[str, str]) -> dict[str, d
 
 
 def finding(found: dict[str, dict[str, pd.Series]]) -> str:
-    """What the devices' successes are, in two sentences."""
+    """What the devices' successes are, a sentence a suite."""
     said, apart = [], 0.0
     for suite, devices in found.items():
         (first, won), *others = devices.items()
         each = [f"{won.sum()} succeed {PROGRAMS[first]}", *(f"{won.sum()} {PROGRAMS[one]}" for one, won in others)]
-        said.append(f"of {len(won)} episodes of `{suite}` without reuse, {text.listed(each)}")
+        said.append(f"Of {len(won)} episodes of `{suite}`, {text.listed(each)}.")
         apart = max(apart, *(abs(one.mean() - other.mean()) for one, other in combinations(devices.values(), 2)))
-    told = "; ".join(said)
-    return f"{told[0].upper()}{told[1:]}. On the same episodes no two are more than {100 * apart:.0f} points apart."
+    return f"{' '.join(said)} No two of these are more than {100 * apart:.0f} points apart."
 
 
 def table(found: dict[str, dict[str, pd.Series]], confidence: float) -> pd.DataFrame:
@@ -61,4 +60,4 @@ def table(found: dict[str, dict[str, pd.Series]], confidence: float) -> pd.DataF
                     "episodes": pairs.n,
                 }
             )
-    return pd.DataFrame(rows).set_index("suite")
+    return pd.DataFrame(rows).set_index("suite").rename_axis(index=None, columns="suite")

@@ -116,7 +116,7 @@ def eight(table: pd.DataFrame) -> pd.DataFrame:
     for name, stage in zip((*STAGES, "total"), ("gate", "vision", "prefill", "denoise", "total"), strict=True):
         shown[name] = table[f"ms_{stage}"].map("{:.1f}".format).replace("nan", "")
     shown["error of the chunk, %"] = (100 * table["error"]).map("{:.2g}".format)
-    return pd.DataFrame(shown).set_index("model")
+    return pd.DataFrame(shown).set_index("model").rename_axis(index=None, columns="model")
 
 
 def errors(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -29,10 +29,10 @@ def test_differences_are_of_the_same_episodes():
     rows = pd.concat([episodes("cpu", [True] * 8 + [False] * 2), episodes("engine", [True] * 7 + [False] * 3)])
     found = devices.no_reuse(rows, HERE)
     assert devices.finding(found) == (
-        "Of 10 episodes of `one` without reuse, 8 succeed in float32 on a CPU and 7 by the engine in bfloat16. "
-        "On the same episodes no two are more than 10 points apart."
+        "Of 10 episodes of `one`, 8 succeed on a CPU and 7 by the engine. "
+        "No two of these are more than 10 points apart."
     )
-    (row,) = devices.table(found, 0.95).reset_index().to_dict("records")
+    (row,) = devices.table(found, 0.95).to_dict("records")
     assert (row["program"], row["compared with"]) == (devices.PROGRAMS["engine"], devices.PROGRAMS["cpu"])
     assert (row["only the first succeeds"], row["only the second"], row["episodes"]) == (0, 1, 10)
     assert row["difference, points"].startswith("-10 (-4")
