@@ -102,7 +102,7 @@ def _loss(precision: str, found: Mapping[str, Interval]) -> str:
         frozenset([margins.OUTSIDE]): f"{precision.capitalize()} lose over {points}",
     }.get(frozenset(margins.loss(one, margins.BUY) for one in found.values()))
     each = [f"in `{suite}` {text.difference(one, 'in float32', margins.BUY)}" for suite, one in found.items()]
-    return f"**{lead or f'Whether {precision} lose {points} is not decided'}.** Successes are {text.listed(each)}."
+    return f"**{lead or f'Whether {precision} lose over {points} is not decided'}.** Successes are {text.listed(each)}."
 
 
 def costs(measured: pd.DataFrame) -> pd.DataFrame:

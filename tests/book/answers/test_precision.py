@@ -50,7 +50,7 @@ def test_what_is_saved_and_what_is_lost():
 def test_what_is_not_shown_is_not_said():
     _, time, weights, _ = answers.said(measured(native=0.99), outcomes(95, 80), 0.95)
     assert time.startswith("**Activations in int8 are not shown to save time with the processor's own instructions.**")
-    assert weights.startswith("**Whether int8 weights lose 5 points is not decided.**")
+    assert weights.startswith("**Whether int8 weights lose over 5 points is not decided.**")
 
 
 def test_without_rows_only_sizes_and_times_are_told():
