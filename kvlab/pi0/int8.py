@@ -34,9 +34,14 @@ class Int8Linear(nn.Module):
         super().__init__()
         if linear.in_features > MOST_INPUTS:
             raise ValueError(f"int8 takes layers of at most {MOST_INPUTS} inputs; this one has {linear.in_features}")
-        weight, scale = _rounded(linear.weight.detach().float())
-        self.register_buffer("weight", weight.to(torch.int8))  # (outputs, inputs)
-        self.register_buffer("weight_scale", scale[:, 0])  # float32
+        if linear.weight.is_meta:  # numbers come from elsewhere, and to round here torch would import its compiler
+            shape = linear.weight.shape
+            weight, scale = torch.empty(shape, dtype=torch.int8, device="meta"), torch.empty(shape[0], device="meta")
+        else:
+            whole, scale = _rounded(linear.weight.detach().float())
+            weight, scale = whole.to(torch.int8), scale[:, 0]
+        self.register_buffer("weight", weight)  # (outputs, inputs)
+        self.register_buffer("weight_scale", scale)  # (outputs,), float32
         self.bias = linear.bias
 
     def forward(self, x: Float32[Tensor, "*batch inputs"]) -> Float32[Tensor, "*batch outputs"]:

@@ -1,5 +1,8 @@
 """Policies in int8: whole numbers are multiplied exactly, whatever does it, and checkpoints say what they are."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +55,12 @@ def test_a_layer_multiplies_whole_numbers_exactly(by_torch, bias, monkeypatch):
 def test_bits_are_the_same_with_portable_and_native_numerics():
     asked = (by_task(eval, [(0, [(BITS,)])], 1, "asking", "job", numerics=kind) for kind in NUMERICS)
     assert len({bits for (bits,) in asked}) == 1
+
+
+def test_loading_leaves_torchs_compiler_alone(saved):
+    """It takes longer to import than a policy to load."""
+    load_it = f"import sys; from kvlab.pi0 import load; load({str(saved(ACTIVATIONS))!r}); "
+    assert subprocess.run([sys.executable, "-c", load_it + "sys.exit('torch._dynamo' in sys.modules)"]).returncode == 0
 
 
 def test_a_wider_layer_is_refused():

@@ -11,12 +11,10 @@ import pandas as pd
 
 from kvlab.bench.precision import FLOATS
 from kvlab.book import tables, text
-from kvlab.book.recorded import in_full
 from kvlab.evidence import margins, rows, wording
 from kvlab.evidence.stats import Interval, pair, paired_difference
-from kvlab.numerics import NUMERICS
 from kvlab.paths import CHECKPOINTS, DATA
-from kvlab.pi0 import load, save
+from kvlab.pi0 import save
 from kvlab.pi0.int8 import ACTIVATIONS, PRECISIONS, WEIGHTS
 from kvlab.study.protocol import Protocol
 from kvlab.study.records import Records
@@ -24,28 +22,28 @@ from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 
 NO_REUSE = Setting("none")
-SETTINGS = (NO_REUSE, Setting("none", denoising_steps=1))
-PORTABLE, NATIVE = NUMERICS
+SETTINGS = {
+    FLOATS: (NO_REUSE,),
+    WEIGHTS: (NO_REUSE,),
+    ACTIVATIONS: (NO_REUSE, Setting("none", denoising_steps=1)),
+}
+PORTABLE, NATIVE = "portable", "native"  # numerics
 Outcomes = Mapping[tuple[str, str], Records]  # by suite and precision, FLOATS among them
 
 
 def recorded(episodes: int, data: Path = DATA) -> Outcomes:
-    """The recorded policies without reuse, and in int8 with the SETTINGS that are recorded in full.
-
-    Left out is a precision of which no reuse is not recorded in full, and a suite where it is FLOATS.
-    """
+    """The recorded policies in float32 and in int8, with SETTINGS; left out are suites not recorded in full."""
     found = {}
     for suite, checkpoint in CHECKPOINTS.items():
-        floats = Study(checkpoint, SETTINGS[:1], episodes, Protocol(suite), folder=data / "runs")
-        if floats.missing():
-            continue
-        found[suite, FLOATS] = floats.read()
-        for precision in PRECISIONS:
-            with TemporaryDirectory() as folder:
-                save(load(checkpoint), folder, precision=precision)
-                study = in_full(Study(Path(folder), SETTINGS, episodes, Protocol(suite), folder=data / "int8"))
-                if not study.missing():
-                    found[suite, precision] = study.read()
+        with TemporaryDirectory() as made:
+            study = Study(checkpoint, SETTINGS[FLOATS], episodes, Protocol(suite), folder=data / "runs")
+            studies = {FLOATS: study}
+            for precision in PRECISIONS:
+                save(study.policy, folder := Path(made, precision), precision=precision)
+                rounded = Study(folder, SETTINGS[precision], episodes, Protocol(suite), folder=data / "int8")
+                studies[precision] = rounded
+            if not any(one.missing() for one in studies.values()):
+                found |= {(suite, precision): one.read() for precision, one in studies.items()}
     return found
 
 
@@ -77,11 +75,10 @@ def _weights(measured: pd.DataFrame) -> str:
 
 
 def _activations(measured: pd.DataFrame) -> str:
-    times = {numerics: _ratios(measured, numerics, ACTIVATIONS) for numerics in NUMERICS}
+    times = {numerics: _ratios(measured, numerics, ACTIVATIONS) for numerics in (NATIVE, PORTABLE)}
     saves = all(ratio.high < 1 for ratio in times[NATIVE].values())
     native, portable = (
-        text.listed([f"{wording.ratio(one)} in `{suite}`" for suite, one in times[numerics].items()])
-        for numerics in (NATIVE, PORTABLE)
+        text.listed([f"{wording.ratio(one)} in `{suite}`" for suite, one in found.items()]) for found in times.values()
     )
     return (
         f"**Activations in int8 {'save' if saves else 'are not shown to save'} time with the processor's own "

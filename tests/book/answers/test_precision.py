@@ -4,17 +4,16 @@ import pandas as pd
 
 from kvlab.bench.precision import FLOATS
 from kvlab.book.answers import precision as answers
-from kvlab.numerics import NUMERICS
-from kvlab.paths import CHECKPOINTS
+from kvlab.paths import CHECKPOINTS, DATA
 from kvlab.pi0.int8 import ACTIVATIONS, PRECISIONS, WEIGHTS
 from made import made
 
-ONE_STEP = answers.SETTINGS[1]
+ONE_STEP = answers.SETTINGS[ACTIVATIONS][1]
 
 
 def measured(native: float = 0.7, portable: float = 1.3) -> pd.DataFrame:
     rows = []
-    for numerics, ratio in zip(NUMERICS, (portable, native), strict=True):
+    for numerics, ratio in zip((answers.PORTABLE, answers.NATIVE), (portable, native), strict=True):
         for name in (FLOATS, *PRECISIONS):
             one = ratio if name == ACTIVATIONS else 1
             row = {"suite": "short", "numerics": numerics, "precision": name, "ratio": one}
@@ -79,3 +78,10 @@ def test_the_recorded_policies_in_int8_are_found_again():
     found = answers.recorded(3)
     assert found.keys() == {(suite, name) for suite in CHECKPOINTS for name in (FLOATS, *PRECISIONS)}
     assert all(len(rows.replans) for rows in found.values())
+
+
+def test_successes_are_those_of_the_files():
+    files = [pd.read_parquet(path, columns=["success"])["success"] for path in DATA.glob("int8/*/*.parquet")]
+    said = answers.success(answers.recorded(100), 0.95)
+    expected = sorted(f"{success.sum()} of {len(success)}" for success in files)
+    assert sorted(said.loc[list(PRECISIONS), "successes"]) == expected
