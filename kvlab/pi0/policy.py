@@ -1,6 +1,6 @@
 """`Policy`: a model together with what turns observations into its inputs and its outputs into actions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from textwrap import shorten
@@ -68,18 +68,24 @@ class Policy:
         """Frames in camera order, padded to a square, resized, in [-1, 1]. KeyError names a missing camera."""
         if missing := [c for c in self.config.cameras if c not in images]:
             raise KeyError(f"the observation has no camera {missing}; it has {sorted(images)}")
-        size, resize = self.config.image_size, self.conventions.resize
         frames = [images[c] for c in self.config.cameras]
         alike = len({frame.shape for frame in frames}) == 1  # then all at once: each operation takes as long for one
-        batches = [np.stack(frames)] if alike else [frame[None] for frame in frames]
-        resized = [resize_with_pad(batch, size, resize, self.device) for batch in batches]
-        return torch.cat(resized).contiguous().to(self.model.action_out.weight.dtype)
+        batches = [frames] if alike else [[frame] for frame in frames]
+        return torch.cat([self._shrunk(_on_device(batch, self.device)) for batch in batches])
+
+    def _shrunk(self, raw: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 size size"]:
+        pixels = _resize_with_pad(raw, self.config.image_size, self.conventions.resize)
+        return pixels.contiguous().to(self.model.action_out.weight.dtype)
 
     def state(self, state: Float32[np.ndarray, " state"]) -> Float[Tensor, "1 state"]:
         """Normalised proprioception, padded to the model's width. ValueError if it is of another width."""
+        return to_device(self.state_here(state), self.device)
+
+    def state_here(self, state: Float32[np.ndarray, " state"]) -> Float[Tensor, "1 state"]:
+        """As `state`, in main memory: to compare it there waits for no GPU."""
         scaled = torch.from_numpy(self._scaled(state)[None])
         padded = F.pad(scaled, (0, self.config.state_dim - scaled.shape[1]))
-        return padded.to(self.device, self.model.action_out.weight.dtype)
+        return padded.to(self.model.action_out.weight.dtype)
 
     def _scaled(self, state: np.ndarray) -> Float32[np.ndarray, " state"]:
         if state.shape != (self.state_dim,):
@@ -117,7 +123,7 @@ class Policy:
             raise ValueError(f"{shown!r} has {len(ids)} tokens; this model takes at most {config.max_tokens}")
         if max(ids, default=0) >= config.vocab_size:
             raise ValueError(f"{text!r} has token {max(ids)}; the model has embeddings for {config.vocab_size}")
-        return torch.tensor([ids], device=self.device)
+        return to_device(torch.tensor([ids]), self.device)
 
     def actions(
         self, chunk: Float[Tensor, "1 chunk action"], state: Float32[np.ndarray, " state"] | None = None
@@ -136,6 +142,11 @@ class Policy:
         return actions
 
 
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """`x` from main memory there. The copy to a GPU is queued, and not waited for: it reads pinned memory."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
 def bin_numbers(state: Float32[np.ndarray, " state"]) -> Int[np.ndarray, " state"]:
     """Bin of each number among 256 over [-1, 1]: 255 above, -1 below (openpi, `PaligemmaTokenizer.tokenize`)."""
     return np.digitize(state, np.linspace(-1, 1, 257)[:-1]) - 1
@@ -149,7 +160,18 @@ def resize_with_pad(
     They go to `device` as bytes, and shrink there. Sources: openpi, `image_tools.resize_with_pad`; LeRobot,
     `resize_with_pad_torch`.
     """
-    raw = torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2)
+    return _resize_with_pad(_on_device(frames, torch.device(device)), size, resize)
+
+
+def _on_device(frames: Sequence[UInt8[np.ndarray, "h w 3"]], device: torch.device) -> UInt8[Tensor, "n h w 3"]:
+    """As `to_device`, stacked. NumPy copies so little in one thread; torch's many take longer to meet."""
+    raw = torch.empty((len(frames), *frames[0].shape), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    np.stack(frames, out=raw.numpy())
+    return raw.to(device, non_blocking=True)
+
+
+def _resize_with_pad(frames: UInt8[Tensor, "n h w 3"], size: int, resize: str) -> Float[Tensor, "n 3 size size"]:
+    raw = frames.permute(0, 3, 1, 2)
     height, width = raw.shape[2:]
     if height == width == size:
         return _scaled_pixels(raw)

@@ -9,7 +9,6 @@ chunk can be trusted), with a fixed threshold in place of its rolling one.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,17 +58,17 @@ def parse_execution(text: str | int) -> Execution:
     raise ValueError(f"cannot read the number of executed actions {text!r}: it is {GRAMMAR}")
 
 
-def end_point_spread(trail: Sequence[Float[Tensor, "1 chunk action"]], actions: int) -> Float[np.ndarray, " chunk"]:
+def end_point_spread(trail: Float[Tensor, "more chunk action"], actions: int) -> Float[np.ndarray, " chunk"]:
     """How far each action's predicted end point still moved within the last `LAST` denoising steps, normalised units.
 
-    `trail` holds the noise and the chunk after each Euler step; only the first `actions` numbers of an action are read.
-    At step k of K, at time t = 1 - k / K, the end point is x_k - t v, and v = K (x_k - x_(k+1)). The answer is the
-    standard deviation over steps, root mean square over an action's numbers; NaN after a single step.
+    `trail`, in main memory, holds the noise and the chunk after each Euler step; only the first `actions` numbers of an
+    action are read. At step k of K, at time t = 1 - k / K, the end point is x_k - t v, and v = K (x_k - x_(k+1)). The
+    answer is the standard deviation over steps, root mean square over an action's numbers; NaN after a single step.
     """
     steps = len(trail) - 1
     if steps < 2:
-        return np.full(trail[0].shape[1], np.nan)
-    x = np.stack([one[0, :, :actions].double().cpu().numpy() for one in trail])
+        return np.full(trail.shape[1], np.nan)
+    x = trail[..., :actions].double().numpy()
     remaining = np.arange(steps, 0, -1)[:, None, None]  # t K
     ends = x[:-1] - remaining * (x[:-1] - x[1:])
     return np.sqrt(ends[-LAST:].var(axis=0).mean(axis=-1))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from kvlab.pi0 import Policy
 from kvlab.pi0.cache import LANGUAGE
 from kvlab.pi0.model import Embeds
+from kvlab.pi0.policy import to_device
 
 
 class Inputs:
@@ -16,7 +18,9 @@ class Inputs:
 
     def __init__(self, policy: Policy, images, state, tokens: Tensor, clock: "Stopwatch"):
         self.model, self._prompt, self._clock = policy.model, tokens, clock
-        self.images, self.state = None if images is None else policy.images(images), policy.state(state)
+        self.images = None if images is None else policy.images(images)
+        self.state_here = policy.state_here(state)
+        self.state = to_device(self.state_here, policy.device)
         self._image_tokens: Tensor | None = None
 
     def image_tokens(self) -> Tensor:
@@ -39,20 +43,28 @@ class Inputs:
 
 
 class Stopwatch:
-    """Milliseconds by stage; work queued on a GPU is waited for, so that it counts where it was asked for."""
+    """Milliseconds by stage: on a GPU those until it has done what was queued, which nothing waits for before `ms`."""
 
     def __init__(self, device: torch.device):
-        self._cuda = device.type == "cuda"
-        self.ms = {"gate": 0.0, "vision": 0.0, "prefill": 0.0, "denoise": 0.0}
-        self._then = self._now()
-
-    def _now(self) -> float:
-        if self._cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter()
+        self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None  # slow to ask for
+        self._laps: list[tuple[str, torch.cuda.Event | float]] = [("", self._now())]
 
     def lap(self, stage: str) -> None:
-        """Add the time since the last lap to `stage`."""
-        now = self._now()
-        self.ms[stage] += (now - self._then) * 1e3
-        self._then = now
+        """The time since the last lap belongs to `stage`."""
+        self._laps.append((stage, self._now()))
+
+    def ms(self) -> dict[str, float]:
+        """Of every stage."""
+        found = {"gate": 0.0, "vision": 0.0, "prefill": 0.0, "denoise": 0.0}
+        if self._stream:
+            self._laps[-1][1].synchronize()
+        for (_, then), (stage, now) in pairwise(self._laps):
+            found[stage] += then.elapsed_time(now) if self._stream else (now - then) * 1e3
+        return found
+
+    def _now(self) -> torch.cuda.Event | float:
+        if not self._stream:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(self._stream)
+        return event

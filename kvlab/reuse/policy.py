@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kvlab.pi0 import KVCache, Policy
 from kvlab.pi0.cache import LANGUAGE, STATE
+from kvlab.pi0.policy import to_device
 from kvlab.reuse.execution import Execution, end_point_spread
 from kvlab.reuse.gates import DISTANCES, SIMILARITIES, Gate
 from kvlab.reuse.inputs import Inputs, Stopwatch
@@ -143,6 +144,7 @@ class CachedPolicy:
         if self._plan is not None:
             passed = self._plan.position + (self.executes() if elapsed is None else elapsed)
             self._plan = replace(self._plan, position=min(passed, len(self._plan.actions)))
+        noise = self._noise()  # drawn while a GPU shrinks the frames
         now = self._look(inputs)
         self._phase.see(state[:3])
         signals = similarities(self._similarities, now, self._seen_anchor, self._seen_previous) | self._phase.values()
@@ -150,7 +152,7 @@ class CachedPolicy:
         reuse = self._anchor is not None and self.gate.opens(signals | self._count()) and self._can_reuse()
         clock.lap("gate")
         if not (keep := reuse and self.mode.name in CHUNKS):
-            self._compute(inputs, reuse, state, clock)
+            self._compute(inputs, noise, reuse, state, clock)
         elif self.mode.name == "repeat":
             self._plan = replace(self._plan, position=0)
         chunk = self._plan.left()
@@ -172,20 +174,21 @@ class CachedPolicy:
             return self.execute.covered(self._plan.left_spreads())
         return self.mode.name != "none"
 
-    def _compute(self, inputs: Inputs, reuse: bool, state: np.ndarray, clock: Stopwatch) -> None:
+    def _compute(self, inputs: Inputs, noise: Tensor, reuse: bool, state: np.ndarray, clock: Stopwatch) -> None:
         """A new plan, and where nothing of the old cache is reused, the anchor of later ones."""
         cache = self._cache(inputs, reuse)
         clock.lap("prefill")
-        trail = [self._noise()]
+        trail = [noise]
 
         def watch(step: int, actions: Tensor) -> None:
             trail.append(actions)
             if self._watch:
                 self._watch(step, actions)
 
-        scaled = self._denoise(cache, trail[0], watch)
-        spreads = end_point_spread(trail, self.policy.action_dim)
-        self._plan = Plan(self.policy.actions(scaled, state), scaled, spreads)
+        scaled = self._denoise(cache, noise, watch)
+        here = torch.cat(trail).cpu()  # a GPU is waited for once
+        spreads = end_point_spread(here, self.policy.action_dim)
+        self._plan = Plan(self.policy.actions(here[-1:], state), scaled, spreads)
         if not reuse:
             self._anchor = cache
             if "spread" in self.gate.phases:
@@ -197,7 +200,7 @@ class CachedPolicy:
         looks = {
             "vision": inputs.image_tokens,
             "pixels": lambda: thumbnails(inputs.images),
-            "state": lambda: inputs.state,
+            "state": lambda: inputs.state_here,
         }
         names = {s.split("_")[0] for s in self._similarities} | {"state"}
         return {name: looks[name]() for name in names if name == "state" or inputs.images is not None}
@@ -207,7 +210,7 @@ class CachedPolicy:
         found = dict.fromkeys(DISTANCES, float("nan"))
         if self._plan is None:
             return found
-        found["distance"] = distance(inputs.state, self._seen_anchor["state"])
+        found["distance"] = distance(inputs.state_here, self._seen_anchor["state"])
         coming = self.execute.length(self._plan.left_spreads())
         found["settled"] = self._plan.settled(coming)
         if "verify" in self.gate.reads:
@@ -252,7 +255,7 @@ class CachedPolicy:
         config = self.policy.config
         rng = np.random.default_rng([*self._seed, self._replans, *stream])
         noise = rng.standard_normal((chunks, config.chunk, config.action_dim), dtype=np.float32)
-        return torch.from_numpy(noise).to(self.policy.device, self.policy.model.action_out.weight.dtype)
+        return to_device(torch.from_numpy(noise).to(self.policy.model.action_out.weight.dtype), self.policy.device)
 
     def _remember(self, now: dict[str, Tensor], reuse: bool) -> None:
         self._age = self._age + 1 if reuse else 0
@@ -262,13 +265,13 @@ class CachedPolicy:
         self._replans += 1
 
     def _record(self, reuse: bool, signals: dict[str, float], clock: Stopwatch, denoised: int) -> Replan:
-        unread, chunk = dict.fromkeys(SIMILARITIES, float("nan")), self._plan.left()
+        unread, chunk, ms = dict.fromkeys(SIMILARITIES, float("nan")), self._plan.left(), clock.ms()
         return Replan(
             reused=reuse,
             age=self._age,
             **(unread | signals),
-            **{f"ms_{stage}": clock.ms[stage] for stage in ("gate", "vision", "prefill", "denoise")},
-            ms_total=sum(clock.ms.values()),
+            **{f"ms_{stage}": of_stage for stage, of_stage in ms.items()},
+            ms_total=sum(ms.values()),
             first_action=tuple(float(a) for a in chunk[0]),
             bits=crc32(np.ascontiguousarray(chunk, np.float32)),
             kept_tokens=self._kept_tokens,

@@ -20,8 +20,8 @@ def cosine(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> float:
 
 
 def thumbnails(images: Float[Tensor, "cameras 3 size size"]) -> Float[Tensor, "cameras 3 small small"]:
-    """Frames in [-1, 1] averaged down to 16 x 16: cheap enough to compare at every replan."""
-    return F.adaptive_avg_pool2d(images, THUMBNAIL)
+    """Frames in [-1, 1] averaged down to 16 x 16: cheap enough to compare at every replan, in main memory."""
+    return F.adaptive_avg_pool2d(images, THUMBNAIL).cpu()
 
 
 def distance(now: Float[Tensor, "1 state"], anchor: Float[Tensor, "1 state"] | None) -> float:

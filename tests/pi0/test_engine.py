@@ -172,6 +172,13 @@ def test_the_same_words_after_the_same_images_are_not_computed_again(engine, mom
     assert prefill(engine, other, ("language",), made.take(IMAGES)) is not made
 
 
+def test_kept_segments_are_known_to_stand_where_they_stood_without_waiting_for_a_gpu(engine, moments, monkeypatch):
+    kept = prefill(engine, moments[0]).take(IMAGES)
+    monkeypatch.setattr(torch, "equal", lambda *_: pytest.fail("read two tensors' numbers"))
+    other = moments[1] | {"tokens": moments[1]["tokens"].flip(1)}
+    assert prefill(engine, other, ("language",), kept).names == PREFIX
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_policy_that_reuses_answers_alike(policy, moments, mode):
     """In closed loop with every mode's own path; the policy's tokenizer knows few words."""

@@ -103,16 +103,16 @@ def spread_by_hand(policy, observation, steps: int) -> np.ndarray:
 def test_the_spread_of_end_points_by_hand(policy, observations, steps):
     expected = spread_by_hand(policy, observations[0], steps)
     seen = trail(policy, observations[0], steps)
-    np.testing.assert_allclose(end_point_spread(seen, 3), expected, rtol=1e-9)
+    np.testing.assert_allclose(end_point_spread(torch.cat(seen), 3), expected, rtol=1e-9)
     assert len(set(expected)) == 4 and expected.min() > 0
-    assert np.isnan(end_point_spread(seen[-2:], 3)).all()  # a single step has one end point
+    assert np.isnan(end_point_spread(torch.cat(seen[-2:]), 3)).all()  # a single step has one end point
     _, records = replans(acting(policy, steps=steps), observations[:2])
     assert math.isnan(records[0].settled) and records[1].settled == pytest.approx(expected[2:].max())
 
 
 def test_a_straight_flow_is_settled():
     noise, goal = torch.randn(2, 1, 4, 3)
-    seen = [noise + k / 5 * (goal - noise) for k in range(6)]
+    seen = torch.cat([noise + k / 5 * (goal - noise) for k in range(6)])
     np.testing.assert_allclose(end_point_spread(seen, 3), 0, atol=1e-6)
 
 

@@ -73,6 +73,32 @@ def test_no_token_is_padding_and_no_value_is_looked_at_to_know_it(policy, observ
     assert chunk.is_meta and masks == [None] * (2 + 2 + 3 * 3)  # the last layer of the first two only projects
 
 
+def test_stages_on_a_gpu_are_times_between_its_events_and_it_is_waited_for_once(monkeypatch):
+    events, waits = [], []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self, stream):
+            events.append(self)
+
+        def elapsed_time(self, later):
+            return 2.5 * (events.index(later) - events.index(self))
+
+        def synchronize(self):
+            waits.append(self)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the stream")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: pytest.fail("waited for the GPU"))
+    clock = Stopwatch(torch.device("cuda"))
+    for stage in ("gate", "vision", "gate", "denoise"):
+        clock.lap(stage)
+    assert waits == []
+    assert clock.ms() == {"gate": 5.0, "vision": 2.5, "prefill": 0.0, "denoise": 2.5} and waits == events[-1:]
+
+
 @pytest.fixture
 def turning(observations):
     """Ten moments whose state turns by ten degrees each, with everything else unchanged."""

@@ -6,12 +6,11 @@ Large products are the vendor library's (`Vision`, `ManyRows`); few rows go thro
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from triton import knobs
 
@@ -31,7 +30,14 @@ from kvlab.pi0.policy import Policy
 
 def accelerate(policy: Policy, eight: bool = False) -> Policy:
     """The policy with its model run by an `Engine`. Raises ValueError for a model that the engine cannot run."""
-    return replace(policy, model=Engine(policy.model, eight))
+    return _EnginePolicy(**vars(policy) | {"model": Engine(policy.model, eight)})
+
+
+class _EnginePolicy(Policy):
+    """What a frame goes through on the GPU is recorded, too: by itself each of its operations takes as long as all."""
+
+    def _shrunk(self, raw: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 size size"]:
+        return self.model.graphs(("frames", raw.shape), lambda: super(_EnginePolicy, self)._shrunk, raw).clone()
 
 
 class Engine:
@@ -57,7 +63,7 @@ class Engine:
             )
         self.order, self.action_out = model.order, model.action_out
         numbers = Eight() if eight else Numbers()
-        self._graphs, self._kv, self._vision = Graphs(weight.device), Buffers(c, weight), Vision(model.vision, numbers)
+        self.graphs, self._kv, self._vision = Graphs(weight.device), Buffers(c, weight), Vision(model.vision, numbers)
         norms = Norms.plain(model.prefix)
         self._many = ManyRows(model.prefix, c.prefix, norms, self._kv.prefix, numbers)
         self._few = FewRows(model.prefix, c.prefix, norms, FEW, self._kv.prefix)
@@ -69,7 +75,7 @@ class Engine:
 
     def embed_images(self, images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n tokens width"]:
         """As `Pi0.embed_images`."""
-        return self._graphs(("vision", len(images)), lambda: self._vision, images).clone()
+        return self.graphs(("vision", len(images)), lambda: self._vision, images).clone()
 
     def embed_language(self, tokens: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens width"]:
         """As `Pi0.embed_language`; the same tensor for the same tokens."""
@@ -93,7 +99,7 @@ class Engine:
         past = self._kv.load(list(kept.segments.values()), first=rows)
         where = [places[n] for n in new]
         shape = ("prefix", tuple((size, n in fresh) for n, size in sizes.items()), depth)
-        self._graphs(shape, partial(self._prefix_layers, where, past, depth), torch.cat([fresh[n][0][0] for n in new]))
+        self.graphs(shape, partial(self._prefix_layers, where, past, depth), torch.cat([fresh[n][0][0] for n in new]))
         keys, values = (x.split([sizes[n] for n in new], 3) for x in own(self._kv.prefix, rows, depth))
         segments = {n: SegmentKV(k, v, None, places[n]) for n, k, v in zip(new, keys, values, strict=True)}
         made = KVCache(segments).join(kept, self.order)
@@ -108,7 +114,7 @@ class Engine:
             return prefix
         prefix = prefix.prefix
         kept = self._kv.load(list(prefix.segments.values()))
-        self._graphs(("state", kept), partial(self._state_layers, kept), state)
+        self.graphs(("state", kept), partial(self._state_layers, kept), state)
         segment = SegmentKV(*own(self._kv.state, 1), None, _place(kept, 1, state.device))
         self._kv.hold(state=segment)
         return prefix.join(KVCache({STATE: segment}), self.order)
@@ -132,7 +138,7 @@ class Engine:
         way = steps or self.config.denoising_steps, start
         if way not in self._denoising:
             self._denoising[way] = Denoising(self.model, self._kv.chunk, *way)
-        trail = self._graphs(("denoise", kept, *way), partial(self._denoising[way].after, kept), noise)
+        trail = self.graphs(("denoise", kept, *way), partial(self._denoising[way].after, kept), noise)
         trail = trail.to(noise.dtype, copy=True)  # the graph's own is overwritten by the next
         for step, actions in enumerate(trail if watch else (), start=1):
             watch(step, actions[None])
@@ -153,7 +159,7 @@ class Engine:
         places, start = {}, 0
         for name, size in sizes.items():
             places[name] = _place(start, size, self.action_out.weight.device)
-            if name in kept.segments and not torch.equal(kept.segments[name].positions, places[name]):
+            if name in kept.segments and not _equal(kept.segments[name].positions, places[name]):
                 raise ValueError(f"segment {name!r} cannot be kept: it would move to other positions")
             start += size
         return places
@@ -173,6 +179,11 @@ class Engine:
 def _place(start: int, size: int, device: torch.device) -> Int[Tensor, "1 tokens"]:
     """Positions of `size` tokens from `start` on."""
     return torch.arange(start, start + size, device=device)[None]
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Of what is one tensor mostly: only where it is not, a GPU is waited for."""
+    return a is b or torch.equal(a, b)
 
 
 def _one(cache: KVCache, index: int) -> KVCache:
