@@ -24,6 +24,10 @@ class SegmentKV:
     valid: Bool[Tensor, "batch tokens"] | None
     positions: Int[Tensor, "batch tokens"]
 
+    @property
+    def depth(self) -> int:
+        return self.keys.shape[0]
+
 
 @dataclass(frozen=True)
 class KVCache:
@@ -35,7 +39,7 @@ class KVCache:
     segments: Mapping[str, SegmentKV]
 
     def __post_init__(self) -> None:
-        depths = {s.keys.shape[0] for s in self.segments.values()}
+        depths = {s.depth for s in self.segments.values()}
         if len(depths) > 1:
             raise ValueError(f"segments of one cache must have the same number of layers, got {sorted(depths)}")
 
@@ -45,7 +49,7 @@ class KVCache:
 
     @property
     def depth(self) -> int:
-        return next(iter(self.segments.values())).keys.shape[0]
+        return next(iter(self.segments.values())).depth
 
     @property
     def prefix(self) -> "KVCache":

@@ -118,6 +118,25 @@ def test_the_last_step_reads_no_further_one(engine, moments):
     engine.denoise(cache, moments[0]["noise"])
 
 
+@pytest.mark.parametrize("small", [{"pi05": False}], indirect=True)  # Pi0.5 has no state token
+def test_the_state_token_comes_with_the_first_step_or_when_it_is_read(small, engine, moments, monkeypatch):
+    alone, run = [], engine._state.run
+    monkeypatch.setattr(engine._state, "run", lambda *given, **options: alone.append(1) or run(*given, **options))
+    ours, theirs = ([whole(model, moment) for moment in moments] for model in (engine, small))
+    answers = [engine.denoise(cache, m["noise"], steps=2) for cache, m in zip(ours, moments, strict=True)]
+    for answer, cache, m in zip(answers, theirs, moments, strict=True):
+        assert error(answer, small.denoise(cache, m["noise"], steps=2)) < ROUNDING
+    assert torch.equal(engine.denoise(ours[0], moments[0]["noise"], steps=2), answers[0])
+    assert_same(ours[0], theirs[0])
+    assert not alone
+    answers = []
+    for model in (engine, small):
+        state = whole(model, moments[1]).take(["state"])  # of one moment, behind the prefix of another
+        cache = prefill(model, moments[0]).join(state, model.order)
+        answers.append(model.denoise(cache, moments[0]["noise"], steps=2))
+    assert alone and error(*answers) < ROUNDING
+
+
 @pytest.mark.parametrize("fresh", [("language",), IMAGES])
 def test_what_is_fresh_attends_to_what_is_kept(small, engine, moments, fresh):
     then, now = moments

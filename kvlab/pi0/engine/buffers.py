@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kvlab.pi0.cache import SegmentKV
 from kvlab.pi0.config import Pi0Config
+from kvlab.pi0.engine.late import LateState
 from kvlab.pi0.engine.sizes import View
 
 
@@ -32,6 +33,8 @@ class Buffers:
 
         ValueError where there are more than the model's config foresees.
         """
+        if isinstance(state, LateState):
+            state.settle()  # which may load another prefix
         if first or not _same(prefix, self._prefix_held):
             _copy(prefix, self.prefix, first, self.most)
             self._prefix_held = [] if first else list(prefix)

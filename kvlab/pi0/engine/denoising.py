@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kvlab.pi0.engine.few import FewRows, Loop
 from kvlab.pi0.engine.norms import Norms, floats
-from kvlab.pi0.engine.sizes import View, rope_rows
+from kvlab.pi0.engine.sizes import FEW, Rope, View, rope_rows
 from kvlab.pi0.model import Pi0
 
 
@@ -38,17 +38,29 @@ class Denoising:
             w_in, w_time, b_time = of_actions @ w_in, model.time_out.weight, model.time_out.bias.detach().float()
         trail = torch.empty(len(clocks) + 1, c.chunk, c.action_dim, device=weight.device)
         b_out = model.action_out.bias.detach().float()
-        self._loop = Loop(trail, w_in.to(weight.dtype), b_in.contiguous(), weight, b_out, w_time, b_time, start / steps)
+        w_in, b_in = w_in.to(weight.dtype), b_in.contiguous()
+        self._loop = Loop(trail, w_in, b_in, weight, b_out, w_time, b_time, start / steps)
         mixed = torch.float32 if c.pi05 else weight.dtype
-        self._mixed = torch.empty(c.chunk, c.expert.width, device=weight.device, dtype=mixed)
-        self._rows = FewRows(model.expert, c.expert, self.norms, c.chunk, view)
+        rows = min(c.chunk + (not c.pi05), FEW)
+        self._mixed = torch.zeros(rows, c.expert.width, device=weight.device, dtype=mixed)
+        self._rows = FewRows(model.expert, c.expert, self.norms, rows, view)
+        self._state_in = None if c.pi05 or rows == c.chunk else model.state_in
 
-    def after(self, kept: int) -> Callable[[Tensor], Float[Tensor, "steps chunk action"]]:
-        """The loop for a chunk after `kept` tokens: from noise (1, chunk, action) to the actions at each step."""
-        places = torch.arange(kept, kept + self._chunk, device=self._mixed.device)
+    @property
+    def takes_state(self) -> bool:
+        """Whether the state may come with the noise: there is one, and a row for it."""
+        return self._state_in is not None
+
+    def after(self, kept: int) -> Callable[..., Float[Tensor, "steps chunk action"]]:
+        """The loop for a chunk after `kept` tokens: from noise (1, chunk, action) to the actions at each step.
+
+        Where a state (1, state) is given too, its token is the last of those kept, and computed in the first step.
+        """
+        places = torch.arange(kept - 1, kept + self._chunk, device=self._mixed.device).roll(-1)
         return partial(self._run, kept, rope_rows(places, self._head_dim))
 
-    def _run(self, kept: int, by: tuple[Tensor, Tensor], noise: Tensor) -> Tensor:
+    def _run(self, kept: int, by: Rope, noise: Tensor, state: Tensor | None = None) -> Tensor:
         self._loop.trail[0] = noise[0]
-        self._rows.run(self._mixed, kept, by, loop=self._loop)
+        entered = None if state is None else F.linear(state, self._state_in.weight, self._state_in.bias)
+        self._rows.run(self._mixed, kept, by, loop=self._loop, state=entered)
         return self._loop.trail[1:]

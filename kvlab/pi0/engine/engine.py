@@ -19,6 +19,7 @@ from kvlab.pi0.engine.buffers import Buffers, own
 from kvlab.pi0.engine.denoising import Denoising
 from kvlab.pi0.engine.few import FewRows
 from kvlab.pi0.engine.graphs import Graphs
+from kvlab.pi0.engine.late import LateState
 from kvlab.pi0.engine.many import ManyRows
 from kvlab.pi0.engine.norms import Norms
 from kvlab.pi0.engine.products import Eight, Numbers
@@ -109,15 +110,12 @@ class Engine:
         return made
 
     def encode_state(self, state: Float[Tensor, "1 state"], prefix: KVCache) -> KVCache:
-        """As `Pi0.encode_state`."""
+        """As `Pi0.encode_state`. The token is computed in the first denoising step, if nothing reads it before."""
         if self.config.pi05:
             return prefix
         prefix = prefix.prefix
-        kept = self._kv.load(list(prefix.segments.values()))
-        self.graphs(("state", kept), partial(self._state_layers, kept), state)
-        segment = SegmentKV(*own(self._kv.state, 1), None, _place(kept, 1, state.device))
-        self._kv.hold(state=segment)
-        return prefix.join(KVCache({STATE: segment}), self.order)
+        place = _place(sum(s.positions.shape[1] for s in prefix.segments.values()), 1, state.device)
+        return prefix.join(KVCache({STATE: LateState(state, prefix, place, self._state_token)}), self.order)
 
     def denoise(
         self,
@@ -134,11 +132,19 @@ class Engine:
             return torch.cat(
                 [self.denoise(_one(cache, i), noise[i : i + 1], None, steps, start) for i in range(len(noise))]
             )
-        kept = self._kv.load(list(cache.prefix.segments.values()), cache.segments.get(STATE))
         way = steps or self.config.denoising_steps, start
         if way not in self._denoising:
             self._denoising[way] = Denoising(self.model, self._kv.chunk, *way)
-        trail = self.graphs(("denoise", kept, *way), partial(self._denoising[way].after, kept), noise)
+        prefix, state, inputs = list(cache.prefix.segments.values()), cache.segments.get(STATE), [noise]
+        if late := self._denoising[way].takes_state and isinstance(state, LateState) and state.is_missing_after(prefix):
+            kept = self._kv.load(prefix) + 1
+            inputs.append(state.state)
+        else:
+            kept = self._kv.load(prefix, state)
+        trail = self.graphs(("denoise", kept, late, *way), partial(self._denoising[way].after, kept), *inputs)
+        if late:
+            state.fill(own(self._kv.state, 1))
+            self._kv.hold(state=state)
         trail = trail.to(noise.dtype, copy=True)  # the graph's own is overwritten by the next
         for step, actions in enumerate(trail if watch else (), start=1):
             watch(step, actions[None])
@@ -168,6 +174,12 @@ class Engine:
         by = rope_rows(torch.cat(list(where), dim=1)[0], self.config.prefix.head_dim)
         stream = self._few if len(by[0]) <= FEW else self._many
         return partial(stream.run, kept=kept, by=by, depth=depth)
+
+    def _state_token(self, late: LateState) -> tuple[Tensor, Tensor]:
+        kept = self._kv.load(list(late.prefix.segments.values()))
+        self.graphs(("state", kept), partial(self._state_layers, kept), late.state)
+        self._kv.hold(state=late)
+        return own(self._kv.state, 1)
 
     def _state_layers(self, kept: int) -> Callable[[Tensor], None]:
         by = rope_rows(torch.tensor([kept], device=self.action_out.weight.device), self.config.expert.head_dim)

@@ -70,13 +70,15 @@ class FewRows:
         by: Rope,
         depth: int | None = None,
         loop: Loop | None = None,
+        state: Float[Tensor, "1 width"] | None = None,
     ) -> None:
         """The first `depth` layers over `x`, whose rows attend to themselves and to `kept` more tokens.
 
-        With a `loop`, all layers at each of its steps, over its actions; `x` is then a buffer.
+        With a `loop`, all layers at each of its steps, over its actions; `x` is then a buffer. A `state` goes through
+        the first step beside them and becomes the first of the kept tokens: `by` has a row more.
         """
         c, norms, (keys, values) = self._config, self._norms, self._view
-        rows, actions = len(x), loop.w_out.shape[0] if loop else 1
+        rows, actions = (loop.trail.shape[1], loop.w_out.shape[0]) if loop else (len(x), 1)
         shift = norms.scale if norms.shift is None else norms.shift
         gate = norms.scale if norms.gate is None else norms.gate
         given = (loop.trail, loop.w_in, loop.b_in, loop.w_out, loop.b_out) if loop else [None] * 5
@@ -84,14 +86,14 @@ class FewRows:
         steps = len(loop.trail) - 1 if loop else 0
         self._met.zero_()
         kernels.layers[(self._programs,)](
-            x, *given, *timed, self._weights[0][0], self._offsets, norms.scale, shift, gate, norms.between, *by,
+            x, state, *given, *timed, self._weights[0][0], self._offsets, norms.scale, shift, gate, norms.between, *by,
             self._residual, self._normed, self._queries, keys, values, keys.stride(0), self._sums, self._tops,
             self._shares, self._attended, self._inner, self._parts, self._met, rows, kept,
             LOG2E / math.sqrt(c.head_dim), loop.step if loop else 1.0,
             STEPS=steps, A=actions, BA=max(16, power(actions)), TIMED=timed[0] is not None,
-            ADAPTIVE=norms.shift is not None, DEPTH=len(self._weights[:depth]), READ=loop is not None, W=c.width,
-            BLOCK=power(c.width), HEADS=c.num_heads, D=c.head_dim, MLP=c.mlp_dim, **self._cut,
-            PROGRAMS=self._programs, num_warps=WARPS, num_stages=1, launch_cooperative_grid=True,
+            ADAPTIVE=norms.shift is not None, STATE=state is not None, DEPTH=len(self._weights[:depth]),
+            READ=loop is not None, W=c.width, BLOCK=power(c.width), HEADS=c.num_heads, D=c.head_dim, MLP=c.mlp_dim,
+            **self._cut, PROGRAMS=self._programs, num_warps=WARPS, num_stages=1, launch_cooperative_grid=True,
         )  # fmt: skip
 
     def _sizes(self, most: int) -> dict[str, int]:

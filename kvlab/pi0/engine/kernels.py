@@ -2,7 +2,8 @@
 
 So few rows make every product a question of how fast weights arrive, and every kernel's start and end a loss. It is
 therefore one kernel, one program a multiprocessor; its programs meet between phases (`_meet`) and ask there for the
-weights of later ones.
+weights of later ones. Tried without gain: no phases for sums, which whoever comes last with a tile takes instead (five
+phases a layer in place of eight). Its wait and its work alone took longer, 7.5 ms in place of 6.4 for ten steps.
 
 Sums are taken in a fixed order in float32, so the same inputs give the same bits. Rows stand one after another; weights
 are as `torch.nn.Linear` holds them, (out, in); D is a head's width, and all heads share one head of keys and values.
@@ -17,26 +18,29 @@ from kvlab.pi0.engine.between import add_norm_row, gelu
 
 @triton.jit
 def layers(
-    mixed, trail, w_in, b_in, w_out, b_out, w_time, b_time,
+    mixed, entered, trail, w_in, b_in, w_out, b_out, w_time, b_time,
     base, offsets, scales, shifts, gates, between, cos, sin,
     x, h, queries, keys, values, far, sums, tops, shares, attended, inner, parts, met, R, KEPT, scale, ratio,
     STEPS: tl.constexpr, A: tl.constexpr, BA: tl.constexpr, TIMED: tl.constexpr, ADAPTIVE: tl.constexpr,
-    DEPTH: tl.constexpr, READ: tl.constexpr, W: tl.constexpr, BLOCK: tl.constexpr, HEADS: tl.constexpr,
-    D: tl.constexpr, MLP: tl.constexpr, OUT_PARTS: tl.constexpr, DOWN_PARTS: tl.constexpr, BM: tl.constexpr,
-    BQ: tl.constexpr, BT: tl.constexpr, BLOCKS: tl.constexpr, BN: tl.constexpr, BH: tl.constexpr, BU: tl.constexpr,
-    BK: tl.constexpr, STAGES: tl.constexpr, PROGRAMS: tl.constexpr,
+    STATE: tl.constexpr, DEPTH: tl.constexpr, READ: tl.constexpr, W: tl.constexpr, BLOCK: tl.constexpr,
+    HEADS: tl.constexpr, D: tl.constexpr, MLP: tl.constexpr, OUT_PARTS: tl.constexpr, DOWN_PARTS: tl.constexpr,
+    BM: tl.constexpr, BQ: tl.constexpr, BT: tl.constexpr, BLOCKS: tl.constexpr, BN: tl.constexpr, BH: tl.constexpr,
+    BU: tl.constexpr, BK: tl.constexpr, STAGES: tl.constexpr, PROGRAMS: tl.constexpr,
 ):  # fmt: skip
     """DEPTH layers over R rows, which attend to themselves and to KEPT more tokens. Grid (PROGRAMS,), cooperative.
 
     Without STEPS the rows are `mixed`, and their keys and values are what is wanted; READ leaves the last layer's
     normed output in `h`. With STEPS they are actions: `trail` holds the noise first, and then what each of so many
     Euler steps makes of it. TIMED (Pi0) mixes the step's time into the actions by a further product; ADAPTIVE (Pi0.5)
-    has norms of each step, `between` numbers apart. `base` + `offsets` are the layers' weights (qkv, out, gate and up,
+    has norms of each step, `between` numbers apart. With STATE one more row, `entered`, goes through the first step,
+    and sees no action: the first of the KEPT tokens. `base` + `offsets` are the layers' weights (qkv, out, gate and up,
     down), `far` the distance of one layer's keys from the next's, and `met` a zero.
     """
     target = 0
     for step in range(STEPS if STEPS > 0 else 1):
-        norm = step * between
+        norm, rows = step * between, R
+        if STATE:
+            rows = tl.where(step == 0, R + 1, R)
         if STEPS > 0:
             if step > 0:
                 target = _meet(met, target, base, 0, PROGRAMS)
@@ -45,17 +49,23 @@ def layers(
             _enter(parts, b_out, trail, w_in, b_in, mixed, step, ratio, R, A, BA, W, BN, BM, TIMED, False, PROGRAMS)
             target = _meet(met, target, base, 0, PROGRAMS)
         if TIMED:
-            _linear(mixed, w_time, parts, R, W, W, OUT_PARTS, BM, BN, BK, STAGES, PROGRAMS)
+            _linear(mixed, w_time, parts, rows, W, W, OUT_PARTS, BM, BN, BK, STAGES, PROGRAMS)
             target = _meet(met, target, base, 0, PROGRAMS)
         for row in range(_program(PROGRAMS), R, PROGRAMS):
             if TIMED:
                 add_norm_row(
-                    x, parts, b_time, gates, scales + norm, shifts + norm, h, row, R,
+                    x, parts, b_time, gates, scales + norm, shifts + norm, h, row, rows,
                     OUT_PARTS, W, BLOCK, True, False, ADAPTIVE, False, True,
                 )  # fmt: skip
             else:
                 add_norm_row(
-                    x, mixed, b_time, gates, scales + norm, shifts + norm, h, row, R,
+                    x, mixed, b_time, gates, scales + norm, shifts + norm, h, row, rows,
+                    1, W, BLOCK, False, False, ADAPTIVE, False, True,
+                )  # fmt: skip
+        if STATE:
+            for row in range(R + _program(PROGRAMS), rows, PROGRAMS):
+                add_norm_row(
+                    x, entered - row * W, b_time, gates, scales + norm, shifts + norm, h, row, rows,
                     1, W, BLOCK, False, False, ADAPTIVE, False, True,
                 )  # fmt: skip
         for layer in range(DEPTH):
@@ -68,32 +78,32 @@ def layers(
             after = base + tl.load(offsets + (layer + 1) % DEPTH * 4 + 1)
             own_keys, own_values = keys + layer * far, values + layer * far
             target = _meet(met, target, base, 0, PROGRAMS)
-            _project(h, qkv, cos, sin, queries, own_keys, own_values, R, W, HEADS, D, BM, BH, BK, STAGES, PROGRAMS)
+            _project(h, qkv, cos, sin, queries, own_keys, own_values, rows, W, HEADS, D, BM, BH, BK, STAGES, PROGRAMS)
             if READ or layer + 1 < DEPTH:
                 target = _meet(met, target, up, W * MLP, PROGRAMS)
                 _attend(
-                    queries, own_keys, own_values, sums, tops, shares, R * HEADS, R + KEPT, scale,
-                    D, BQ, BT, PROGRAMS,
+                    queries, own_keys, own_values, sums, tops, shares, rows * HEADS, R + KEPT, R, scale,
+                    STATE, HEADS, D, BQ, BT, PROGRAMS,
                 )  # fmt: skip
                 target = _meet(met, target, up + W * MLP, W * MLP, PROGRAMS)
-                _combine(sums, tops, shares, attended, R * HEADS, tl.cdiv(R + KEPT, BT), D, BLOCKS, PROGRAMS)
+                _combine(sums, tops, shares, attended, rows * HEADS, tl.cdiv(R + KEPT, BT), D, BLOCKS, PROGRAMS)
                 target = _meet(met, target, base, 0, PROGRAMS)
-                _linear(attended, out, parts, R, W, HEADS * D, OUT_PARTS, BM, BN, BK, STAGES, PROGRAMS)
+                _linear(attended, out, parts, rows, W, HEADS * D, OUT_PARTS, BM, BN, BK, STAGES, PROGRAMS)
                 target = _meet(met, target, down, W * MLP, PROGRAMS)
-                for row in range(_program(PROGRAMS), R, PROGRAMS):
+                for row in range(_program(PROGRAMS), rows, PROGRAMS):
                     add_norm_row(
-                        x, parts, b_time, gates + norm, scales + norm, shifts + norm, h, row, R,
+                        x, parts, b_time, gates + norm, scales + norm, shifts + norm, h, row, rows,
                         OUT_PARTS, W, BLOCK, False, ADAPTIVE, ADAPTIVE, False, False,
                     )  # fmt: skip
                 norm += W
                 target = _meet(met, target, base, 0, PROGRAMS)
-                _gated_up(h, up, inner, R, W, MLP, BM, BU, BK, STAGES, PROGRAMS)
+                _gated_up(h, up, inner, rows, W, MLP, BM, BU, BK, STAGES, PROGRAMS)
                 target = _meet(met, target, later, W * (HEADS + 2) * D, PROGRAMS)
-                _linear(inner, down, parts, R, W, MLP, DOWN_PARTS, BM, BN, BK, STAGES, PROGRAMS)
+                _linear(inner, down, parts, rows, W, MLP, DOWN_PARTS, BM, BN, BK, STAGES, PROGRAMS)
                 target = _meet(met, target, after, W * HEADS * D, PROGRAMS)
-                for row in range(_program(PROGRAMS), R, PROGRAMS):
+                for row in range(_program(PROGRAMS), rows, PROGRAMS):
                     add_norm_row(
-                        x, parts, b_time, gates + norm, scales + norm, shifts + norm, h, row, R,
+                        x, parts, b_time, gates + norm, scales + norm, shifts + norm, h, row, rows,
                         DOWN_PARTS, W, BLOCK, False, ADAPTIVE, ADAPTIVE, False, False,
                     )  # fmt: skip
     if STEPS > 0:
@@ -220,11 +230,12 @@ def _project(
 
 @triton.jit
 def _attend(
-    queries, keys, values, sums, tops, shares, ROWS, TOKENS, scale,
-    D: tl.constexpr, BM: tl.constexpr, BT: tl.constexpr, PROGRAMS: tl.constexpr,
+    queries, keys, values, sums, tops, shares, ROWS, TOKENS, ACTIONS, scale,
+    STATE: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr, BM: tl.constexpr, BT: tl.constexpr,
+    PROGRAMS: tl.constexpr,
 ):  # fmt: skip
     """Attention of blocks of queries to blocks of keys, for `_combine`: sums of values, not yet divided, the largest
-    score, and the weights' sum."""
+    score, and the weights' sum. With STATE the row behind the ACTIONS sees none of them."""
     blocks = tl.cdiv(TOKENS, BT)
     d = tl.arange(0, D)
     for tile in range(_program(PROGRAMS), tl.cdiv(ROWS, BM) * blocks, PROGRAMS):
@@ -234,7 +245,10 @@ def _attend(
         q = tl.load(queries + place, mask=there, other=0.0, cache_modifier=".cg")
         k = tl.load(keys + n[None, :] * D + d[:, None], mask=(n < TOKENS)[None, :], other=0.0, cache_modifier=".cg")
         v = tl.load(values + n[:, None] * D + d[None, :], mask=(n < TOKENS)[:, None], other=0.0, cache_modifier=".cg")
-        score = tl.where((n < TOKENS)[None, :], tl.dot(q, k) * scale, float("-inf"))
+        seen = (n < TOKENS)[None, :]
+        if STATE:
+            seen &= (m < ACTIONS * HEADS)[:, None] | (n >= ACTIONS)[None, :]
+        score = tl.where(seen, tl.dot(q, k) * scale, float("-inf"))
         top = tl.max(score, 1)
         weight = tl.exp2(score - top[:, None])
         tl.store(sums + block * ROWS * D + place, tl.dot(weight.to(v.dtype), v), mask=there)
