@@ -22,7 +22,7 @@ class Vision:
             (
                 numbers.product(b.qkv.weight, b.qkv.bias, self._units[b.norm_attn]),
                 numbers.product(b.out.weight),
-                numbers.product(b.up.weight, b.up.bias, self._units[b.norm_mlp]),
+                numbers.gelu(b.up.weight, b.up.bias, self._units[b.norm_mlp]),
                 numbers.product(b.down.weight),
             )
             for b in model.blocks
@@ -38,7 +38,7 @@ class Vision:
             h = self._add(residual, added, before, block.norm_attn)
             attended, sizes = self._numbers.rows(_attention(to_qkv(h), n, block.num_heads))
             h = self._add(residual, (out(attended), sizes), block.out, block.norm_mlp)
-            inner, sizes = self._numbers.gelu(up(h))
+            inner, sizes = up(h)
             added, before = (down(inner), sizes), block.down
         return model.project(self._add(residual, added, before, model.norm, patches.dtype)).view(n, tokens, -1)
 
@@ -55,7 +55,8 @@ class Vision:
 def _patches(images: Float[Tensor, "n channels size size"], conv: nn.Conv2d) -> Float[Tensor, "n tokens width"]:
     """The patch embedding as a product, which is several times as fast as that convolution."""
     side = conv.kernel_size[0]
-    rows = F.unfold(images, side, stride=side).transpose(1, 2)
+    tiles = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (n, channels, down, side, across, side)
+    rows = tiles.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
     return F.linear(rows, conv.weight.flatten(1), conv.bias)
 
 
