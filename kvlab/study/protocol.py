@@ -23,7 +23,8 @@ class Protocol:
     """How every episode of a study is run. `gl` says who draws, since drivers differ in a few pixels.
 
     `evaluation` (of `kvlab.sim.published`) says what is observed and how long an episode may be; see `published`.
-    `numerics` (of `kvlab.numerics`) says whether other machines come to the same bits.
+    `numerics` (of `kvlab.numerics`) says whether other machines come to the same bits; of a policy on a GPU only cards
+    of one kind do, whatever it says, and its rows are recordings of their own.
     `entries` are those of a published `config.json` that are given from outside (`kvlab.pi0.load`), kept as JSON, and
     `tokenizer` is the file of one where the checkpoint's folder has none.
     With `real_time` the world does not wait for an inference (`kvlab.study.clock`); its text form will do.

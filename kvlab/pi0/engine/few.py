@@ -83,14 +83,13 @@ class FewRows:
         gate = norms.scale if norms.gate is None else norms.gate
         given = (loop.trail, loop.w_in, loop.b_in, loop.w_out, loop.b_out) if loop else [None] * 5
         timed = (loop.w_time, loop.b_time) if loop else (None, None)
-        steps = len(loop.trail) - 1 if loop else 0
         self._met.zero_()
         kernels.layers[(self._programs,)](
             x, state, *given, *timed, self._weights[0][0], self._offsets, norms.scale, shift, gate, norms.between, *by,
             self._residual, self._normed, self._queries, keys, values, keys.stride(0), self._sums, self._tops,
             self._shares, self._attended, self._inner, self._parts, self._met, rows, kept,
             LOG2E / math.sqrt(c.head_dim), loop.step if loop else 1.0,
-            STEPS=steps, A=actions, BA=max(16, power(actions)), TIMED=timed[0] is not None,
+            len(loop.trail) - 1 if loop else 1, A=actions, BA=max(16, power(actions)), TIMED=timed[0] is not None,
             ADAPTIVE=norms.shift is not None, STATE=state is not None, DEPTH=len(self._weights[:depth]),
             READ=loop is not None, W=c.width, BLOCK=power(c.width), HEADS=c.num_heads, D=c.head_dim, MLP=c.mlp_dim,
             **self._cut, PROGRAMS=self._programs, num_warps=WARPS, num_stages=1, launch_cooperative_grid=True,

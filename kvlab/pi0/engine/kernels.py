@@ -16,12 +16,12 @@ import triton.language as tl
 from kvlab.pi0.engine.between import add_norm_row, gelu
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["STEPS"])  # one kernel for every number of them
 def layers(
     mixed, entered, trail, w_in, b_in, w_out, b_out, w_time, b_time,
     base, offsets, scales, shifts, gates, between, cos, sin,
-    x, h, queries, keys, values, far, sums, tops, shares, attended, inner, parts, met, R, KEPT, scale, ratio,
-    STEPS: tl.constexpr, A: tl.constexpr, BA: tl.constexpr, TIMED: tl.constexpr, ADAPTIVE: tl.constexpr,
+    x, h, queries, keys, values, far, sums, tops, shares, attended, inner, parts, met, R, KEPT, scale, ratio, STEPS,
+    A: tl.constexpr, BA: tl.constexpr, TIMED: tl.constexpr, ADAPTIVE: tl.constexpr,
     STATE: tl.constexpr, DEPTH: tl.constexpr, READ: tl.constexpr, W: tl.constexpr, BLOCK: tl.constexpr,
     HEADS: tl.constexpr, D: tl.constexpr, MLP: tl.constexpr, OUT_PARTS: tl.constexpr, DOWN_PARTS: tl.constexpr,
     BM: tl.constexpr, BQ: tl.constexpr, BT: tl.constexpr, BLOCKS: tl.constexpr, BN: tl.constexpr, BH: tl.constexpr,
@@ -29,19 +29,19 @@ def layers(
 ):  # fmt: skip
     """DEPTH layers over R rows, which attend to themselves and to KEPT more tokens. Grid (PROGRAMS,), cooperative.
 
-    Without STEPS the rows are `mixed`, and their keys and values are what is wanted; READ leaves the last layer's
-    normed output in `h`. With STEPS they are actions: `trail` holds the noise first, and then what each of so many
-    Euler steps makes of it. TIMED (Pi0) mixes the step's time into the actions by a further product; ADAPTIVE (Pi0.5)
-    has norms of each step, `between` numbers apart. With STATE one more row, `entered`, goes through the first step,
-    and sees no action: the first of the KEPT tokens. `base` + `offsets` are the layers' weights (qkv, out, gate and up,
-    down), `far` the distance of one layer's keys from the next's, and `met` a zero.
+    Without READ the rows are `mixed`, and their keys and values are what is wanted; STEPS is 1. With READ the last
+    layer's normed output is left in `h`, and the rows are actions: `trail` holds the noise first, and then what each of
+    STEPS Euler steps makes of it. TIMED (Pi0) mixes the step's time into the actions by a further product;
+    ADAPTIVE (Pi0.5) has norms of each step, `between` numbers apart. With STATE one more row, `entered`, goes through
+    the first step, and sees no action: the first of the KEPT tokens. `base` + `offsets` are the layers' weights (qkv,
+    out, gate and up, down), `far` the distance of one layer's keys from the next's, and `met` a zero.
     """
     target = 0
-    for step in range(STEPS if STEPS > 0 else 1):
+    for step in range(STEPS):
         norm, rows = step * between, R
         if STATE:
             rows = tl.where(step == 0, R + 1, R)
-        if STEPS > 0:
+        if READ:
             if step > 0:
                 target = _meet(met, target, base, 0, PROGRAMS)
                 _linear(h, w_out, parts, R, A, W, 1, BM, BA, BK, STAGES, PROGRAMS)
@@ -106,7 +106,7 @@ def layers(
                         x, parts, b_time, gates + norm, scales + norm, shifts + norm, h, row, rows,
                         DOWN_PARTS, W, BLOCK, False, ADAPTIVE, ADAPTIVE, False, False,
                     )  # fmt: skip
-    if STEPS > 0:
+    if READ:
         target = _meet(met, target, base, 0, PROGRAMS)
         _linear(h, w_out, parts, R, A, W, 1, BM, BA, BK, STAGES, PROGRAMS)
         target = _meet(met, target, base, 0, PROGRAMS)
