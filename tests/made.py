@@ -35,6 +35,9 @@ def made(episodes: dict[Setting, Sequence[Episode]], suite: str = "libero_spatia
             who |= {name: getattr(setting, name) for name in SETTING}
             counts = {"steps": steps, "replans": len(reuses), "reused": sum(reuses)}
             rows.append(who | counts | {"success": success, "error": None})
-            replans += [who | {"replan": k, "step": 5 * k, "reused": reused} for k, reused in enumerate(reuses)]
+            age = 0
+            for k, reused in enumerate(reuses):
+                age = age + 1 if reused else 0
+                replans.append(who | {"replan": k, "step": 5 * k, "reused": reused, "age": age})
     table = pd.DataFrame(rows).astype({"success": "boolean", "error": "object", "denoising_steps": "Int64"})
     return Records(table, pd.DataFrame(replans))

@@ -17,7 +17,7 @@ KEPT = {
     "layer_wise": "half of the layers",
     "text_fixed": "instruction from the start; images",
     "chunk": "chunk",
-    "repeat": "chunk, begun again",
+    "repeat": "chunk from its start",
     "tokens": "image tokens",
 }
 _WORDS = (

@@ -107,6 +107,36 @@ def test_why_reuse_fails_says_what_was_recorded():
     assert f"{young - old} points fewer than every 2" in said
 
 
+def test_why_reuse_fails_sets_share_age_moment_and_plan_apart():
+    said = " ".join(outputs("why_reuse_fails", "text/markdown"))
+
+    def k(*where: str, suite: str = "libero_spatial") -> int:
+        return setting(*where, suite=suite)["success"].sum()
+
+    half, rare, late = k("full", "every(2)"), k("full", "every(4, 3)"), k("none", "never", "late(all, 1)")
+    assert f"{rare} of 100 episodes succeed at a quarter of the replans, {half} at half and {late} at all." in said
+    old, gate = (k("prefix", one, suite="libero_10") for one in ("every(20, 10)", "vision >= 0.96"))
+    assert f"{gate} of 100 episodes succeed by an image gate and {old} by a clock." in said
+    for suite in ("libero_spatial", "libero_10"):
+        on, again = (k(mode, "every(2)", suite=suite) for mode in ("chunk", "repeat"))
+        assert (
+            f"{on} of 100 episodes succeed where the robot goes on in its chunk and {again} where it begins it" in said
+        )
+        assert again < on - 20 and late < half < rare and old < gate - 20
+    assert said.count("costs episodes: supported.**") == 2 and "more than to go on in it: supported.**" in said
+
+
+def test_modality_separation_holds_vla_caches_rule_against_random_tokens():
+    said = " ".join(outputs("modality_separation", "text/markdown"))
+    for suite in ("libero_spatial", "libero_10"):
+        rule, chance = (
+            setting(mode, "always", suite=suite)["success"].sum() for mode in ("tokens:skip", "tokens(random):skip")
+        )
+        assert f"In `{suite}` {rule} of 100 episodes succeed, and {chance} with random tokens." in said
+    far = pd.read_csv(DATA / "mechanism" / "tokens.csv").groupby("mode")["distance"].median()
+    assert far["tokens(random):skip"] > 2 * far["tokens:skip"] and "supported by the distance of the answers" in said
+
+
 def test_why_reuse_fails_reads_the_mechanism_as_it_was_measured():
     """The rate by trying all in place of a fit, medians in place of means."""
     said = answer("why_reuse_fails")

@@ -6,6 +6,7 @@ from math import ceil, exp
 import pandas as pd
 
 from kvlab.book import text
+from kvlab.book.answers import set_apart
 from kvlab.evidence import mechanism, verdicts, wording
 from kvlab.evidence.rows import pairs, successes
 from kvlab.evidence.stats import Interval, pair
@@ -138,13 +139,14 @@ def findings(
     aged: Mapping[int, int],
     replan_every: int,
     episodes: int,
+    apart: Mapping[str, Predictions],
 ) -> list[str]:
     """The chapter's answer. `squares`: `square` by lag in replans of `replan_every` control steps; `aged`: successes by
-    period.
+    period; `apart` as `set_apart.explanations` gives it.
     """
     return [
         _inconsistency(squares, explained["inconsistency"], replan_every, episodes),
-        _staleness(explained["staleness"], aged, episodes),
+        _staleness(explained["staleness"], aged, episodes, apart),
         _amplification(explained["amplification"]),
         _sensitivity(explained["sensitivity"]),
     ]
@@ -183,14 +185,18 @@ def _inconsistency(
     )
 
 
-def _staleness(predictions: Predictions, aged: Mapping[int, int], episodes: int) -> str:
+def _staleness(
+    predictions: Predictions, aged: Mapping[int, int], episodes: int, apart: Mapping[str, Predictions]
+) -> str:
     often, seldom = min(aged), max(aged)
     *_, last = predictions.values()
+    share, age = (verdicts.verdict(apart[name]) for name in (set_apart.SHARE, set_apart.AGE))
     return (
         f"**Staleness: {verdicts.verdict(predictions)}, if age and share are taken together.** Renewed every {often} "
         f"replans, the cache solves {aged[often]} of {text.count(episodes, 'episode')}; renewed every {seldom}, "
         f"{aged[seldom]}. That is {text.difference(last.effect, f'every {often}')}. A longer period makes the cache "
-        f"older and reuse more frequent at once: which of the two does it is not separated."
+        f"older and reuse more frequent at once. That more frequent reuse costs episodes at one age: **{share}**. That "
+        f"an older cache does at one share of replans: **{age}**."
     )
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from kvlab.book import tables
+from kvlab.book.answers import set_apart
 from kvlab.book.answers import why_reuse_fails as answers
 from kvlab.study.settings import Setting
 from made import made
@@ -51,7 +52,8 @@ def gains(gain: float, change: float) -> pd.DataFrame:
 def said(**changed) -> list[str]:
     records, found = explained(**changed)
     aged = {2: changed.get("young", 60), 4: changed.get("old", 0)}
-    return answers.findings({1: answers.square(records, 1)}, found, aged, 5, 100)
+    apart = {set_apart.SHARE: found["staleness"], set_apart.AGE: found["seed"]}
+    return answers.findings({1: answers.square(records, 1)}, found, aged, 5, 100, apart)
 
 
 def test_late_inputs_that_do_better_apart_are_told_with_their_effect():
@@ -76,11 +78,12 @@ def test_the_verdict_on_inconsistency_follows_the_rows(vision, state, verdict, c
     assert f"{verdict}.**" in first and counted in first
 
 
-def test_staleness_says_that_age_and_share_come_together():
+def test_staleness_says_what_age_and_share_do_each_for_itself():
     claim = said()[1]
     assert claim.startswith("**Staleness: supported, if age and share are taken together.**")
     assert "Renewed every 2 replans, the cache solves 60 of 100 episodes; renewed every 4, 0." in claim
-    assert "60 points fewer than every 2" in claim and "not separated" in claim
+    assert "60 points fewer than every 2" in claim and "at one age: **supported**." in claim
+    assert claim.endswith("That an older cache does at one share of replans: **not shown**.")
     assert said(young=100, old=100)[1].startswith("**Staleness: not shown")
 
 

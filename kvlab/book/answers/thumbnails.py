@@ -1,0 +1,129 @@
+"""Why a gate on thumbnails does worse than one on image tokens: what *Why reuse fails* predicts and says."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from kvlab.book import tables, text
+from kvlab.evidence import verdicts, wording
+from kvlab.evidence.rows import of_setting, successes
+from kvlab.evidence.share import reuse_share
+from kvlab.evidence.summary import difference
+from kvlab.evidence.verdicts import Prediction
+from kvlab.study.records import EPISODE, Records
+from kvlab.study.settings import Setting
+
+NO_REUSE = Setting("none")
+THUMBNAILS, IMAGES = "pixels >= 0.9", "vision >= 0.945"  # they allow about as much reuse
+GRASPS = " & gripper < 1"
+STRICTER = Setting("full", "pixels >= 0.93"), Setting("full", "vision >= 0.96")  # likewise, of less reuse
+MOMENTS, OLDER = "thumbnails miss grasps", "thumbnails let caches grow old"
+SMALL, PIXELS = "thumbnails are too small", "pixels tell less than image tokens"
+SHOWN = dict.fromkeys((OLDER, SMALL, PIXELS), wording.ratio)  # replans, and rank correlations; points otherwise
+
+
+def gates(condition: str = "") -> tuple[Setting, Setting]:
+    """Everything kept behind thumbnails and behind image tokens, with the same further condition."""
+    return Setting("full", THUMBNAILS + condition), Setting("full", IMAGES + condition)
+
+
+PAIRS = (gates(), STRICTER, gates(GRASPS))
+SETTINGS = [one for pair in PAIRS for one in pair]
+
+
+def explanations(
+    records: Mapping[str, Records], looks: pd.DataFrame, confidence: float = 0.95
+) -> dict[str, dict[str, Prediction]]:
+    """Reasons for the gap between the gates, each by what follows from it. The predictions of one share the error.
+
+    `looks` as in data/mechanism/signals.csv: a look that tells more has the higher rank correlation with the distance
+    of the answers. If thumbnails are too small, whole frames tell more; if pixels tell less, image tokens do.
+    If thumbnails allow reuse near grasps, the gripper's command changes more often where they find the images alike,
+    in every suite, and the gap is smaller where both gates recompute there. If they let caches grow old, what they
+    reuse is older, at either of two thresholds. Gap and ages are those of the first suite.
+    """
+    first = next(iter(records.values()))
+    more = {f"{suite}: more changes of the gripper's command": near_grasps(rows) for suite, rows in records.items()}
+    more |= {"a smaller gap where both recompute near them": _gap(first, GRASPS) - _gap(first, "")}
+    older = {
+        f"{tables.gate(one)}: older than {tables.gate(two)}": _age(first, one) - _age(first, two)
+        for one, two in PAIRS[:2]
+    }
+    return {
+        MOMENTS: verdicts.above_zero(more, confidence),
+        OLDER: verdicts.above_zero({says: ages.dropna() for says, ages in older.items()}, confidence),
+        SMALL: verdicts.above_zero(_more_than_thumbnails(looks, "frames"), confidence),
+        PIXELS: verdicts.above_zero(_more_than_thumbnails(looks, "image tokens"), confidence),
+    }
+
+
+def _more_than_thumbnails(looks: pd.DataFrame, look: str) -> dict[str, pd.Series]:
+    """By what is kept: by how much the rank correlation of `look`, with both cameras, is higher, by episode."""
+    both = looks[looks["camera"] == "both"].set_index(["mode", "look", "episode"])["rank"].sort_index()
+    modes = {mode: tables.KEPT[mode] for mode in both.index.unique("mode")}
+    return {
+        f"{kept} kept: {look} tell more": both[mode, look] - both[mode, "thumbnails"] for mode, kept in modes.items()
+    }
+
+
+def _age(records: Records, setting: Setting) -> pd.Series:
+    """By episode: the mean age of what is reused, in replans."""
+    replans = of_setting(records.replans, setting)
+    return replans[replans["reused"]].groupby(EPISODE)["age"].mean()
+
+
+def _gap(records: Records, condition: str) -> pd.Series:
+    """By episode: success behind thumbnails minus success behind image tokens, -1, 0 or 1."""
+    thumbnails, images = (successes(records, one).astype(int) for one in gates(condition))
+    return thumbnails - images
+
+
+def near_grasps(records: Records) -> pd.Series:
+    """By episode without reuse: share of replans at which the gripper's command changes, among the half that thumbnails
+    find most alike to the replan before, minus that among the half that image tokens do.
+    """
+    replans = of_setting(records.replans, NO_REUSE).dropna(subset=["vision_anchor"])
+    changes = replans.assign(changes=~(replans["gripper"] < 1)).set_index(EPISODE)
+    shares = {}
+    for signal in ("pixels_anchor", "vision_anchor"):
+        alike = changes[changes[signal] >= changes[signal].median()]
+        shares[signal] = alike.groupby(EPISODE)["changes"].mean()
+    return (shares["pixels_anchor"] - shares["vision_anchor"]).dropna()
+
+
+def findings(
+    records: Records, looks: pd.DataFrame, explained: Mapping[str, Mapping[str, Prediction]], confidence: float = 0.95
+) -> list[str]:
+    """What each look tells; what becomes of the gap where the gates recompute near grasps."""
+    behind, recomputing = (difference(records, *gates(condition), confidence) for condition in ("", GRASPS))
+    rank = looks[(looks["mode"] == "prefix") & (looks["camera"] == "both")].groupby("look")["rank"].mean()
+    tell = (
+        f"**That thumbnails are too small: {_judged(explained[SMALL])}. That pixels tell less than image tokens: "
+        f"{_judged(explained[PIXELS])}.** Where images and instruction are a replan old, how much the "
+        f"image tokens changed and how far the answer is off have a rank correlation of {rank['image tokens']:.2f}. Of "
+        f"whole frames it is {rank['frames']:.2f}, of thumbnails {rank['thumbnails']:.2f}."
+    )
+    apart = (
+        f"**That thumbnails do worse since they allow reuse near grasps: {_judged(explained[MOMENTS])}. That they do "
+        f"since they let caches grow old: {_judged(explained[OLDER])}.** Behind thumbnails the "
+        f"policy solves {text.difference(behind, 'behind image tokens')}. Where both recompute near grasps, it solves "
+        f"{text.difference(recomputing, 'behind image tokens')}."
+    )
+    return [tell, apart]
+
+
+def _judged(predictions: Mapping[str, Prediction]) -> str:
+    held = sum(one.holds for one in predictions.values())
+    many = text.count(len(predictions), "prediction")
+    return f"{verdicts.verdict(predictions)}; {held or 'none'} of {many} hold{'s' * (held < 2)}"
+
+
+def table(records: Records) -> pd.DataFrame:
+    """The gates, thumbnails and image tokens by turns: share of replans that reuse, mean age of caches, successes."""
+    rows = []
+    for one in SETTINGS:
+        success = successes(records, one)
+        cells = {"gate": tables.gate(one), "replans that reuse": text.percent(reuse_share(records, one))}
+        cells |= {"mean age, replans": f"{_age(records, one).mean():.1f}"}
+        rows.append(cells | {"successes": f"{success.sum()} of {len(success)}"})
+    return pd.DataFrame(rows).set_index("gate").rename_axis(index=None, columns="gate")

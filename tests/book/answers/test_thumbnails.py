@@ -1,0 +1,100 @@
+"""What is said of gates on thumbnails, of made rows: other rows, other verdicts and sentences."""
+
+import pandas as pd
+import pytest
+
+from kvlab.book.answers import thumbnails
+from kvlab.book.answers.thumbnails import MOMENTS, NO_REUSE, OLDER, PIXELS, SETTINGS, SMALL
+from kvlab.evidence import verdicts
+from kvlab.study.records import Records
+from made import made
+
+
+def records(near: float = 0.5, gap=40, near_gap=40, thumbnails_age=1) -> dict[str, Records]:
+    """Thumbnails solve so many fewer of 100; where they find the images alike, so much is near a grasp (images: 0).
+
+    What they reuse is `thumbnails_age` replans old at most, what image tokens do two.
+    """
+    solved = {NO_REUSE: 100}
+    for (behind, images), fewer in zip(thumbnails.PAIRS, (gap, gap, near_gap), strict=True):
+        solved |= {behind: 90 - fewer, images: 90}
+
+    def reuses(setting, n: int) -> list[bool]:
+        longest = thumbnails_age + n % 2 if setting.gate.startswith("pixels") else 2 + n % 2
+        return [setting != NO_REUSE and 0 < k <= longest for k in range(5)]
+
+    rows = made({one: [(n < k, 15, reuses(one, n)) for n in range(100)] for one, k in solved.items()})
+    place = rows.replans["replan"]
+    # Of five replans the first has nothing before it; thumbnails find 1 and 2 alike, image tokens 3 and 4.
+    signals = {"pixels_anchor": 1.0 - 0.1 * place, "vision_anchor": 0.5 + 0.1 * place}
+    replans = rows.replans.assign(**{name: one.where(place > 0) for name, one in signals.items()})
+    grasp = (place == 1) | ((place == 2) & (replans["initial_state"] < 10 * (2 * near - 1)))
+    replans["gripper"] = grasp.astype(float) * 2 if near else 0.0
+    return {"libero_spatial": Records(rows.episodes, replans)}
+
+
+def looks(tokens: float = 0.4, frames: float = 0.2) -> pd.DataFrame:
+    """Rank correlations of ten episodes, of thumbnails 0.2."""
+    ranks = {"image tokens": tokens, "frames": frames, "thumbnails": 0.2}
+    return pd.DataFrame(
+        {"mode": mode, "look": look, "camera": camera, "episode": n, "rank": rank + 0.001 * (n * place % 7)}
+        for mode in ("full", "prefix")
+        for camera in ("both", "wrist")
+        for place, (look, rank) in enumerate(ranks.items(), 1)
+        for n in range(10)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "moments", "older"),
+    [
+        ({"near_gap": 0}, "supported", "refuted"),
+        ({}, "not shown", "refuted"),
+        ({"near": 0.0, "near_gap": 0}, "not shown", "refuted"),
+        ({"near": 0.0, "near_gap": 80}, "refuted in part", "refuted"),
+        ({"thumbnails_age": 3}, "not shown", "supported"),
+        ({"thumbnails_age": 2}, "not shown", "not shown"),
+    ],
+)
+def test_verdicts_follow_the_rows(changed, moments, older):
+    explained = thumbnails.explanations(records(**changed), looks())
+    assert [verdicts.verdict(explained[name]) for name in (MOMENTS, OLDER)] == [moments, older]
+
+
+def test_the_share_near_grasps_is_that_of_the_replans_that_look_most_alike():
+    assert thumbnails.near_grasps(records()["libero_spatial"]).eq(0.5).all()
+    assert thumbnails.near_grasps(records(near=1.0)["libero_spatial"]).eq(1.0).all()
+
+
+def test_the_gap_is_told_with_what_becomes_of_it():
+    rows = records(near_gap=0)
+    tell, said = thumbnails.findings(rows["libero_spatial"], looks(), thumbnails.explanations(rows, looks()))
+    assert tell.startswith(
+        "**That thumbnails are too small: not shown; none of 2 predictions holds. That pixels tell less than image "
+        "tokens: supported; 2 of 2 predictions hold.** Where images"
+    )
+    assert "have a rank correlation of 0.40. Of whole frames it is 0.20, of thumbnails 0.20." in tell
+    assert said.startswith(
+        "**That thumbnails do worse since they allow reuse near grasps: supported; 2 of 2 predictions hold."
+    )
+    assert "Behind thumbnails the policy solves 40 points fewer than behind image tokens (" in said
+    assert "Where both recompute near grasps, it solves as many as behind image tokens (" in said
+
+
+@pytest.mark.parametrize(
+    ("measured", "small", "pixels"),
+    [
+        ({"frames": 0.4}, "supported", "supported"),
+        ({"tokens": 0.2}, "not shown", "not shown"),
+        ({"tokens": 0.1, "frames": 0.1}, "refuted", "refuted"),
+    ],
+)
+def test_verdicts_on_size_and_pixels_follow_the_ranks(measured, small, pixels):
+    explained = thumbnails.explanations(records(), looks(**measured))
+    assert [verdicts.verdict(explained[name]) for name in (SMALL, PIXELS)] == [small, pixels]
+
+
+def test_every_gate_has_its_row():
+    table = thumbnails.table(records()["libero_spatial"])
+    assert len(table) == len(SETTINGS) == 6
+    assert table.loc["thumbnails ≥ 0.9", "successes"] == "50 of 100"
