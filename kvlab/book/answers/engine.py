@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kvlab.bench import gpu, latency
-from kvlab.book import text
+from kvlab.book import tables, text
 from kvlab.evidence.stats import Interval
 from kvlab.study.settings import Setting
 
@@ -107,6 +107,16 @@ def by_steps(own: pd.DataFrame, fewer: pd.DataFrame, steps: int) -> pd.DataFrame
     table = gpu.by_steps(pd.concat([own, fewer])).rename(columns={0: steps})
     table = table[sorted(table, reverse=True)].map("{:.1f}".format).replace("nan", "")
     return table.rename(index=_name).rename_axis(index=None, columns="what is kept; denoising steps")
+
+
+def faster(samples: pd.DataFrame) -> pd.DataFrame:
+    """Milliseconds of a replan before and now, by what is kept and the number of steps."""
+    kept = {name: f"{tables.kept(Setting(name, 'always'))} kept" for name in {*samples["kept"]} - {"none"}}
+    named = samples.assign(
+        replan=samples["kept"].replace(kept | {"none": "no reuse"}) + ", " + samples["steps"].astype(str) + " steps"
+    )
+    table = named.pivot(index="replan", columns="engine", values="ms").loc[named["replan"].unique()]
+    return table.map("{:.1f}".format).rename_axis(index=None, columns="replan")
 
 
 def eight(table: pd.DataFrame) -> pd.DataFrame:

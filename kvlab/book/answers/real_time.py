@@ -130,22 +130,26 @@ def _winner(records: BySuite, confidence: float) -> str:
         _winners_of(suite, {ms: best[suite, ms] for ms in sorted(speeds) if ms}, speeds, confidence)
         for suite, speeds in records.items()
     ]
-    lead = (
-        f"Above 0 ms, {tables.lever(best[timed[0][:2]])} solved most of the few settings recorded at each speed"
-        if len({*best.values()}) == 1
-        else "Which of the recorded settings solves most depends on the speed"
-    )
+    if len({*best.values()}) == 1:
+        lead = f"Above 0 ms, {tables.lever(best[timed[0][:2]])} solved most of the few settings recorded at each speed"
+    elif all(setting.denoising_steps and setting.mode == "none" for setting in best.values()):
+        lead = "Above 0 ms, fewer denoising steps without a cache solved most at every speed"
+    else:
+        lead = "Which of the recorded settings solves most depends on the speed"
     return f"**{lead}.** {' '.join(said)}"
 
 
 def _winners_of(suite: str, best: Mapping[float, Setting], speeds: Mapping[float, Records], confidence: float) -> str:
     """What solves most of one suite at how many speeds, and at the slowest what and by how much."""
     often = Counter(best.values()).most_common()
-    ms, won = max(best), text.listed([f"at {many} by {tables.lever(setting)}" for setting, many in often])
+    of, *others = often
+    won = [f"by {tables.lever(of[0])} at {of[1]} of {text.count(len(best), 'speed')}"]
+    won += [f"by {tables.lever(setting)} at {many}" for setting, many in others]
+    ms = max(best)
     slowest = f"At {ms:g} ms {_k_of_n(speeds[ms], best[ms])} are solved by {tables.lever(best[ms])}"
     gained = summary.difference(speeds[ms], best[ms], NO_REUSE, confidence) if best[ms] != NO_REUSE else None
     more = f" That is {text.difference(gained, 'with no reuse')}." if gained else ""
-    return f"Of {text.count(len(best), 'speed')} in `{suite}`, most is solved {won}. {slowest}.{more}"
+    return f"In `{suite}` most is solved {'; '.join(won)}. {slowest}.{more}"
 
 
 def _cached(speeds: Mapping[float, Records]) -> list[tuple[Setting, Setting]]:

@@ -86,3 +86,17 @@ def test_eight_bits_have_their_time_and_their_error():
     table = engine.eight(pd.DataFrame([*rows, {"model": "mini_spatial", "implementation": "engine", "error": 0.0144}]))
     assert table.loc["Pi0", ["total", "error of the chunk, %"]].tolist() == ["13.2", "7.8"]
     assert table.iloc[1]["total"] == "" and table.iloc[1]["error of the chunk, %"] == "1.4"
+
+
+def test_what_became_faster_stands_beside_what_it_was():
+    samples = pd.DataFrame(
+        [
+            {"engine": which, "kept": kept, "steps": steps, "ms": ms}
+            for which, factor in (("before", 2), ("now", 1))
+            for kept, steps, ms in (("none", 10, 7.0), ("prefix", 2, 1.26))
+            for ms in (factor * ms,)
+        ]
+    )
+    table = engine.faster(samples)
+    assert table.loc["no reuse, 10 steps"].to_dict() == {"before": "14.0", "now": "7.0"}
+    assert table.loc["images, instruction kept, 2 steps"].to_dict() == {"before": "2.5", "now": "1.3"}
