@@ -228,8 +228,8 @@ def all_episodes(folder: Path) -> pd.DataFrame:
 
     In the column `checkpoint` stands the digest of the policy's, empty where its recording says none; in `device` which
     of a protocol's ran it; in `delays`, for how many control steps the world goes on during a replan that is computed
-    and one that reuses: "4, 0", or empty where it waits. Raises ValueError where nothing is recorded there, or where
-    rows break the schema.
+    and one that reuses: "4, 0", "4, 0 hold" where the robot stands still, or empty where it waits. Raises ValueError
+    where nothing is recorded there, or where rows break the schema.
     """
     if not (found := below(folder)):
         raise ValueError(f"nothing is recorded in {folder}; `kvlab run --help` says how to record")
@@ -246,7 +246,7 @@ def all_episodes(folder: Path) -> pd.DataFrame:
 
 def _delays(recording: Recording) -> str:
     delays = recording.key.get("delays")
-    return f"{delays['computed']}, {delays['reused']}" if delays else ""
+    return f"{delays['computed']}, {delays['reused']}{' hold' * delays['holds']}" if delays else ""
 
 
 @contextmanager

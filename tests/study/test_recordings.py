@@ -181,9 +181,10 @@ def test_all_below_a_folder_is_read_at_once(tmp_path, make_row):
 def test_a_world_that_does_not_wait_is_told_from_one_that_does(tmp_path, make_row):
     waits = recording_of(tmp_path, FULL)
     goes_on = Recording(tmp_path, waits.key | {"delays": {"computed": 4, "reused": 0, "holds": False}})
-    for one in (waits, goes_on):
+    still = Recording(tmp_path, waits.key | {"delays": {"computed": 4, "reused": 0, "holds": True}})
+    for one in (waits, goes_on, still):
         one.add(make_row(reuses=True))
-    assert sorted(all_episodes(tmp_path)["delays"]) == ["", "4, 0"]
+    assert sorted(all_episodes(tmp_path)["delays"]) == ["", "4, 0", "4, 0 hold"]
 
 
 def test_episodes_of_two_policies_lie_side_by_side(tmp_path, make_row):
