@@ -307,7 +307,7 @@ def _further(judged: Judged, confidence: float) -> str:
     """Of how many findings the interval of a further policy lies where the finding puts it."""
     known = {finding: over for finding, found in judged.items() if (over := _pooled(found, confidence))}
     if not known:
-        return f"**What a further policy would do is not known.** {too_few(judged)}"
+        return f"**What a further training would give is not known.** {too_few(judged)}"
     sure = [one for one, over in known.items() if Prediction(over.further, one.side, one.nothing).holds]
     lead = f"{len(sure) or 'None'} of {text.count(len(known), 'finding')} would hold in a further policy"
     return f"**{lead}, as far as these tell.** {_listed(sure)}".strip()

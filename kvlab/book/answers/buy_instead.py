@@ -105,7 +105,8 @@ def confirmed(again: Sequence[Study], margin: float, confidence: float) -> str:
     lead = "It does not hold on new episodes" if margins.OUTSIDE in found else lead
     return (
         f"**{lead}.** A choice among many favours the lucky. So {tables.lever(setting)} and no reuse are compared once "
-        f"more with other denoising noise (seed {again[0].seed}). {' '.join(said)}"
+        "more from the same initial states, with other noise and other places of cabinet and stove "
+        f"(seed {again[0].seed}). {' '.join(said)}"
     )
 
 
@@ -115,8 +116,8 @@ def unexplained(setting: Setting, changes: Mapping[str, Interval]) -> str:
     if not more or not setting.denoising_steps:
         return ""
     return (
-        f" Why it solves more in {text.listed(more)} is open ([what was tested](buy_instead.ipynb)); a larger policy "
-        "may lose: test yours."
+        f" Why it solves more in {text.listed(more)} is open ([what was tested](buy_instead.ipynb)). A larger policy "
+        "may lose, and a choice among many favours the lucky ([run again](buy_instead.ipynb)): test yours."
     )
 
 

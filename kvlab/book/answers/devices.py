@@ -40,7 +40,8 @@ def finding(found: dict[str, dict[str, pd.Series]]) -> str:
         each = [f"{won.sum()} succeed {PROGRAMS[first]}", *(f"{won.sum()} {PROGRAMS[one]}" for one, won in others)]
         said.append(f"Of {len(won)} episodes of `{suite}`, {text.listed(each)}.")
         apart = max(apart, *(abs(one.mean() - other.mean()) for one, other in combinations(devices.values(), 2)))
-    return f"{' '.join(said)} No two of these are more than {100 * apart:.0f} points apart."
+    near = f"No two of these are more than {100 * apart:.0f} points apart; intervals stand in the table."
+    return f"{' '.join(said)} That is the small policy of each suite. {near}"
 
 
 def table(found: dict[str, dict[str, pd.Series]], confidence: float) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
 NO_REUSE = Setting("none")
+FEWEST = 20  # episodes that both solve, for control steps to be compared in the answer
 BySuite = Mapping[str, Mapping[float, Records]]  # records of each suite by the ms of a full inference
 
 
@@ -174,14 +175,28 @@ def _caches(records: BySuite, confidence: float) -> str:
         return "**No cache is recorded in real time.** So whether one wins at any speed is open."
     wins = {which: each for which, each in compared.items() if each.wins.any()}
     lead = (
-        "A cache beats no reuse at some speeds"
+        "A cache of keys and values beats no reuse at some speeds"
         if wins
-        else "No speed is recorded at which a cache is shown to beat no reuse"
+        else "No speed is recorded at which a cache of keys and values is shown to beat no reuse"
     )
     nearest = max(compared, key=lambda which: _at_best(compared[which])[1].estimate)
     said = [_range(*which, each) for which, each in (wins or {nearest: compared[nearest]}).items()]
     many = f"{text.count(len(compared), 'cache')} compared, each with no reuse of as many denoising steps"
-    return f"**{lead}.** {many[0].upper()}{many[1:]}.{' ' if wins else ' The nearest to it: '}{' '.join(said)}"
+    return (
+        f"**{lead}.** {many[0].upper()}{many[1:]}.{' ' if wins else ' The nearest to it: '}{' '.join(said)}"
+        + _chunks(records, confidence)
+    )
+
+
+def _chunks(records: BySuite, confidence: float) -> str:
+    """Where a kept chunk, which computes nothing from old keys and values, is shown to beat no reuse."""
+    won = []
+    for suite, ms, each in _timed(records):
+        for setting in rows.recorded(each):
+            gained = summary.difference(each, setting, NO_REUSE, confidence)
+            if setting.mode == "chunk" and gained.low > 0:
+                won.append(f"in `{suite}` at {ms:g} ms, {text.difference(gained, 'without')}")
+    return f" A kept chunk does: {text.listed(won)}." if won else ""
 
 
 def _at_best(compared: pd.DataFrame) -> tuple[float, Interval]:
@@ -252,9 +267,13 @@ def _steps(records: BySuite, confidence: float) -> str:
     for suite, speeds in records.items():
         ms = max(speeds)
         setting = _best(speeds[ms])
-        ratio = setting != NO_REUSE and control_steps.steps_ratio(speeds[ms], setting, NO_REUSE, confidence)
+        both = int((successes(speeds[ms], setting) & successes(speeds[ms], NO_REUSE)).sum())
+        ratio = (
+            setting != NO_REUSE
+            and both >= FEWEST
+            and control_steps.steps_ratio(speeds[ms], setting, NO_REUSE, confidence)
+        )
         if ratio:
-            both = int((successes(speeds[ms], setting) & successes(speeds[ms], NO_REUSE)).sum())
             shorter.append(ratio.high < 1)
             said.append(
                 f"In `{suite}` at {ms:g} ms {tables.lever(setting)}: an episode takes {wording.ratio(ratio)} times "

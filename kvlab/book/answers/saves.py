@@ -167,7 +167,7 @@ def _program(ways: pd.DataFrame, version: str) -> str:
     said = [f"A full-size Pi0 (random weights) without reuse takes {ms[ENGINE]:.1f} ms by the engine on one H100."]
     if ONE_GRAPH in ms:
         lead = "Run the policy by a faster program first"
-        compiled = f", and compiled by torch.compile before {ms[COMPILED]:.1f} ms" if COMPILED in ms else ""
+        compiled = f", and compiled by torch.compile as well {ms[COMPILED]:.1f} ms" if COMPILED in ms else ""
         said.append(
             f"PyTorch as it comes (eager), with one call that starts all its kernels (a CUDA graph), takes "
             f"{ms[ONE_GRAPH]:.1f} ms{compiled}, in the same run."
@@ -297,4 +297,4 @@ def _up_to(bought: Mapping[str, pd.DataFrame], choice: Callable[[pd.DataFrame], 
     """The most that a choice saves in any suite."""
     found = [(table, choice(table)) for table in bought.values()]
     saved = [1 - _costs(table)[setting] for table, setting in found if setting is not None]
-    return f"at most {text.percent(max(saved))}" if saved else "nothing that is shown"
+    return f"at most {text.percent(max(saved))} (CPU)" if saved else "nothing that is shown"

@@ -138,7 +138,8 @@ def _like_full(records: Mapping[str, Records]) -> str:
         f"{text.difference(gap, 'the old chunk begun again')}; {margins.apart_words(gap)}."
         for suite, gap in apart.items()
     ]
-    return f"What a cache of everything computes is the plan of the old moment, with other noise. {' '.join(said)}"
+    asked = "Does a cache of everything do as well as the old plan begun again? It computes the old moment's plan anew."
+    return f"{asked} {' '.join(said)}"
 
 
 def _steps(rungs: Sequence[Setting]) -> list[tuple[Setting, Setting]]:

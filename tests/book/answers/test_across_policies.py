@@ -70,8 +70,8 @@ def test_what_holds_in_all_is_told_together():
         "everything kept, every(2): images, instruction kept, every(2). Over 5 points lost: everything kept, every(2)."
     )
     assert found[1] == (
-        "**What a further policy would do is not known.** A mean over policies and its interval for a further one need "
-        "at least 3 policies; here 2 policies counted."
+        "**What a further training would give is not known.** A mean over policies and its interval for a further one "
+        "need at least 3 policies; here 2 policies counted."
     )
     assert sentences.splitlines()[0] == "- 2 denoising steps: under 5 points lost. **Holds in both policies**."
 

@@ -30,7 +30,8 @@ def test_differences_are_of_the_same_episodes():
     found = devices.no_reuse(rows, HERE)
     assert devices.finding(found) == (
         "Of 10 episodes of `one`, 8 succeed on a CPU and 7 by the engine. "
-        "No two of these are more than 10 points apart."
+        "That is the small policy of each suite. "
+        "No two of these are more than 10 points apart; intervals stand in the table."
     )
     (row,) = devices.table(found, 0.95).to_dict("records")
     assert (row["program"], row["compared with"]) == (devices.PROGRAMS["engine"], devices.PROGRAMS["cpu"])

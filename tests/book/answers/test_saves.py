@@ -49,7 +49,7 @@ def test_the_engine_stands_first_against_what_was_measured_beside_it():
     )
     assert "takes 15.0 ms by the engine on one H100" in alone and "LeRobot" not in alone
     assert "(one call starts all kernels), was not measured." in alone
-    assert "(a CUDA graph), takes 30.0 ms, and compiled by torch.compile before 20.0 ms" in more
+    assert "(a CUDA graph), takes 30.0 ms, and compiled by torch.compile as well 20.0 ms" in more
     assert "eager 90 to 110 ms (5th to 95th percentile of one run); LeRobot 9.9, not compiled 270 to 330 ms" in more
 
 
@@ -64,10 +64,13 @@ def test_host_bound_times_are_a_range_and_never_a_ratio():
 def test_what_reuse_saves_is_said_at_the_share_in_use():
     """Of 71 ms a computed replan, a reused one takes 45: (71 + 45) / 2 of 71 is 82 %, and 39 of 71 are 55 %."""
     title, _, usable, solved, _ = said(study(), study())
-    assert title == "With a loss under 5 points a reused cache saves at most 18 %, the best lever here at most 45 %"
+    assert (
+        title
+        == "With a loss under 5 points a reused cache saves at most 18 % (CPU), the best lever here at most 45 % (CPU)"
+    )
     assert usable.startswith(
-        "**Of these settings, with a loss under 5 points, a reused cache saves at most 18 % and a kept chunk saves "
-        "nothing that is shown.** In `short` images, instruction kept, every(2) takes 82 % (CPU) of the "
+        "**Of these settings, with a loss under 5 points, a reused cache saves at most 18 % (CPU) and a kept chunk "
+        "saves nothing that is shown.** In `short` images, instruction kept, every(2) takes 82 % (CPU) of the "
         "inference per control step; it solves as many as without reuse"
     )
     assert "In `long` no setting with a kept chunk saves and is shown to lose under 5 points." in usable
@@ -81,7 +84,7 @@ def test_a_kept_chunk_stands_beside_a_reused_cache():
     rows = made({NO_REUSE: [(True, 20, [N] * 4)] * 100, chunk: [(True, 20, [N, Y] * 2)] * 100})
     bought = saves.bought({"short": rows}, {"short": [NO_REUSE, chunk]}, MACHINES, 0.05, 0.95)
     _, usable, *_ = saves.findings(SLOW, "9.9", bought, {"short": rows}, MACHINES, 0.05)
-    assert "a reused cache saves nothing that is shown and a kept chunk saves at most 50 %.**" in usable
+    assert "a reused cache saves nothing that is shown and a kept chunk saves at most 50 % (CPU).**" in usable
     assert "In `short` chunk kept, every(2) takes 50 % (CPU)" in usable and "Whatever it loses" not in usable
 
 
