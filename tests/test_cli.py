@@ -71,7 +71,7 @@ RUN = {"--setting": "none", "--episodes": "3", "--suite": "libero_spatial", "--g
         ({"--checkpoint": "nowhere"}, "there is no folder nowhere"),
         ({"--evaluation": "openvla"}, "evaluation must be one of kvlab, openpi, lerobot, got 'openvla'"),
         ({"--evaluation": "lerobot"}, "is kvlab's own, and the evaluation lerobot would mislead it"),
-        ({"--device": "tpu"}, "device must be one of cpu, cuda, engine, got 'tpu'"),
+        ({"--device": "tpu"}, "device must be one of cpu, cuda, engine, engine-fp8, got 'tpu'"),
         ({"--statistics": "nowhere.json"}, "there is no file of statistics nowhere.json"),
         ({"--config": "pi05"}, "--config should be NAME=VALUE, such as discrete_state_input=false; got 'pi05'"),
         ({"--config": "pi05=true"}, "is not a published checkpoint, whose config.json has the entries ['pi05']"),
@@ -258,7 +258,7 @@ def test_an_unknown_preset_is_one_sentence(capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with pytest.raises(SystemExit) as end:
         said(capsys, monkeypatch, "bench", "--device", "cuda", "--preset", "huge")
-    assert end.value.code == "kvlab: unknown preset 'huge': it is one of mini, base, base_pi05"
+    assert end.value.code == "kvlab: unknown preset 'huge': it is one of mini, base, mini_half, mini_double, base_pi05"
 
 
 def test_a_bench_on_a_gpu_writes_its_rows_and_errors(tmp_path, capsys, monkeypatch):
@@ -298,9 +298,10 @@ def test_train_hands_every_option_on(tmp_path, capsys, monkeypatch):
     asked, signature = {}, inspect.signature(training.train)
     monkeypatch.setattr(training, "train", lambda *a, **k: asked.update(signature.bind(*a, **k).arguments))
     wanted = {"steps": 6, "batch": 3, "draws": 2, "learning_rate": 0.01, "device": "cpu", "seed": 4, "save_every": 2}
+    wanted |= {"preset": "mini_half", "rotation": "6d"}
     options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
     assert "6 steps" in said(capsys, monkeypatch, "train", tmp_path, "--out", tmp_path / "out", *options)
-    assert asked == wanted | {"demos": tmp_path, "out": tmp_path / "out"}
+    assert asked == wanted | {"demos": tmp_path, "out": tmp_path / "out", "start": None}
     assert {*asked} == {*signature.parameters}
     said(capsys, monkeypatch, "train", tmp_path, "--out", tmp_path)
     assert all(asked[name] == p.default for name, p in signature.parameters.items() if p.default is not p.empty)

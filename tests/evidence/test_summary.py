@@ -71,10 +71,10 @@ def test_an_arm_that_is_not_there_is_named():
         summary.successes(records({CONTROL: dict.fromkeys(GRID, True)}), SETTING)
 
 
-def test_percent_of_nothing_is_empty():
+def test_a_difference_from_nothing_is_empty():
     table = summary.compare(records({CONTROL: dict.fromkeys(GRID, True)}), [CONTROL], CONTROL)
     assert wording.percent(table.wilson[CONTROL]).startswith("100 (")
-    assert wording.percent(float("nan")) == ""
+    assert wording.points(float("nan")) == ""
 
 
 def test_a_ratio_has_its_interval_or_says_why_it_has_none():

@@ -83,7 +83,7 @@ def publish(size, tmp_path):
         ({"evaluation": "openvla"}, "evaluation must be one of kvlab, openpi, lerobot, got 'openvla'"),
         ({"evaluation": "openpi"}, r"draws stock frames of 256 pixels, not fast ones of 128: write Protocol.published"),
         ({"evaluation": "lerobot", "render": "stock"}, r"not stock ones of 128: write Protocol.published\('lerobot'\)"),
-        ({"device": "tpu"}, "device must be one of cpu, cuda, engine, got 'tpu'"),
+        ({"device": "tpu"}, "device must be one of cpu, cuda, engine, engine-fp8, got 'tpu'"),
     ],
 )
 def test_a_protocol_that_cannot_be_is_refused(changes, says):
