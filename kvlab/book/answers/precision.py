@@ -99,7 +99,7 @@ def _loss(precision: str, found: Mapping[str, Interval]) -> str:
     lead = {
         frozenset([margins.INSIDE]): f"{precision.capitalize()} lose under {points}",
         frozenset([margins.OUTSIDE]): f"{precision.capitalize()} lose over {points}",
-        frozenset([margins.OPEN]): f"Whether {precision} lose over {points} is not decided",
+        frozenset([margins.UNDECIDED]): f"Whether {precision} lose over {points} is not decided",
     }.get(verdicts, f"Whether {precision} lose over {points} is not decided in every suite")
     each = [
         f"In `{suite}` successes are {text.difference(one, 'in float32', margins.BUY)}." for suite, one in found.items()
