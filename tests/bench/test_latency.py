@@ -16,13 +16,13 @@ from kvlab.pi0 import Pi0, Policy
 from kvlab.pi0.checkpoint import save
 from kvlab.pi0.data import word_tokenizer
 from kvlab.reuse import CachedPolicy, parse_mode
-from kvlab.sim.env import LiberoEnv, Observation
+from kvlab.sim.env import LiberoEnv
 from kvlab.sim.suites import task
 from kvlab.study import facts as study_facts
 from kvlab.study import observations
 from kvlab.study.observations import Episode
 from kvlab.study.settings import Setting
-from small import small_config
+from small import observed, small_config
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,7 @@ def policy() -> Policy:
 
 @pytest.fixture(scope="module")
 def episodes() -> list[Episode]:
-    """Of three and of two replans."""
-    rng = np.random.default_rng(0)
-
-    def seen():
-        images = {c: rng.integers(0, 256, (32, 32, 3), np.uint8) for c in ("agentview", "wrist")}
-        return Observation(images, rng.normal(size=4).astype(np.float32))
-
-    return [Episode("pick up the bowl", [seen() for _ in range(n)]) for n in (3, 2)]
+    return observed("pick up the bowl", 4)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import torch
 from kvlab.bench.precision import FLOATS, compare, weights_in_memory
 from kvlab.pi0 import load, save
 from kvlab.pi0.int8 import PRECISIONS
-from kvlab.sim.env import Observation
 from kvlab.study.observations import Episode
+from small import observed
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,7 @@ def policies(untrained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def episodes() -> list[Episode]:
-    """Of three and of two replans."""
-    rng = np.random.default_rng(0)
-
-    def seen():
-        images = {c: rng.integers(0, 256, (32, 32, 3), np.uint8) for c in ("agentview", "wrist")}
-        return Observation(images, rng.normal(size=8).astype(np.float32))
-
-    return [Episode("pick up the black bowl", [seen() for _ in range(n)]) for n in (3, 2)]
+    return observed("pick up the black bowl", 8)
 
 
 def test_each_precision_is_compared_with_float32_at_the_same_moments(policies, episodes):
