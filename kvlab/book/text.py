@@ -72,7 +72,7 @@ def planned(*studies: Study, workers: int = 2) -> str:
 
 
 def compared(study: Study, *machines: Latency) -> str:
-    """What every setting is compared with, whose success is counted, and what of the times is not timed."""
+    """What every setting is compared with, whose success is counted, and what of the times is computed."""
     config, executed = study.policy.config, study.protocol.replan_every
     millions = sum(one.numel() for one in study.policy.model.parameters()) / 1e6
     random = [one.name for one in machines if one.name.startswith("`base`")]
@@ -80,6 +80,6 @@ def compared(study: Study, *machines: Latency) -> str:
     return (
         f"**No reuse** takes {config.denoising_steps} denoising steps and executes the first {executed} of the "
         f"{config.chunk} actions of a chunk, at {1000 / CONTROL_STEP_MS:.0f} Hz. Success is of a policy of "
-        f"{millions:,.0f} million parameters{sizes}. Times of fewer denoising steps are computed from that of "
-        f"{MEASURED_STEPS}, not timed."
+        f"{millions:,.0f} million parameters{sizes}. Times of fewer denoising steps are computed here from "
+        f"that of {MEASURED_STEPS}; on a GPU they were timed too ([Inside the engine](engine.ipynb))."
     )

@@ -134,7 +134,7 @@ def _winner(records: BySuite, confidence: float) -> str:
     if len({*best.values()}) == 1:
         lead = f"Above 0 ms, {tables.lever(best[timed[0][:2]])} solved most of the few settings recorded at each speed"
     elif all(setting.denoising_steps and setting.mode == "none" for setting in best.values()):
-        lead = "Above 0 ms, fewer denoising steps without a cache solved most at every speed"
+        lead = "Above 0 ms, fewer denoising steps without a cache solved most at every recorded speed"
     else:
         lead = "Which of the recorded settings solves most depends on the speed"
     return f"**{lead}.** {' '.join(said)}"

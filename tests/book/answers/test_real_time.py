@@ -162,3 +162,14 @@ def test_a_kept_chunk_that_wins_is_named_beside_the_caches():
 def test_control_steps_of_a_handful_of_shared_episodes_are_not_compared():
     _, _, _, steps = said(short={400: speed(5, 70, steps=10)})
     assert steps.startswith("**Time to success is not compared.**")
+
+
+def test_several_counts_of_fewer_steps_are_told_together_and_a_cache_ends_that():
+    fewest = {NONE: 10, FEWER: 20, ONE: 30}
+    records = made({s: [(n < k, 20, [False]) for n in range(100)] for s, k in fewest.items()})
+    winner, *_ = said(short={200: speed(10, 40), 400: records})
+    assert winner.startswith(
+        "**Above 0 ms, fewer denoising steps without a cache solved most at every recorded speed.**"
+    )
+    winner, *_ = said(short={200: speed(10, 40, 50), 400: records})
+    assert winner.startswith("**Which of the recorded settings solves most depends on the speed.**")
