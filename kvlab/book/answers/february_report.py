@@ -48,16 +48,17 @@ def _first_and_later(results: pd.DataFrame) -> tuple[int, int]:
 
 
 def _ends(found: Sequence[Claim]) -> str:
-    ends = [c.verdict for c in found]
-    numbers = [str(n) for n, word in enumerate(ends, 1) if word == verdicts.SUPPORTED]
-    which = f" It is number {numbers[0]} of the table." if len(numbers) == 1 else ""
-    which = f" They are numbers {text.listed(numbers)} of the table." if len(numbers) > 1 else which
+    """How many claims hold and which, in their words where it is one; then how the others end."""
+    ends = [claim.verdict for claim in found]
+    held = [number for number, word in enumerate(ends, 1) if word == verdicts.SUPPORTED]
+    which = f": number {held[0]}, “{found[held[0] - 1].says}”" if len(held) == 1 else "."
+    which = f": numbers {text.listed(list(map(str, held)))} of the table." if len(held) > 1 else which
     others = (verdicts.REFUTED, verdicts.IN_PART, verdicts.MIXED, verdicts.NOT_SHOWN)
     counts = [f"{ends.count(word)} {'are' if ends.count(word) > 1 else 'is'} {word}" for word in others if word in ends]
-    said = f" Of {'the others' if numbers else 'them'} {text.listed(counts)}." if counts else ""
+    said = f" Of {'the others' if held else 'them'} {text.listed(counts)}." if counts else ""
     return (
-        f"**Of its {text.count(len(found), 'claim')} {len(numbers) or 'none'} {'are' if len(numbers) > 1 else 'is'} "
-        f"supported here.**{which}{said} They were held against the recordings of two small policies; whether the "
+        f"**Of its {text.count(len(found), 'claim')} {len(held) or 'none'} {'are' if len(held) > 1 else 'is'} "
+        f"supported here{which}**{said} They were held against the recordings of two small policies; whether the "
         "report's own policy behaves so, its tables cannot say."
     )
 
