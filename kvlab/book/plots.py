@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -188,31 +188,6 @@ def predicted(ax: Axes, nothing: float, side: int) -> None:
     ends = ax.get_xlim()
     ax.axvspan(100 * nothing, ends[side > 0], color=_GREEN, alpha=0.1, linewidth=0)
     ax.set_xlim(ends)
-
-
-def by_speed(ax: Axes, curves: dict, label: Callable[[object], str]) -> None:
-    """Success in percent over ms of a full inference, a line a setting, of `answers.real_time.curves`.
-
-    In the look of its mode, dashed with other denoising steps, dotted where more is executed. Points of one speed stand
-    side by side; labels are moved apart, and a thin line leads to where each setting ends.
-    """
-    slowest = max(ms for each in curves.values() for ms in each)
-    ends = []
-    for n, (setting, each) in enumerate(curves.items()):
-        style = ":" if setting.execute else "--" if setting.denoising_steps else "-"
-        x, colour = [ms + 0.012 * slowest * (n - len(curves) / 2) for ms in each], look(setting.mode)["color"]
-        y = [100 * interval.estimate for interval in each.values()]
-        ax.plot(x, y, style, linewidth=1, color=colour)
-        interval_points(ax, x, list(each.values()), setting.mode, "")
-        ends.append((y[-1], x[-1], label(setting), colour))
-    least = -np.inf
-    for height, end, words, colour in sorted(ends):
-        least = max(height, least + 7)
-        led = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6}  # from where the line ends
-        at = (1.08 * slowest, least)
-        ax.annotate(words, (end, height), at, va="center", color=colour, arrowprops=led, annotation_clip=False)
-    ax.set(xlabel="a full inference, ms", ylabel="success, %", ylim=(-3, 103), xlim=(-0.06 * slowest, None))
-    ax.set_xticks(sorted({ms for each in curves.values() for ms in each}))
 
 
 def shares_of_no_reuse(

@@ -1,9 +1,10 @@
 """The book's tables of what `summary.compare` returns: one look in every chapter."""
 
 import re
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Markdown, display
 
 from kvlab.evidence.wording import points
 from kvlab.study.settings import Setting
@@ -89,6 +90,18 @@ def by_setting(compared: pd.DataFrame, **columns: pd.Series) -> pd.DataFrame:
     first = "kept" if len({setting.mode for setting in settings} - {"none"}) > 1 else "gate"
     table = table if first == "kept" else table.drop(columns="kept")
     return table.set_index(first).rename_axis(index=None, columns=first)
+
+
+def headed(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """A table of these rows. The first column names them, and its name stands in the one header row; empty of none."""
+    frame = pd.DataFrame(rows)
+    return frame.set_index(first := frame.columns[0]).rename_axis(index=None, columns=first) if rows else frame
+
+
+def below(words: str, frame: pd.DataFrame) -> None:
+    """Shows a table below the `words` that explain it, and neither where it has no row."""
+    if len(frame):
+        display(Markdown(words), prose(frame))
 
 
 def prose(frame: pd.DataFrame) -> HTML:

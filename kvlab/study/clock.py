@@ -57,11 +57,15 @@ class Clock:
         """The delays of a setting. ValueError: a mode or a gate of which there is no time."""
         return Delays(*(self._delay(setting, allowed) for allowed in (False, True)), self.holds)
 
-    def _delay(self, setting: Setting, allowed: bool) -> int:
+    def ms(self, setting: Setting, allowed: bool) -> float:
+        """Milliseconds of a replan whose gate allowed reuse, or refused it. ValueError as in `delays`."""
         times = _latency(self.machine)
         # To the hundredth: what is measured again hardly moves it, and a full inference is exactly one.
         share = round(times.replan_ms(setting, allowed) / times.replan_ms(Setting("none"), False), 2)
-        return math.ceil(round(self.full_ms * share / CONTROL_MS, 6))
+        return self.full_ms * share
+
+    def _delay(self, setting: Setting, allowed: bool) -> int:
+        return math.ceil(round(self.ms(setting, allowed) / CONTROL_MS, 6))
 
     def covered(self, setting: Setting, chunk: int) -> bool:
         """Whether the robot, where it is to go on, has actions left until any new chunk arrives."""

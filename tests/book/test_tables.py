@@ -52,3 +52,15 @@ def test_what_is_kept_is_a_column_only_where_it_differs():
     )
     assert both.columns.name == "kept" and both.columns[0] == "gate" and both.columns[-1] == "mean ms"
     assert both.to_html().split("</thead>")[0].count("<tr") == 1
+
+
+def test_rows_have_one_header_row_and_no_row_is_no_table(monkeypatch):
+    table = tables.headed([{"setting": "a", "points": 1}, {"setting": "b", "points": 2}])
+    assert [*table.index] == ["a", "b"] and table.columns.name == "setting" and table.index.name is None
+    shown = []
+    monkeypatch.setattr(tables, "display", lambda *what: shown.append(what))
+    tables.below("What it says:", tables.headed([]))
+    assert shown == []
+    tables.below("What it says:", table)
+    ((words, html),) = shown
+    assert words.data == "What it says:" and html.data.count("<tr") == 3

@@ -5,41 +5,77 @@ from dataclasses import replace
 from itertools import product
 
 import pandas as pd
-from IPython.display import Markdown
 
 from kvlab.book import tables, text
+from kvlab.book.answers.speeds import NO_REUSE
 from kvlab.evidence import wording
 from kvlab.evidence.rows import successes
-from kvlab.evidence.stats import pair, paired_difference
+from kvlab.evidence.stats import Interval, pair, paired_difference
 from kvlab.study.clock import parse_clock
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 
+EXPLAINED = (
+    "A robot may also stand still until the new chunk is there, and begin it at its first action. Nothing is then out "
+    "of date, but every inference costs its time. An inference may even outlast the chunk. Points are the paired "
+    "difference from going on, where both are recorded."
+)
+# Success by episode, standing still and going on, of what is recorded in full
+Outcomes = Mapping[tuple[str, float, Setting], tuple[pd.Series | None, pd.Series | None]]
 
-def table(
-    studies: Mapping[str, Study], settings: Sequence[Setting], speeds: Sequence[float], confidence: float
-) -> pd.DataFrame | Markdown:
-    """A robot that stands still beside one that goes on in its old chunk, by setting, suite and ms of an inference.
 
-    Of what is recorded in full alone, in a sentence where nothing is. `points` are the paired difference from going on,
-    where that is recorded too.
+def outcomes(studies: Mapping[str, Study], settings: Sequence[Setting], speeds: Sequence[float]) -> Outcomes:
+    """By suite, ms of an inference and setting, where standing still is recorded; and where going on is, at speeds at
+    which no reuse cannot, so that no other table has it.
     """
-    found = []
+    found = {}
     for (suite, study), ms in product(studies.items(), speeds):
-        still, on = (_outcomes(study, settings, world) for world in (f"{ms:g}ms hold", f"{ms:g}ms"))
-        for setting, won in still.items():
-            row = {"setting": tables.lever(setting), "suite": suite, "inference, ms": f"{ms:g}"}
-            row |= {"stands still": _solved(won), "goes on": "", "points": ""}
-            if setting in on:
-                lost = paired_difference(pair(won, on[setting]), confidence)
-                row |= {"goes on": _solved(on[setting]), "points": wording.points(lost)}
-            found.append(row)
-    if not found:
-        return text.say("No such episode is recorded in full.")
-    return pd.DataFrame(found).set_index("setting").rename_axis(index=None, columns="setting")
+        still, on = (_recorded(study, settings, world) for world in (f"{ms:g}ms hold", f"{ms:g}ms"))
+        alone = not parse_clock(f"{ms:g}ms").covered(NO_REUSE, study.policy.config.chunk)
+        named = [setting for setting in settings if setting in still or (alone and setting in on)]
+        found |= {(suite, ms, setting): (still.get(setting), on.get(setting)) for setting in named}
+    return found
 
 
-def _outcomes(study: Study, settings: Sequence[Setting], world: str) -> dict[Setting, pd.Series]:
+def table(found: Outcomes, confidence: float) -> pd.DataFrame:
+    """A row for each of `outcomes`. `points` are the paired difference from going on, where both are recorded."""
+    return tables.headed(
+        [
+            {
+                "setting": tables.lever(setting),
+                "suite": suite,
+                "inference, ms": f"{ms:g}",
+                "stands still": _solved(still),
+                "goes on": _solved(on),
+                "points": wording.points(_gain(still, on, confidence)),
+            }
+            for (suite, ms, setting), (still, on) in found.items()
+        ]
+    )
+
+
+def finding(found: Outcomes, confidence: float) -> str:
+    """Whether standing still is shown to be better or worse than going on; nothing where nothing is compared."""
+    gains = {which: gain for which, both in found.items() if (gain := _gain(*both, confidence))}
+    if not gains:
+        return ""
+    better = [which for which, gain in gains.items() if gain.low > 0]
+    worse = [which for which, gain in gains.items() if gain.high < 0]
+    compared = text.count(len(gains), "recorded comparison")
+    said = (
+        f" To stand still meanwhile is shown to be better in {len(better) or 'none'} of {compared} and worse in "
+        f"{len(worse) or 'none'}."
+    )
+    if not better:
+        return said
+    suite, ms, setting = most = max(better, key=lambda which: gains[which].estimate)
+    return (
+        f"{said} It gains most in `{suite}` at {ms:g} ms with {tables.lever(setting)}: {_solved(found[most][0])}. "
+        f"That is {text.difference(gains[most], 'going on')}."
+    )
+
+
+def _recorded(study: Study, settings: Sequence[Setting], world: str) -> dict[Setting, pd.Series]:
     """Success by episode in that world, of the settings that are recorded in full; of the others a chunk may not cover
     the delay.
     """
@@ -54,5 +90,9 @@ def _outcomes(study: Study, settings: Sequence[Setting], world: str) -> dict[Set
     return {setting: successes(records, setting) for setting in full}
 
 
-def _solved(won: pd.Series) -> str:
-    return f"{int(won.sum())} of {len(won)}"
+def _gain(still: pd.Series | None, on: pd.Series | None, confidence: float) -> Interval | None:
+    return None if still is None or on is None else paired_difference(pair(still, on), confidence)
+
+
+def _solved(won: pd.Series | None) -> str:
+    return "" if won is None else f"{int(won.sum())} of {len(won)}"

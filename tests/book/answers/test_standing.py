@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from kvlab.book.answers import standing
+from kvlab.study.clock import parse_clock
 from kvlab.study.protocol import Protocol
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
@@ -31,21 +32,53 @@ def study(untrained, tmp_path, monkeypatch):
     return Study(untrained, (NONE,), 20, Protocol(), folder=tmp_path), solved
 
 
+def compared(study, settings, speeds):
+    return standing.outcomes({"libero_spatial": study}, settings, speeds)
+
+
 def test_standing_still_is_compared_with_going_on_where_both_are_recorded(study):
     one, solved = study
-    solved |= {("100ms hold", NONE): 15, ("100ms", NONE): 5, ("800ms hold", FEWER): 12}
-    table = standing.table({"libero_spatial": one}, (NONE, FEWER), (100, 800), 0.95)
+    solved |= {("100ms hold", NONE): 15, ("100ms", NONE): 5, ("800ms hold", FEWER): 12, ("100ms", FEWER): 9}
+    table = standing.table(compared(one, (NONE, FEWER), (100, 800)), 0.95)
     assert table["stands still"].to_list() == ["15 of 20", "12 of 20"]
     assert table["goes on"].to_list() == ["5 of 20", ""]
     assert table["points"].str.startswith("50 (").to_list() == [True, False]
 
 
+def test_what_goes_on_where_no_reuse_cannot_has_its_row_here(study):
+    one, solved = study
+    solved |= {("400ms", FEWER): 9}
+    assert not parse_clock("400ms").covered(NONE, one.policy.config.chunk)
+    (row,) = standing.table(compared(one, (NONE, FEWER), (400,)), 0.95).itertuples()
+    assert row[3:] == ("", "9 of 20", "")
+
+
 def test_where_no_chunk_covers_the_delay_there_is_nothing_to_go_on_in(study):
     one, solved = study
     solved |= {("2000ms hold", NONE): 7, ("2000ms", NONE): 9}  # the latter cannot be
-    (row,) = standing.table({"libero_spatial": one}, (NONE,), (2000,), 0.95).itertuples()
+    (row,) = standing.table(compared(one, (NONE,), (2000,)), 0.95).itertuples()
     assert row[3:] == ("7 of 20", "", "")
 
 
-def test_nothing_recorded_is_said(study):
-    assert standing.table({"libero_spatial": study[0]}, (NONE,), (400,), 0.95).data.startswith("No such episode")
+def test_nothing_recorded_is_no_row_and_no_sentence(study):
+    found = compared(study[0], (NONE,), (400,))
+    assert standing.table(found, 0.95).empty and standing.finding(found, 0.95) == ""
+
+
+def test_what_stands_still_with_nothing_to_compare_is_no_finding(study):
+    one, solved = study
+    solved |= {("100ms hold", NONE): 15}
+    assert standing.finding(compared(one, (NONE,), (100,)), 0.95) == ""
+
+
+def test_whether_standing_still_is_better_is_said_of_all_comparisons_and_of_the_best(study):
+    one, solved = study
+    solved |= {("100ms hold", NONE): 15, ("100ms", NONE): 5, ("100ms hold", FEWER): 10, ("100ms", FEWER): 9}
+    assert standing.finding(compared(one, (NONE, FEWER), (100,)), 0.95).startswith(
+        " To stand still meanwhile is shown to be better in 1 of 2 recorded comparisons and worse in none. It gains "
+        "most in `libero_spatial` at 100 ms with no reuse: 15 of 20. That is 50 points more than going on ("
+    )
+    solved |= {("100ms hold", NONE): 5, ("100ms", NONE): 19}
+    assert standing.finding(compared(one, (NONE,), (100,)), 0.95) == (
+        " To stand still meanwhile is shown to be better in none of 1 recorded comparison and worse in 1."
+    )

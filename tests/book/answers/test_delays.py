@@ -1,0 +1,64 @@
+"""What *In real time* says of delays, their rounding and another machine's, by times that are easily added."""
+
+import pandas as pd
+import pytest
+
+from kvlab.book.answers import delays
+from kvlab.book.timeline import Course
+from kvlab.study import clock
+from kvlab.study.settings import parse_setting
+from kvlab.study.times import STAGES, Latency
+from made import made
+
+NONE, TWO, ONE, CACHE = map(parse_setting, ("none", "none steps=2", "none steps=1", "prefix when every(2)"))
+KEPT = parse_setting("chunk when every(2)")
+
+
+@pytest.fixture(autouse=True)
+def machines(monkeypatch):
+    """Denoising is 60 % of an inference on one machine and 40 % on the other, which timed no cache."""
+    stages = {
+        "cpu": {"none": [0, 10, 30, 60], "prefix when pixels >= -1": [0, 0, 0, 60], "full when pixels >= -1": [0] * 4},
+        "h100": {"none": [0, 20, 40, 40]},
+    }
+    found = {name: Latency(name, pd.DataFrame(each, index=STAGES).T) for name, each in stages.items()}
+    monkeypatch.setattr(clock, "_latency", found.__getitem__)
+
+
+def records(*settings):
+    return made({setting: [(True, 20, [False, setting.mode != "none"])] * 2 for setting in settings})
+
+
+def test_the_nearest_two_that_round_apart_and_the_other_machines_delays_are_said():
+    said = delays.rounding({"short": {0: records(NONE), 100: records(NONE, TWO, ONE), 200: records(NONE)}})
+    # 46 and 52 ms of 100 on the one, 64 and 68 on the other
+    assert said == (
+        "Rounding counts: at 100 ms a replan takes 46 ms with 1 denoising step. With 2 denoising steps it takes 52 ms. "
+        "Of control steps of 50 ms that is 1 and 2. The shares of stages on an H100 are others: by them 1 of 4 delays "
+        "in these tables would be longer or shorter, and the column *H100's delay* says to what."
+    )
+
+
+def test_where_nothing_is_rounded_apart_nothing_is_said_of_it():
+    said = delays.rounding({"short": {100: records(NONE), 200: records(TWO)}})
+    assert said.startswith("The shares of stages on an H100 are others: by them none of the delays in these tables")
+
+
+def test_a_delay_is_told_for_both_kinds_of_replan_where_they_differ_and_elsewhere_where_it_is_another():
+    one = clock.Clock(100)
+    assert [delays.words(one, setting) for setting in (NONE, ONE, KEPT)] == ["2", "1", "2, reused 0"]
+    assert [delays.elsewhere(100, setting) for setting in (NONE, ONE, CACHE)] == ["", "2", "not timed"]
+
+
+def test_the_drawing_has_no_reuse_the_best_and_what_keeps_chunks_once():
+    won = {NONE: 1, CACHE: 2, TWO: 3, KEPT: 2}
+    there = made({s: [(n < k, 20, [False, s.mode != "none"]) for n in range(4)] for s, k in won.items()})
+    assert delays.drawn(there) == [NONE, TWO, KEPT]
+    assert delays.drawn(records(NONE)) == [NONE]
+
+
+def test_time_without_an_action_is_said_setting_by_setting():
+    courses = {NONE: Course([0, 0, 1, 1, 0, 2], [(0, 2)]), KEPT: Course([0, 1, 1, 1], [(0, 1)])}
+    assert delays.still(courses, 400).endswith("shares of the time: 25 % with no reuse; 0 % with chunk kept, every(2).")
+    assert delays.title(courses, 400) == "At 400 ms an inference the robot stands still 25 % of the time with no reuse"
+    assert delays.title({KEPT: courses[KEPT]}, 50).endswith("the robot never stands still with chunk kept, every(2)")
