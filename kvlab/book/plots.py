@@ -7,6 +7,7 @@ deficiency tell apart; each also has its own marker, so that a figure can be rea
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from base64 import b64encode
 from collections.abc import Sequence
@@ -188,6 +189,18 @@ def predicted(ax: Axes, nothing: float, side: int) -> None:
     ends = ax.get_xlim()
     ax.axvspan(100 * nothing, ends[side > 0], color=_GREEN, alpha=0.1, linewidth=0)
     ax.set_xlim(ends)
+
+
+def over_policies(ax: Axes, mean: Interval, further: Interval, y: float) -> None:
+    """A row of `differences`: the mean over policies with its interval (thick), and where a further one lies (thin)."""
+    bar(ax, further, y, "none", horizontal=True)
+    ax.plot([100 * mean.low, 100 * mean.high], [y, y], color=_BLACK, linewidth=4, solid_capstyle="butt")
+
+
+def series(many: int) -> list[dict[str, str]]:
+    """Colour and marker of so many things that have no look of their own; after fifteen or so they come again."""
+    looks = itertools.islice(itertools.cycle(dict.fromkeys(LOOKS.values())), many)
+    return [{"color": colour, "marker": marker} for colour, marker in looks]
 
 
 def shares_of_no_reuse(

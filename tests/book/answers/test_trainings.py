@@ -1,0 +1,51 @@
+"""How policies were trained: read from their folders, of made rows."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from kvlab.book.answers import stated, trainings
+from kvlab.book.answers.stated import Policies
+from kvlab.paths import CHECKPOINTS
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
+from made import made
+
+NO_REUSE, BLACK = Setting("none"), Setting("none", seeing="black")
+
+
+def policies(**solved: tuple[int, int | None]) -> Policies:
+    """Of a hundred episodes so many are solved, and so many with black cameras, if these are recorded."""
+    records = {
+        name: made({s: [(n < k, 100, [False]) for n in range(100)] for s, k in counted.items() if k is not None})
+        for name, counts in solved.items()
+        for counted in [dict(zip((NO_REUSE, BLACK), counts, strict=True))]
+    }
+    return Policies(records, dict.fromkeys(records, "libero_spatial"), stated.learned(records, 0.2, 0.95))
+
+
+def test_a_policy_is_described_by_its_own_folder(untrained):
+    studies = {"mini": Study(CHECKPOINTS["libero_spatial"], (NO_REUSE,), 3), "new": Study(untrained, (NO_REUSE,), 3)}
+    table = trainings.table(studies, policies(mini=(99, 5), new=(3, 0)))
+    assert table.loc["mini"].tolist() == ["libero_spatial", "8.2", "axis-angle", 0, 1086, 12000, "0.41", "yes"]
+    assert table.loc["new"].tolist()[3:] == ["not recorded"] * 4 + ["no"]
+    curves = trainings.curves(studies)
+    assert [*curves] == ["libero_spatial"] and [*curves["libero_spatial"]] == ["mini"]
+    assert curves["libero_spatial"]["mini"].index.tolist() == [*range(1000, 12001, 1000)]
+
+
+def test_a_loss_that_rises_again_is_counted():
+    rising, falling = pd.Series([2.0, 1.0, 1.5]), pd.Series([2.0, 1.0])
+    told = trainings.headline({"a": {"x": rising, "y": falling}, "b": {"z": rising}})
+    assert told == "The held-out loss ends over its lowest in 2 of 3 trainings"
+
+
+def test_without_a_curve_there_is_no_loss(tmp_path: Path):
+    assert trainings.held_out(tmp_path).empty
+
+
+def test_success_has_a_row_with_its_interval_for_each_way_of_seeing():
+    table = trainings.solved(policies(a=(99, 5), b=(90, None)), 0.95)
+    assert table.index.tolist() == [(name, cameras) for name in "ab" for cameras in ("on", "black")]
+    assert table["successes"].tolist() == ["99 of 100", "5 of 100", "90 of 100", "not recorded"]
+    assert table["%"].tolist()[0].startswith("99 (95 to ") and table["%"].iloc[3] == ""
