@@ -20,7 +20,8 @@ from kvlab.evidence.stats import Interval
 from kvlab.evidence.verdicts import Prediction
 from kvlab.study.study import Study
 
-PANEL = 28  # letters of a panel's title in one line
+PANEL = 26  # letters of a panel's title in one line
+NEAR = "\N{NO-BREAK SPACE}≥\N{NO-BREAK SPACE}"  # what a limit belongs to stands in its line
 
 
 def not_recorded(wanted: Mapping[str, Study], studies: Mapping[str, Study]) -> list[str]:
@@ -81,7 +82,8 @@ def rows(
 def wrapped(finding: Finding, counts: Judged, policies: Policies) -> str:
     """The title of its panel."""
     only = _only(claims(counts, policies).get(finding, {}), policies).replace("`", "")
-    return f"{fill(finding.of, PANEL)}\n{fill(finding.claim + only, PANEL)}"
+    of, claim = (fill(words.replace(" ≥ ", NEAR), PANEL) for words in (finding.of, finding.claim + only))
+    return f"{of}\n{claim}"
 
 
 def below(policies: Policies) -> str:

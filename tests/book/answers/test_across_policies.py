@@ -136,6 +136,8 @@ def test_a_finding_of_one_suite_is_judged_there_alone():
     assert f"under 5 points lost, in `{S}` ({BUY}). **Holds in both policies.**" in sentences
     assert answers.wrapped(ONE, counts, policies).endswith("under 5 points lost, in\nlibero_spatial")
     assert answers.wrapped(LOST, counts, policies).endswith("every(2)\nover 5 points lost")
+    gated = stated.Finding(Setting("full", "vision >= 0.97"))
+    assert "kept,\nimages\N{NO-BREAK SPACE}≥\N{NO-BREAK SPACE}0.97\n" in answers.wrapped(gated, counts, policies)
 
 
 def test_what_holds_in_all_is_told_with_how_many_trainings_there_are():
