@@ -117,3 +117,16 @@ def test_strips_write_each_count_and_shade_by_what_was_possible():
     assert [text.get_text() for text in ax.texts] == ["10", "0", "5", "2"]
     assert ax.collections[0].get_clim() == (0, 10)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "full"]
+
+
+def test_a_mean_over_policies_is_thick_and_the_range_of_a_further_one_thin():
+    fig, ax = plots.page()
+    plots.over_policies(ax, Interval(0.1, 0.05, 0.15, 0.95, ""), Interval(0.1, -0.2, 0.4, 0.95, ""), 3)
+    thick, thin = ax.lines[-1], ax.collections[0].get_segments()[0]
+    assert thick.get_xydata().tolist() == [[5, 3], [15, 3]] and thin[:, 0].tolist() == pytest.approx([-20, 40])
+    assert thick.get_linewidth() > 2
+
+
+def test_things_without_a_look_of_their_own_are_told_apart():
+    looks = plots.series(15)
+    assert len({tuple(look.values()) for look in looks}) == 15 and len(plots.series(40)) == 40
