@@ -1,6 +1,7 @@
 """What *Inside the engine* says of episodes whose policy ran on a GPU, beside the same on the CPU."""
 
 from itertools import combinations
+from math import ceil
 
 import pandas as pd
 
@@ -15,36 +16,69 @@ PROGRAMS = {
     "engine": "by the engine",
     "engine-fp8": "by the engine in eight bits",
 }
+EIGHT = "engine-fp8"
+Found = dict[str, dict[str, pd.Series]]  # success by the episode, by suite and device
 
 
-def no_reuse(episodes: pd.DataFrame, checkpoints: dict[str, str]) -> dict[str, dict[str, pd.Series]]:
+def no_reuse(episodes: pd.DataFrame, checkpoints: dict[str, str]) -> Found:
     """Success of the episodes without reuse that all devices ran, by suite and device, indexed by the episode.
 
-    `episodes` is of `recordings.all_episodes`, `checkpoints` the digest of each suite's policy.
+    `episodes` is of `recordings.all_episodes`, `checkpoints` the digest of each suite's policy. A device with fewer
+    episodes than another GPU program is still being recorded, and is left out.
     """
     plain = episodes["mode"].eq("none") & episodes["seeing"].eq("live") & episodes["delays"].eq("")
     plain &= episodes[["denoising_steps", "execute", "error"]].isna().all(axis=1)
     plain &= episodes["checkpoint"].eq(episodes["suite"].map(checkpoints))
     found = {}
     for suite, rows in episodes[plain].groupby("suite", sort=False):
-        table = rows.set_index([*EPISODE, "device"])["success"].unstack().dropna()
+        table = rows.set_index([*EPISODE, "device"])["success"].unstack()
+        ran = table.drop(columns="cpu", errors="ignore").count()
+        table = table.drop(columns=ran.index[ran < ran.max()]).dropna()
         found[suite] = {device: table[device].astype(bool) for device in PROGRAMS if device in table}
     return found
 
 
-def finding(found: dict[str, dict[str, pd.Series]]) -> str:
-    """What the devices' successes are, a sentence a suite."""
-    said, apart = [], 0.0
+def finding(found: Found, confidence: float) -> str:
+    """What the devices' successes are, a sentence a suite, and how far apart they may be."""
+    said, apart, excluded = [], 0.0, 0.0
     for suite, devices in found.items():
         (first, won), *others = devices.items()
         each = [f"{won.sum()} succeed {PROGRAMS[first]}", *(f"{won.sum()} {PROGRAMS[one]}" for one, won in others)]
-        said.append(f"Of {len(won)} episodes of `{suite}`, {text.listed(each)}.")
-        apart = max(apart, *(abs(one.mean() - other.mean()) for one, other in combinations(devices.values(), 2)))
-    near = f"No two of these are more than {100 * apart:.0f} points apart; intervals stand in the table."
-    return f"{' '.join(said)} That is the small policy of each suite. {near}"
+        said.append(f"of {len(won)} episodes of `{suite}`, {text.listed(each)}")
+        for one, other in combinations(devices.values(), 2):
+            difference = paired_difference(pair(other, one), confidence)
+            apart = max(apart, abs(difference.estimate))
+            excluded = max(excluded, abs(difference.low), abs(difference.high))
+    return (
+        f"The small policy of each suite in closed loop: {'; '.join(said)}. No two of these are more than "
+        f"{100 * apart:.0f} points apart, and differences of over {ceil(100 * excluded)} points are excluded."
+    )
 
 
-def table(found: dict[str, dict[str, pd.Series]], confidence: float) -> pd.DataFrame:
+def eight(found: Found, confidence: float) -> str:
+    """How the engine in eight bits succeeds, compared with the engine and the eager model, as far as it is recorded."""
+    there = {suite: devices for suite, devices in found.items() if EIGHT in devices}
+    if not there:
+        return "What eight bits do to success in closed loop is not recorded."
+    said = []
+    for suite, devices in there.items():
+        won = devices[EIGHT]
+        others = [other for other in ("engine", "cuda") if other in devices]
+        each = [f"{devices[other].sum()} {PROGRAMS[other]}" for other in others]
+        same = [_compared(won, devices[other], PROGRAMS[other], confidence) for other in others]
+        which = text.listed([f"{won.sum()} succeed {PROGRAMS[EIGHT]}", *each])
+        said.append(" ".join([f"Of {len(won)} episodes of `{suite}`, {which}.", *same]))
+    lacking = text.listed([f"`{suite}`" for suite in found if suite not in there])
+    rest = "" if len(there) == len(found) else f" In {lacking} it is not recorded."
+    return f"In closed loop, by the small policies: {' '.join(said)}{rest}"
+
+
+def _compared(won: pd.Series, other: pd.Series, program: str, confidence: float) -> str:
+    difference = paired_difference(pair(won, other), confidence)
+    return f"In eight bits that is {text.difference(difference, program)}: {margins.apart_words(difference)}."
+
+
+def table(found: Found, confidence: float) -> pd.DataFrame:
     """Each two programs on the same episodes: the difference in points with its interval, and how many pairs differ."""
     rows = []
     for suite, devices in found.items():

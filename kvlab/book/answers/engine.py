@@ -11,6 +11,7 @@ from kvlab.evidence.stats import Interval
 from kvlab.study.settings import Setting
 
 MODELS = {"base": "Pi0", "base_pi05": "Pi0.5"}
+_SIZES = MODELS | {"mini_spatial": "the small policy of `libero_spatial`"}  # of the table on eight bits
 WATCHED = str(Setting("full", latency.WATCHED))
 ON_IMAGES, ON_THUMBNAILS = "full when vision >= -1", f"full when {latency.OPEN}"
 NAMES = {
@@ -103,9 +104,13 @@ def by_stage(stages: pd.DataFrame, implementation: str) -> pd.DataFrame:
 
 
 def by_steps(own: pd.DataFrame, fewer: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """Medians of whole replans by the engine in ms, at the model's own `steps` (rows `own`) and at `fewer`."""
+    """Medians of whole replans by the engine in ms, at the model's own `steps` (rows `own`) and at `fewer`.
+
+    They are of two runs, which the columns name.
+    """
     table = gpu.by_steps(pd.concat([own, fewer])).rename(columns={0: steps})
     table = table[sorted(table, reverse=True)].map("{:.1f}".format).replace("nan", "")
+    table = table.rename(columns=lambda n: f"{n}, {'first' if n == steps else 'later'} run")
     return table.rename(index=_name).rename_axis(index=None, columns="what is kept; denoising steps")
 
 
@@ -121,12 +126,35 @@ def faster(samples: pd.DataFrame) -> pd.DataFrame:
 
 def eight(table: pd.DataFrame) -> pd.DataFrame:
     """The engine with and without eight bits, without reuse: medians in ms, and the error against float32."""
-    models = MODELS | {"mini_spatial": "the small policy of `libero_spatial`"}
-    shown = {"model": table["model"].map(models), "program": table["implementation"]}
+    shown = {"model": table["model"].map(_SIZES), "program": table["implementation"]}
     for name, stage in zip((*STAGES, "total"), ("gate", "vision", "prefill", "denoise", "total"), strict=True):
         shown[name] = table[f"ms_{stage}"].map("{:.1f}".format).replace("nan", "")
     shown["error of the chunk, %"] = (100 * table["error"]).map("{:.2g}".format)
     return pd.DataFrame(shown).set_index("model").rename_axis(index=None, columns="model")
+
+
+def eight_words(table: pd.DataFrame) -> str:
+    """What eight bits save in the stages that are computed in them, and what they add to the error."""
+    plain, eight = (table[table["implementation"] == name].set_index("model") for name in ("engine", "engine, 8 bits"))
+    both = [model for model in plain.index if model in eight.index]
+    saved = [_saved(_SIZES[one], plain.loc[one], eight.loc[one]) for one in both if plain.ms_total[one] > 0]
+    grows = [
+        f"from {100 * plain.error[one]:.2g} to {100 * eight.error[one]:.2g} % in {_SIZES[one]} "
+        f"({eight.error[one] / plain.error[one]:.0f} times)"
+        for one in both
+    ]
+    return f"{' '.join(saved)} The largest error of a chunk against float32 grows {'; '.join(grows)}."
+
+
+def _saved(name: str, plain: pd.Series, eight: pd.Series) -> str:
+    less = sum(plain[stage] - eight[stage] for stage in ("ms_vision", "ms_prefill"))
+    rest = plain.ms_total - eight.ms_total - less
+    other = (
+        f" Inputs and denoising differ by {abs(rest):.1f} ms between the two runs; eight bits have no part in these."
+        if f"{abs(rest):.1f}" != "0.0"
+        else ""
+    )
+    return f"In {name}, eight bits save {less:.1f} ms of {plain.ms_total:.1f}, in images and prefill.{other}"
 
 
 def errors(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

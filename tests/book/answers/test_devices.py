@@ -28,12 +28,46 @@ def test_only_episodes_without_reuse_that_all_devices_ran_are_counted():
 def test_differences_are_of_the_same_episodes():
     rows = pd.concat([episodes("cpu", [True] * 8 + [False] * 2), episodes("engine", [True] * 7 + [False] * 3)])
     found = devices.no_reuse(rows, HERE)
-    assert devices.finding(found) == (
-        "Of 10 episodes of `one`, 8 succeed on a CPU and 7 by the engine. "
-        "That is the small policy of each suite. "
-        "No two of these are more than 10 points apart; intervals stand in the table."
+    assert devices.finding(found, 0.95) == (
+        "The small policy of each suite in closed loop: of 10 episodes of `one`, 8 succeed on a CPU and 7 by the "
+        "engine. No two of these are more than 10 points apart, and differences of over 41 points are excluded."
     )
     (row,) = devices.table(found, 0.95).to_dict("records")
     assert (row["program"], row["compared with"]) == (devices.PROGRAMS["engine"], devices.PROGRAMS["cpu"])
     assert (row["only the first succeeds"], row["only the second"], row["episodes"]) == (0, 1, 10)
     assert row["difference, points"].startswith("-10 (-4")
+
+
+def closed(**wins):
+    rows = [episodes(one.replace("_", "-"), [n < k for n in range(100)]) for one, k in wins.items()]
+    return devices.no_reuse(pd.concat(rows), HERE)
+
+
+def test_eight_bits_are_compared_with_the_engine_and_the_eager_model():
+    found = closed(cpu=99, cuda=99, engine=98, engine_fp8=78)
+    assert devices.eight(found, 0.95).startswith(
+        "In closed loop, by the small policies: Of 100 episodes of `one`, 78 succeed by the engine in eight bits, 98 "
+        "by the engine and 99 eagerly on a GPU. In eight bits that is 20 points fewer than by the engine (13 to 29): they "
+        "differ by more than 10 points. In eight bits that is 21 points fewer than eagerly on a GPU ("
+    )
+    assert "`one`, 99 succeed on a CPU, 99 eagerly on a GPU, 98 by the engine and 78 by the engine in" in (
+        devices.finding(found, 0.95)
+    )
+    assert "20 (" in "".join(
+        devices.table(found, 0.95).query("program == 'by the engine in eight bits'")["difference, points"]
+    )
+
+
+def test_eight_bits_may_be_recorded_of_no_suite_and_of_some():
+    found = closed(cpu=99, engine=98)
+    assert devices.eight(found, 0.95) == "What eight bits do to success in closed loop is not recorded."
+    found |= {"two": closed(cpu=99, engine=98, engine_fp8=98)["one"]}
+    said = devices.eight(found, 0.95)
+    assert "Of 100 episodes of `two`" in said and said.endswith(" In `one` it is not recorded.")
+    assert "that is as many as by the engine (" in said
+
+
+def test_a_program_that_is_still_being_recorded_is_left_out():
+    rows = [episodes("cpu", [True] * 6), episodes("engine", [True] * 4), episodes("engine-fp8", [True] * 2)]
+    found = devices.no_reuse(pd.concat(rows), HERE)["one"]
+    assert {device: len(won) for device, won in found.items()} == {"cpu": 4, "engine": 4}

@@ -1,0 +1,57 @@
+"""What *Inside the engine* says of many processes on one GPU, each by itself or behind NVIDIA's MPS daemon."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from kvlab.book import tables
+from kvlab.book.answers.devices import PROGRAMS
+
+WAYS = {"plain": "each process its own", "mps": "shared by the daemon"}
+EXPLAINED = (
+    "**Studies on a GPU.** Many processes run episodes without reuse on one H100. As a rule each has a GPU context of "
+    "its own, and kernels of different contexts take turns. NVIDIA's MPS daemon gives them one context, in which they "
+    "run at the same time. *Same bits* says whether every chunk of actions came out the same in both ways."
+)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Columns `device`, `way` (of WAYS), `processes`, `episodes`, `episodes_per_s`, `replan_ms_p50`, `bits_equal`,
+    a row a run; no row where nothing was measured.
+    """
+    return pd.read_csv(path) if path.exists() else pd.DataFrame({"device": []})
+
+
+def explained(runs: pd.DataFrame) -> str:
+    """The paragraph above the table: what was run, and how many times as many episodes the daemon gives."""
+    faster = [said for device, both in runs.groupby("device", sort=False) if (said := _faster(device, both))]
+    return f"{EXPLAINED} {' '.join(faster)}".rstrip()
+
+
+def _faster(device: str, both: pd.DataFrame) -> str:
+    speed = both.set_index("way")["episodes_per_s"]
+    if not {*WAYS} <= {*speed.index}:
+        return ""
+    plain, mps = (float(speed[way]) for way in WAYS)
+    return (
+        f"Behind the daemon {mps:.1f} episodes a second run {PROGRAMS[device]}, and {plain:.1f} without it: "
+        f"{mps / plain:.2f} times as many."
+    )
+
+
+def table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row a run; empty where there is none."""
+    return tables.headed(
+        [
+            {
+                "program": PROGRAMS[run.device],
+                "GPU context": WAYS[run.way],
+                "processes": run.processes,
+                "episodes": run.episodes,
+                "episodes a second": f"{run.episodes_per_s:.2f}",
+                "median replan, ms": f"{run.replan_ms_p50:.1f}",
+                "same bits": "not compared" if pd.isna(run.bits_equal) else "yes" if run.bits_equal else "no",
+            }
+            for run in runs.itertuples()
+        ]
+    )
