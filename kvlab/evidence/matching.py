@@ -7,6 +7,7 @@ leaves their range, and stays defined where two settings of a resample reuse ali
 itself, left out of it, says how far from straight the curve is there.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from kvlab.evidence import wording
-from kvlab.evidence.rows import check_shared
+from kvlab.evidence.rows import check_shared, recorded
 from kvlab.evidence.share import exposure, exposure_within
 from kvlab.evidence.stats import Interval, pair, paired_difference
 from kvlab.evidence.stats.checks import check_open_unit, check_whole
@@ -26,6 +27,13 @@ RESAMPLES = 10_000
 
 class BeyondCurve(ValueError):
     """A setting, or a resample of it, reuses less or more often than every setting of the curve."""
+
+
+def image_gates(records: Records, mode: str) -> list[Setting]:
+    """The curve that a gate or clock of `mode` is compared with: no reuse, and `mode` behind each plain image gate."""
+    known = recorded(records)
+    gates = {one.gate for one in known if re.fullmatch(r"vision >= -?[\d.]+", one.gate)}
+    return [one for one in known if one == Setting("none") or (one.gate in gates and one == Setting(mode, one.gate))]
 
 
 def gain(

@@ -21,8 +21,14 @@ from kvlab.study.settings import Setting
 ALWAYS = ("text_fixed",)  # modes that reuse something at every replan but an episode's first, whatever the gate says
 
 
-def reuse_share(records: Records, setting: Setting) -> float:
-    """The share of replans that reuse, in [0, 1]. ValueError where the setting has no rows."""
+def reuse_share(records: Records, setting: Setting, within: Setting | None = None) -> float:
+    """The share of replans that reuse, in [0, 1]. ValueError where the setting has no rows.
+
+    With `within` (no reuse) that of the replans that `exposure_within` counts, with its errors.
+    """
+    if within is not None:
+        counted = exposure_within(records, setting, within)
+        return counted["reused"].sum() / counted["replans"].sum()
     rows = of_setting(records.episodes, setting)
     return _reused(rows, setting).sum() / rows["replans"].sum()
 
@@ -44,6 +50,15 @@ def reuse_interval(
     return Interval(reuse_share(records, setting), float(low), float(high), confidence, "episodes percentile")
 
 
+def mean_age(records: Records, setting: Setting, within: Setting | None = None) -> float:
+    """The mean age of what is reused, in replans, over the replans that reuse; NaN where none does.
+
+    With `within` (no reuse) only over the replans that `exposure_within` counts.
+    """
+    replans = of_setting(records.replans, setting) if within is None else _until(records, setting, within)
+    return float(replans.loc[replans["age"] > 0, "age"].mean())
+
+
 def exposure(records: Records, setting: Setting) -> pd.DataFrame:
     """One row per episode, indexed by it: `reused` and `replans`, the counts of `reuse_share`, and `success` (bool).
 
@@ -59,16 +74,20 @@ def exposure_within(records: Records, setting: Setting, no_reuse: Setting) -> pd
 
     So standing still after a failure is not counted. ValueError as in `successes`, and where episodes are not shared.
     """
-    success = successes(records, setting)
-    limits = of_setting(records.episodes, no_reuse).set_index(EPISODE)["replans"]
-    if not limits.index.sort_values().equals(success.index.sort_values()):
-        raise ValueError(f"`{setting}` and `{no_reuse}` were not run on the same episodes; only those can be compared")
-    replans = of_setting(records.replans, setting).join(limits.rename("limit"), on=EPISODE)
-    counted = replans[replans["replan"] < replans["limit"]]
+    success, counted = successes(records, setting), _until(records, setting, no_reuse)
     if _always(setting):
         counted = counted.assign(reused=counted["replan"] > 0)
     counts = counted.groupby(EPISODE)["reused"].agg(["sum", "size"])
     return counts.set_axis(["reused", "replans"], axis=1).assign(success=success)
+
+
+def _until(records: Records, setting: Setting, no_reuse: Setting) -> pd.DataFrame:
+    """A setting's replans, of each episode only as many as `no_reuse` took in it."""
+    limits = of_setting(records.episodes, no_reuse).set_index(EPISODE)["replans"]
+    if not limits.index.sort_values().equals(successes(records, setting).index.sort_values()):
+        raise ValueError(f"`{setting}` and `{no_reuse}` were not run on the same episodes; only those can be compared")
+    replans = of_setting(records.replans, setting).join(limits.rename("limit"), on=EPISODE)
+    return replans[replans["replan"] < replans["limit"]]
 
 
 def _always(setting: Setting) -> bool:

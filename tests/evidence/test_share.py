@@ -37,11 +37,19 @@ def test_within_no_reuse_what_follows_a_failure_is_not_counted():
     within = share.exposure_within(RECORDS, GATE, NONE)
     assert within[["reused", "replans"]].to_numpy().tolist() == [[2, 4], [1, 2]]
     assert within["success"].tolist() == [False, True]
+    assert share.reuse_share(RECORDS, GATE, NONE) == 3 / 6
     table = {
         name: matching.matched(RECORDS, [GATE], [NONE, WORDS], beyond=True, **how, resamples=100)
         for name, how in (("all", {}), ("within", {"within": NONE}))
     }
     assert (table["all"]["reuse"][GATE], table["within"]["reuse"][GATE]) == (5 / 8, 3 / 6)
+
+
+def test_the_mean_age_is_that_of_what_is_reused():
+    """Ages 1, 1, 2, 3 and 1; within the 4 and 3 replans of no reuse 1, 1 and 1."""
+    assert share.mean_age(RECORDS, GATE) == 8 / 5
+    assert share.mean_age(RECORDS, GATE, NONE) == 1
+    assert np.isnan(share.mean_age(RECORDS, NONE))
 
 
 def test_other_episodes_are_refused():

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import verdicts, wording
-from kvlab.evidence.rows import of_setting, successes
-from kvlab.evidence.share import reuse_share
+from kvlab.evidence import drift, matching, verdicts, wording
+from kvlab.evidence.rows import of_setting, recorded, successes
+from kvlab.evidence.share import mean_age, reuse_share
 from kvlab.evidence.summary import difference
 from kvlab.evidence.verdicts import Prediction
 from kvlab.study.records import EPISODE, Records
@@ -29,6 +29,21 @@ def gates(condition: str = "") -> tuple[Setting, Setting]:
 
 PAIRS = (gates(), STRICTER, gates(GRASPS))
 SETTINGS = [one for pair in PAIRS for one in pair]
+FURTHER = [PAIRS[0][0], STRICTER[0]]  # of other suites than the first, told where they are recorded
+
+
+def beside(records: Mapping[str, Records]) -> dict[str, list[tuple[Setting, Setting]]]:
+    """By suite: thumbnails and image tokens that allow about as much reuse; of a further suite the nearest image gate.
+
+    A suite without thumbnails, or without an image gate, has no pair.
+    """
+    first, *others = records
+    found = {first: [*PAIRS[:2]]}
+    for suite in others:
+        rows, images = records[suite], matching.image_gates(records[suite], "full")[1:]
+        known = [one for one in FURTHER if one in recorded(rows)] if images else []
+        found[suite] = [*drift.matched(rows, known, images).partner.items()] if known else []
+    return found
 
 
 def explanations(
@@ -40,14 +55,16 @@ def explanations(
     of the answers. If thumbnails are too small, whole frames tell more; if pixels tell less, image tokens do.
     If thumbnails allow reuse near grasps, the gripper's command changes more often where they find the images alike,
     in every suite, and the gap is smaller where both gates recompute there. If they let caches grow old, what they
-    reuse is older, at either of two thresholds. Gap and ages are those of the first suite.
+    reuse is older, in each pair of `beside`. The gap is that of the first suite.
     """
     first = next(iter(records.values()))
     more = {f"{suite}: more changes of the gripper's command": near_grasps(rows) for suite, rows in records.items()}
     more |= {"a smaller gap where both recompute near them": _gap(first, GRASPS) - _gap(first, "")}
     older = {
-        f"{tables.gate(one)}: older than {tables.gate(two)}": _age(first, one) - _age(first, two)
-        for one, two in PAIRS[:2]
+        f"{suite}: {tables.gate(one)}: older than {tables.gate(two)}": _age(records[suite], one)
+        - _age(records[suite], two)
+        for suite, both in beside(records).items()
+        for one, two in both
     }
     return {
         MOMENTS: verdicts.above_zero(more, confidence),
@@ -67,7 +84,7 @@ def _more_than_thumbnails(looks: pd.DataFrame, look: str) -> dict[str, pd.Series
 
 
 def _age(records: Records, setting: Setting) -> pd.Series:
-    """By episode: the mean age of what is reused, in replans."""
+    """By episode: the mean age of what is reused, in replans; the table's is over all replans that reuse."""
     replans = of_setting(records.replans, setting)
     return replans[replans["reused"]].groupby(EPISODE)["age"].mean()
 
@@ -92,10 +109,14 @@ def near_grasps(records: Records) -> pd.Series:
 
 
 def findings(
-    records: Records, looks: pd.DataFrame, explained: Mapping[str, Mapping[str, Prediction]], confidence: float = 0.95
+    records: Mapping[str, Records],
+    looks: pd.DataFrame,
+    explained: Mapping[str, Mapping[str, Prediction]],
+    confidence: float = 0.95,
 ) -> list[str]:
-    """What each look tells; what becomes of the gap where the gates recompute near grasps."""
-    behind, recomputing = (difference(records, *gates(condition), confidence) for condition in ("", GRASPS))
+    """What each look tells; the gap in every suite, and what becomes of it where the gates recompute near grasps."""
+    first, *others = records
+    behind, recomputing = (difference(records[first], *gates(condition), confidence) for condition in ("", GRASPS))
     rank = looks[(looks["mode"] == "prefix") & (looks["camera"] == "both")].groupby("look")["rank"].mean()
     tell = (
         f"**That thumbnails are too small: {_judged(explained[SMALL])}. That pixels tell less than image tokens: "
@@ -103,13 +124,22 @@ def findings(
         f"image tokens changed and how far the answer is off have a rank correlation of {rank['image tokens']:.2f}. Of "
         f"whole frames it is {rank['frames']:.2f}, of thumbnails {rank['thumbnails']:.2f}."
     )
+    elsewhere = [
+        f"In `{suite}`, behind {tables.gate(one)}, the policy solves "
+        f"{text.difference(gap, f'behind {tables.gate(two)}')}; they reuse at "
+        f"{text.percent(reuse_share(records[suite], one))} and {text.percent(reuse_share(records[suite], two))} of "
+        "replans."
+        for suite in others
+        for one, two in beside(records)[suite]
+        for gap in [difference(records[suite], one, two, confidence)]
+    ]
     apart = (
         f"**That thumbnails do worse since they allow reuse near grasps: {_judged(explained[MOMENTS])}. That they do "
-        f"since they let caches grow old: {_judged(explained[OLDER])}.** Behind thumbnails the "
-        f"policy solves {text.difference(behind, 'behind image tokens')}. Where both recompute near grasps, it solves "
-        f"{text.difference(recomputing, 'behind image tokens')}."
+        f"since they let caches grow old: {_judged(explained[OLDER])}.** In `{first}`, behind "
+        f"thumbnails, the policy solves {text.difference(behind, 'behind image tokens')}. Where both recompute near "
+        f"grasps, it solves {text.difference(recomputing, 'behind image tokens')}."
     )
-    return [tell, apart]
+    return [tell, " ".join([apart, *elsewhere])]
 
 
 def _judged(predictions: Mapping[str, Prediction]) -> str:
@@ -118,12 +148,13 @@ def _judged(predictions: Mapping[str, Prediction]) -> str:
     return f"{verdicts.verdict(predictions)}; {held or 'none'} of {many} hold{'s' * (held < 2)}"
 
 
-def table(records: Records) -> pd.DataFrame:
-    """The gates, thumbnails and image tokens by turns: share of replans that reuse, mean age of caches, successes."""
+def table(records: Mapping[str, Records]) -> pd.DataFrame:
+    """The gates, thumbnails and image tokens by turns: successes, share of replans that reuse, mean age of caches."""
+    pairs = beside(records) | {next(iter(records)): PAIRS}
     rows = []
-    for one in SETTINGS:
-        success = successes(records, one)
-        cells = {"gate": tables.gate(one), "replans that reuse": text.percent(reuse_share(records, one))}
-        cells |= {"mean age, replans": f"{_age(records, one).mean():.1f}"}
-        rows.append(cells | {"successes": f"{success.sum()} of {len(success)}"})
-    return pd.DataFrame(rows).set_index("gate").rename_axis(index=None, columns="gate")
+    for suite, one in [(suite, one) for suite, both in pairs.items() for pair in both for one in pair]:
+        success = successes(records[suite], one)
+        cells = {"suite": suite, "gate": tables.gate(one), "successes": f"{success.sum()} of {len(success)}"}
+        cells |= {"replans that reuse": text.percent(reuse_share(records[suite], one))}
+        rows.append(cells | {"mean age": f"{mean_age(records[suite], one):.1f}"})
+    return pd.DataFrame(rows).set_index("suite").rename_axis(index=None, columns="suite")

@@ -8,7 +8,7 @@ import pandas as pd
 from kvlab.book import text
 from kvlab.book.answers import set_apart
 from kvlab.evidence import mechanism, verdicts, wording
-from kvlab.evidence.rows import pairs, successes
+from kvlab.evidence.rows import pairs, recorded, successes
 from kvlab.evidence.stats import Interval, pair
 from kvlab.evidence.verdicts import Prediction
 from kvlab.study.records import Records
@@ -17,6 +17,7 @@ from kvlab.study.settings import Setting
 NO_REUSE = Setting("none")
 PARTS = {"vision": "images", "state": "robot state", "all": "both"}
 BLIND = ("black", "frozen", "shuffled")
+INCONSISTENCY = "inconsistency"  # in the first suite; the name of another stands behind it
 STEPS = 10  # denoising steps of the distances in data/mechanism
 Predictions = Mapping[str, Prediction]
 
@@ -32,7 +33,11 @@ def periodic(period: int) -> Setting:
 
 
 def inconsistency(records: Records, lags: Sequence[int], confidence: float = 0.95) -> Predictions:
-    """That one late input alone costs more than both: for images and for the robot state, at each of `lags` replans."""
+    """That one late input alone costs more than both: for images and for the robot state, at each of `lags` replans.
+
+    Of what is recorded.
+    """
+    known = recorded(records)
     return verdicts.fewer(
         {
             f"{PARTS[part]} alone late by {text.count(lag, 'replan')}: fewer than both late": pairs(
@@ -40,6 +45,7 @@ def inconsistency(records: Records, lags: Sequence[int], confidence: float = 0.9
             )
             for lag in lags
             for part in ("vision", "state")
+            if late(part, lag) in known and late("all", lag) in known
         },
         confidence,
     )
@@ -57,7 +63,7 @@ def young(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def explanations(
-    records: Records,
+    by_suite: Mapping[str, Records],
     again: Records,
     periods: Sequence[int],
     lags: Sequence[int],
@@ -65,9 +71,13 @@ def explanations(
     gains: pd.DataFrame,
     confidence: float = 0.95,
 ) -> dict[str, Predictions]:
-    """What each explanation predicts, with what was measured. `again`: no reuse with another seed; `curves` and `gains`
-    as in data/mechanism. The predictions of one explanation share the error.
+    """What each explanation predicts, with what was measured in the first suite, and `INCONSISTENCY` in others.
+
+    `again`: no reuse with another seed; `curves` and `gains` as in data/mechanism. The predictions of one explanation
+    share the error.
     """
+    records, *_ = by_suite.values()
+    elsewhere = {suite: inconsistency(rows, lags, confidence) for suite, rows in [*by_suite.items()][1:]}
 
     def against(one: Setting, other: Setting):
         return pairs(records, one, other)
@@ -83,7 +93,8 @@ def explanations(
             },
             confidence,
         ),
-        "inconsistency": inconsistency(records, lags, confidence),
+        INCONSISTENCY: inconsistency(records, lags, confidence),
+        **{f"{INCONSISTENCY}, {suite}": predicted for suite, predicted in elsewhere.items() if predicted},
         "amplification": amplification(curves, confidence),
         "sensitivity": verdicts.above_one(
             {
@@ -138,15 +149,18 @@ def findings(
     explained: Mapping[str, Predictions],
     aged: Mapping[int, int],
     replan_every: int,
+    suite: str,
     episodes: int,
     apart: Mapping[str, Predictions],
 ) -> list[str]:
     """The chapter's answer. `squares`: `square` by lag in replans of `replan_every` control steps; `aged`: successes by
-    period; `apart` as `set_apart.explanations` gives it.
+    period, both of `suite`; `apart` as `set_apart.explanations` gives it.
     """
     return [
-        _inconsistency(squares, explained["inconsistency"], replan_every, episodes),
-        _staleness(explained["staleness"], aged, episodes, apart),
+        " ".join(
+            [_inconsistency(squares, explained[INCONSISTENCY], replan_every, suite, episodes), *_elsewhere(explained)]
+        ),
+        _staleness(explained["staleness"], aged, suite, episodes, apart),
         _amplification(explained["amplification"]),
         _sensitivity(explained["sensitivity"]),
     ]
@@ -167,7 +181,7 @@ def controls(explained: Mapping[str, Predictions]) -> str:
 
 
 def _inconsistency(
-    squares: Mapping[int, pd.DataFrame], predictions: Predictions, replan_every: int, episodes: int
+    squares: Mapping[int, pd.DataFrame], predictions: Predictions, replan_every: int, suite: str, episodes: int
 ) -> str:
     lag = min(squares)
     (on_time, images), (state, both) = squares[lag].to_numpy()
@@ -176,27 +190,40 @@ def _inconsistency(
     open_ = len(predictions) - held - failed
     return (
         f"**Inconsistency: {verdicts.verdict(predictions)}.** The February report says that an old image beside a new "
-        f"robot state is worse than both old. With images late by {lag * replan_every} control steps {images} of "
-        f"{text.count(episodes, 'episode')} succeed, with a late robot state {state}, with both late {both}; on time, "
-        f"{on_time}. Late images alone have {text.difference(first.effect, 'both late together')}. Of the "
-        f"{text.count(len(predictions), 'prediction')} at {text.listed([n * replan_every for n in squares])} control "
-        f"steps {_so_many(held, 'hold')}, {_so_many(failed, 'fail')} and {open_ or 'none'} "
+        f"robot state is worse than both old. In `{suite}`, with images late by {lag * replan_every} control steps, "
+        f"{images} of {text.count(episodes, 'episode')} succeed, with a late robot state {state}, with both late "
+        f"{both}; on time, {on_time}. Late images alone have {text.difference(first.effect, 'both late together')}. "
+        f"Of the {text.count(len(predictions), 'prediction')} at {text.listed([n * replan_every for n in squares])} "
+        f"control steps {_so_many(held, 'hold')}, {_so_many(failed, 'fail')} and {open_ or 'none'} "
         f"{'are' if open_ > 1 else 'is'} open."
     )
 
 
+def _elsewhere(explained: Mapping[str, Predictions]) -> list[str]:
+    """A sentence for each further suite in which late inputs are recorded: its first prediction, and the verdict."""
+    said = []
+    for name, predictions in explained.items():
+        if name.startswith(f"{INCONSISTENCY}, "):
+            (says, first), *_ = predictions.items()
+            said.append(
+                f"In `{name.split(', ')[1]}`, with {says.split(':')[0]}, the policy solves "
+                f"{text.difference(first.effect, 'with both late')}: **{verdicts.verdict(predictions)}**."
+            )
+    return said
+
+
 def _staleness(
-    predictions: Predictions, aged: Mapping[int, int], episodes: int, apart: Mapping[str, Predictions]
+    predictions: Predictions, aged: Mapping[int, int], suite: str, episodes: int, apart: Mapping[str, Predictions]
 ) -> str:
     often, seldom = min(aged), max(aged)
     *_, last = predictions.values()
     share, age = (verdicts.verdict(apart[name]) for name in (set_apart.SHARE, set_apart.AGE))
     return (
-        f"**Staleness: {verdicts.verdict(predictions)}, if age and share are taken together.** Renewed every {often} "
-        f"replans, the cache solves {aged[often]} of {text.count(episodes, 'episode')}; renewed every {seldom}, "
-        f"{aged[seldom]}. That is {text.difference(last.effect, f'every {often}')}. A longer period makes the cache "
-        f"older and reuse more frequent at once. That more frequent reuse costs episodes at one age: **{share}**. That "
-        f"an older cache does at one share of replans: **{age}**."
+        f"**Staleness: {verdicts.verdict(predictions)}, if age and share are taken together.** In `{suite}`, a cache "
+        f"that is renewed every {often} replans solves {aged[often]} of {text.count(episodes, 'episode')}; renewed "
+        f"every {seldom}, {aged[seldom]}. That is {text.difference(last.effect, f'every {often}')}. A longer period "
+        "makes the cache older and reuse more frequent at once. That more frequent reuse costs episodes at one age: "
+        f"**{share}**. That an older cache does at one share of replans: **{age}**."
     )
 
 

@@ -5,75 +5,147 @@ import re
 import pytest
 
 from kvlab.book.answers import set_apart
-from kvlab.study.settings import parse_setting
+from kvlab.book.answers.set_apart import NO_REUSE, SPATIAL, TEN
+from kvlab.evidence import verdicts
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting, parse_setting
 from made import made
 
-SPATIAL, TEN = "libero_spatial", "libero_10"
 
+def records(further: int = 0, needed: int | None = None, **solved: int) -> dict:
+    """Both suites with 100 episodes a setting, of which 50 succeed, or what `solved` says of a clock or a mode.
 
-def records(**solved: int) -> dict:
-    """Both suites with 100 episodes a setting, of which 50 succeed, or what `solved` says of a clock or a mode."""
+    Of what is FURTHER the first so many settings are recorded. With `needed` another image gate solves so many; gates
+    reuse twice as often once no reuse has ended, so that they reuse as clocks do over all replans, and less before.
+    """
     found = {}
     for suite in (SPATIAL, TEN):
-        rows = {}
-        for setting in set_apart.settings(suite):
-            named = {"often": setting.seeing != "live", "rare": setting.gate == "every(4, 3)"}
-            named |= {"old": setting.gate in ("every(14, 7)", "every(6, 3)", "every(20, 10)")}
+        rows = {NO_REUSE: [(True, 15, [False] * 4)] * 100}
+        mine = [*set_apart.settings(suite), *set_apart.FURTHER.get(suite, [])[:further]]
+        for setting in mine:
+            named = {"late": setting.seeing != "live", "rare": setting.gate in ("every(4, 3)", "every(8, 7)")}
+            named |= {"old": re.fullmatch(r"every\((14, 7|6, 3|20, 10|24, 12)\)", setting.gate) is not None}
             named |= {"again": setting.mode == "repeat"}
             k = next((solved[name] for name, it_is in named.items() if it_is and name in solved), 50)
             rows[setting] = [(n < k, 15, [False, setting.mode != "none", False, False]) for n in range(100)]
+        if needed is not None:
+            reuses = [False, True, False, False, *[True] * 8]
+            gates = [one for one in rows if one.gate.startswith("vision")]
+            rows |= {one: [(n < 50, 60, [False, False, False, False, True, True]) for n in range(100)] for one in gates}
+            rows |= {
+                Setting(one.mode, "vision >= 0.5"): [(n < needed, 60, reuses) for n in range(100)] for one in gates
+            }
         found[suite] = made(rows, suite)
     return found
 
 
 def verdicts_of(**solved: int) -> list[str]:
-    rows = records(**solved)
-    said = set_apart.findings(rows, set_apart.explanations(rows))
-    return [re.match(r"\*\*.*: (.*)\.\*\* ", one)[1] for one in said[:4]]
+    explained = set_apart.explanations(records(**solved))
+    names = (set_apart.SHARE, set_apart.LATE, set_apart.AGE, set_apart.MOMENT, set_apart.NEEDED, set_apart.PLAN)
+    return [verdicts.verdict(explained[name]) for name in names]
+
+
+NOTHING = ["not shown"] * 6
 
 
 @pytest.mark.parametrize(
-    ("solved", "share", "age", "moment", "plan"),
+    ("solved", "ends"),
     [
-        ({}, "not shown", "not shown", "not shown", "not shown"),
-        ({"rare": 90, "often": 5}, "supported", "not shown", "not shown", "not shown"),
-        ({"rare": 90, "often": 95}, "supported in part and refuted in part", "not shown", "not shown", "not shown"),
-        ({"old": 5}, "not shown", "supported", "supported", "not shown"),
-        ({"old": 95}, "not shown", "refuted", "refuted", "not shown"),
-        ({"again": 10}, "not shown", "not shown", "not shown", "supported"),
-        ({"again": 90}, "not shown", "not shown", "not shown", "refuted"),
+        ({}, {}),
+        ({"rare": 90}, {0: "supported"}),
+        ({"rare": 10}, {0: "refuted"}),
+        ({"late": 5}, {1: "supported"}),
+        ({"late": 95}, {1: "refuted"}),
+        ({"old": 5}, {2: "supported", 3: "supported", 4: "supported"}),
+        ({"old": 95}, {2: "refuted", 3: "refuted", 4: "refuted"}),
+        ({"again": 10}, {5: "supported"}),
+        ({"again": 90}, {5: "refuted"}),
     ],
 )
-def test_verdicts_follow_the_rows(solved, share, age, moment, plan):
-    assert verdicts_of(**solved) == [share, age, moment, plan]
+def test_verdicts_follow_the_rows(solved, ends):
+    """Share by caches alone: late inputs, which stand for one, have a verdict of their own."""
+    assert verdicts_of(**solved) == [ends.get(n, verdict) for n, verdict in enumerate(NOTHING)]
 
 
-def test_a_ladder_is_told_with_its_last_step():
-    rows = records(rare=90, often=5)
-    share, *_ = set_apart.findings(rows, set_apart.explanations(rows))
+@pytest.mark.parametrize(
+    ("further", "share", "late", "age", "moment"), [(0, 2, 2, 3, 3), (2, 2, 4, 3, 3), (3, 2, 4, 4, 4), (5, 3, 4, 4, 4)]
+)
+def test_what_is_recorded_is_told(further, share, late, age, moment):
+    rows = records(further)
+    explained = set_apart.explanations(rows)
+    assert [len(explained[name]) for name in (set_apart.SHARE, set_apart.LATE)] == [share, late]
+    assert [len(explained[name]) for name in (set_apart.AGE, set_apart.MOMENT)] == [age, moment]
+    said = " ".join(set_apart.findings(rows, explained))
+    assert said.count("The last is") == share + late + age + moment + 2
+    assert ("at a quarter of the replans and 50 at half" in said and "one and a half replans old and" in said) == (
+        further == 5
+    )
+
+
+def test_a_ladder_is_told_with_its_ends_compared():
+    rows = records(rare=90, late=5)
+    share, late, *_ = set_apart.findings(rows, set_apart.explanations(rows))
     assert (
-        "In `libero_spatial`, with everything kept, one replan old, 90 of 100 episodes succeed at a quarter of the "
-        "replans, 50 at half and 5 at all. The last is 45 points fewer than at half ("
+        "In `libero_spatial`, with everything kept, one replan old, 90 of 100 episodes succeed at an eighth of the "
+        "replans, 90 at a quarter and 50 at half. The last is 40 points fewer than at an eighth of the replans ("
     ) in share
-    assert share.count("The last is") == sum(one.explanation == set_apart.SHARE for one in set_apart.LADDERS)
+    assert (
+        "50 of 100 episodes succeed at half of the replans and 5 where all inputs are a replan late at every one, "
+        "which stands for such a cache. The last is 45 points fewer than at half of the replans ("
+    ) in late
 
 
-def test_a_plan_begun_again_is_held_against_what_an_old_cache_computes():
-    rows = records(again=10)
-    last = set_apart.findings(rows, set_apart.explanations(rows))[-1]
-    assert last.count("40 points more than the old chunk begun again (") == 2
-    assert last.count("they differ by more than 10 points.") == 2
-    rows = records()
-    last = set_apart.findings(rows, set_apart.explanations(rows))[-1]
-    assert "as many as the old chunk begun again" in last and "they differ by less than 10 points" in last
+def test_a_clock_and_a_gate_are_compared_in_both_counts():
+    """Gates that reuse only once no reuse has ended reuse nothing in its count: other gates are there to compare."""
+    rows = records(old=30, needed=10)
+    explained = set_apart.explanations(rows)
+    *_, moment, needed, _, _ = set_apart.findings(rows, explained)
+    assert verdicts.verdict(explained[set_apart.MOMENT]) == "supported"
+    assert moment.startswith("**At one share and age, a clock's moments cost more than a gate's: supported.**")
+    assert verdicts.verdict(explained[set_apart.NEEDED]) == "refuted"
+    assert needed.startswith(
+        "**The same, counting only as many replans of an episode as no reuse took: refuted.** A gate also allows reuse "
+        "where a policy has failed"
+    )
+    assert "four replans old, the clock solves 20 points more than image gates (" in needed
+    assert "shares differ by up to 8 points and ages by up to 0.5 replans; in this count, by 25 points" in needed
 
 
-def test_the_table_has_share_and_age_of_caches_and_of_what_stands_for_one():
-    rows = set_apart.table(records())
+def test_a_clock_beyond_every_image_gate_is_not_told():
+    rows = records(needed=10)
+    for suite, mine in rows.items():
+        kept = [~table["gate"].str.startswith("vision >= 0.5") for table in (mine.episodes, mine.replans)]
+        rows[suite] = Records(mine.episodes[kept[0]], mine.replans[kept[1]])
+    explained = set_apart.explanations(rows)
+    assert set_apart.NEEDED not in explained
+    said = " ".join(set_apart.findings(rows, explained))
+    assert "as no reuse took: not known, since no image gate reuses so often.**" in said
+
+
+@pytest.mark.parametrize(
+    ("again", "lead", "clause"),
+    [
+        (10, "A cache of everything does not do as well as", "they differ by more than 5 points"),
+        (50, "A cache of everything does as well as", "they differ by less than 5 points"),
+        (44, "Whether a cache of everything does as well as", "whether they differ by 5 points is not decided"),
+    ],
+)
+def test_a_plan_begun_again_is_held_against_what_an_old_cache_computes(again, lead, clause):
+    rows = records(again=again)
+    last = set_apart.findings(rows, set_apart.explanations(rows), 0.05)[-1]
+    assert last.startswith(f"**{lead} the old plan begun again") and last.count(f"; {clause}.") == 2
+    assert ("is not decided.**" in last) == (again == 44) and ("again, within 5 points.**" in last) == (again == 50)
+
+
+def test_the_table_has_share_and_age_in_both_counts_and_late_inputs_reuse_nothing():
+    rows = set_apart.table(records(needed=10))
     row = rows[rows["setting"] == "everything kept, every(14, 7)"].iloc[0]
-    assert row.tolist()[1:] == ["25 %", "1.0", "50 of 100", "15"]
+    assert row.tolist()[1:] == ["50 of 100", "25 %", "1.0", "25 %", "1.0", "15"]
+    gate = rows[rows["setting"] == "everything kept, images ≥ 0.96"].iloc[0]
+    assert gate.tolist()[2:6] == ["33 %", "1.5", "0 %", ""]
     late = rows.loc[SPATIAL][rows.loc[SPATIAL]["setting"] == "no reuse, both late by 1"].iloc[0]
-    assert late.tolist()[1:3] == ["75 %", "1.0"]  # all but the first of four replans
+    assert late.tolist()[2:6] == ["0 %", "", "0 %", ""]
+    assert len(set_apart.table(records(5))) == len(set_apart.table(records())) + 6  # and the gate of the fifth
 
 
 def test_every_rung_is_a_setting_once():

@@ -7,6 +7,7 @@ from kvlab.book.answers import thumbnails
 from kvlab.book.answers.thumbnails import MOMENTS, NO_REUSE, OLDER, PIXELS, SETTINGS, SMALL
 from kvlab.evidence import verdicts
 from kvlab.study.records import Records
+from kvlab.study.settings import Setting
 from made import made
 
 
@@ -68,7 +69,7 @@ def test_the_share_near_grasps_is_that_of_the_replans_that_look_most_alike():
 
 def test_the_gap_is_told_with_what_becomes_of_it():
     rows = records(near_gap=0)
-    tell, said = thumbnails.findings(rows["libero_spatial"], looks(), thumbnails.explanations(rows, looks()))
+    tell, said = thumbnails.findings(rows, looks(), thumbnails.explanations(rows, looks()))
     assert tell.startswith(
         "**That thumbnails are too small: not shown; none of 2 predictions holds. That pixels tell less than image "
         "tokens: supported; 2 of 2 predictions hold.** Where images"
@@ -77,7 +78,9 @@ def test_the_gap_is_told_with_what_becomes_of_it():
     assert said.startswith(
         "**That thumbnails do worse since they allow reuse near grasps: supported; 2 of 2 predictions hold."
     )
-    assert "Behind thumbnails the policy solves 40 points fewer than behind image tokens (" in said
+    assert (
+        "In `libero_spatial`, behind thumbnails, the policy solves 40 points fewer than behind image tokens (" in said
+    )
     assert "Where both recompute near grasps, it solves as many as behind image tokens (" in said
 
 
@@ -94,7 +97,33 @@ def test_verdicts_on_size_and_pixels_follow_the_ranks(measured, small, pixels):
     assert [verdicts.verdict(explained[name]) for name in (SMALL, PIXELS)] == [small, pixels]
 
 
+def elsewhere(*gates: str) -> dict[str, Records]:
+    """A second suite: All succeed behind these gates, 80 behind either image gate, which reuse at 20 and 60 %."""
+    images = {"vision >= 0.98": 1, "vision >= 0.95": 3}
+    rows = {NO_REUSE: [(True, 15, [False] * 5)] * 100}
+    rows |= {Setting("full", gate): [(True, 15, [False] + [True] * 3 + [False])] * 100 for gate in gates}
+    rows |= {
+        Setting("full", gate): [(n < 80, 15, [0 < k <= many for k in range(5)]) for n in range(100)]
+        for gate, many in images.items()
+    }
+    mine = made(rows, "libero_10")
+    signals = dict.fromkeys(("pixels_anchor", "vision_anchor"), 1.0 - 0.1 * mine.replans["replan"])
+    return {"libero_10": Records(mine.episodes, mine.replans.assign(gripper=0.0, **signals))}
+
+
+@pytest.mark.parametrize("gates", [(), ("pixels >= 0.9",), ("pixels >= 0.9", "pixels >= 0.93")])
+def test_another_suite_is_told_where_it_is_recorded(gates):
+    rows = records() | elsewhere(*gates)
+    explained = thumbnails.explanations(rows, looks())
+    assert len(explained[OLDER]) == 2 + len(gates)
+    said = thumbnails.findings(rows, looks(), explained)[-1]
+    assert said.count("In `libero_10`, behind thumbnails ≥ 0.9") == len(gates)
+    assert said.count("behind images ≥ 0.95 (") == said.count("they reuse at 60 % and 60 % of replans.") == len(gates)
+    assert len(thumbnails.table(rows)) == 6 + 2 * len(gates)
+
+
 def test_every_gate_has_its_row():
-    table = thumbnails.table(records()["libero_spatial"])
+    table = thumbnails.table(records())
     assert len(table) == len(SETTINGS) == 6
-    assert table.loc["thumbnails ≥ 0.9", "successes"] == "50 of 100"
+    row = table[table["gate"] == "thumbnails ≥ 0.9"].iloc[0]
+    assert row.tolist()[1:] == ["50 of 100", "30 %", "1.3"]  # of five replans one or two reuse: ages 1, and 1 and 2

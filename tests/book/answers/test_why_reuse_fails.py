@@ -19,13 +19,17 @@ def outcomes(k: int) -> list:
     return [(n < k, 15, [False] * 3) for n in range(100)]
 
 
-def explained(vision=50, state=30, both=10, young=60, old=0, black=10, again=100, rate=0.0, gain=2.0, change=2.0):
+def explained(
+    vision=50, state=30, both=10, young=60, old=0, black=10, again=100, rate=0.0, gain=2.0, change=2.0, **others
+):
     solved = {answers.NO_REUSE: 100, answers.late("vision", 1): vision, answers.late("state", 1): state}
     solved |= {answers.late("all", 1): both, answers.periodic(2): young, answers.periodic(4): old}
     solved |= {Setting("none", seeing=seen): black for seen in answers.BLIND}
     records = made({setting: outcomes(k) for setting, k in solved.items()})
     twin = made({answers.NO_REUSE: outcomes(again)})
-    return records, answers.explanations(records, twin, PERIODS, LAGS, curves(rate), gains(gain, change))
+    return records, answers.explanations(
+        {"short": records, **others}, twin, PERIODS, LAGS, curves(rate), gains(gain, change)
+    )
 
 
 def curves(rate: float) -> pd.DataFrame:
@@ -53,13 +57,16 @@ def said(**changed) -> list[str]:
     records, found = explained(**changed)
     aged = {2: changed.get("young", 60), 4: changed.get("old", 0)}
     apart = {set_apart.SHARE: found["staleness"], set_apart.AGE: found["seed"]}
-    return answers.findings({1: answers.square(records, 1)}, found, aged, 5, 100, apart)
+    return answers.findings({1: answers.square(records, 1)}, found, aged, 5, "short", 100, apart)
 
 
 def test_late_inputs_that_do_better_apart_are_told_with_their_effect():
     first = said()[0]
     assert first.startswith("**Inconsistency: refuted.** The February report says that an old image beside a new")
-    assert "With images late by 5 control steps 50 of 100 episodes succeed, with a late robot state 30" in first
+    assert (
+        "In `short`, with images late by 5 control steps, 50 of 100 episodes succeed, with a late robot state 30"
+        in first
+    )
     assert "Late images alone have 40 points more than both late together" in first
     assert first.endswith("Of the 2 predictions at 5 control steps none holds, 2 fail and none is open.")
 
@@ -78,10 +85,23 @@ def test_the_verdict_on_inconsistency_follows_the_rows(vision, state, verdict, c
     assert f"{verdict}.**" in first and counted in first
 
 
+@pytest.mark.parametrize(
+    ("parts", "verdict"), [((), None), (("all",), None), (("vision", "all"), "refuted"), (("vision",), None)]
+)
+def test_late_inputs_of_another_suite_are_told_where_they_can_be_compared(parts, verdict):
+    solved = {"vision": 40, "all": 20}
+    rows = made({answers.NO_REUSE: outcomes(70)} | {answers.late(part, 1): outcomes(solved[part]) for part in parts})
+    first = said(long=rows)[0]
+    told = "In `long`, with images alone late by 1 replan, the policy solves 20 points more than with both late ("
+    assert (told in first) == (verdict is not None) and first.endswith(f": **{verdict}**.") == (verdict is not None)
+    table = answers.table(explained(long=rows)[1])
+    assert ("inconsistency, long: refuted" in table.index.get_level_values(0)) == (verdict is not None)
+
+
 def test_staleness_says_what_age_and_share_do_each_for_itself():
     claim = said()[1]
     assert claim.startswith("**Staleness: supported, if age and share are taken together.**")
-    assert "Renewed every 2 replans, the cache solves 60 of 100 episodes; renewed every 4, 0." in claim
+    assert "In `short`, a cache that is renewed every 2 replans solves 60 of 100 episodes; renewed every 4, 0." in claim
     assert "60 points fewer than every 2" in claim and "at one age: **supported**." in claim
     assert claim.endswith("That an older cache does at one share of replans: **not shown**.")
     assert said(young=100, old=100)[1].startswith("**Staleness: not shown")
