@@ -1,20 +1,19 @@
 """What *What to buy instead* says, out of `frontier.within_margin` (`bought`) and `frontier.frontier` by suite."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
 from kvlab.book import tables, text
+from kvlab.book.answers.second_seed import NO_REUSE, SecondSeed
 from kvlab.evidence import control_steps, margins, summary, wording
 from kvlab.evidence.frontier import cheapest
 from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
-from kvlab.study.study import Study
 from kvlab.study.times import Latency
 
-NO_REUSE = Setting("none")
 FIRST = (  # what the start page and *Decide for your own policy* compare
     "none steps=5", "none steps=2", "none steps=1", "none execute=7", "none execute=10", "none execute=16",
     "none steps=2 execute=10", "none steps=1 execute=10", "none steps=2 execute=16",
@@ -45,14 +44,15 @@ def findings(
     places: Mapping[str, pd.DataFrame],
     records: Mapping[str, Records],
     machines: Mapping[str, Latency],
+    second: SecondSeed,
     margin: float,
     confidence: float,
 ) -> list[str]:
     """The chapter's answer. `machines` as in `frontier.within_margin`."""
     reuse = _reusing(bought)
-    said = [recommendation(bought, records, machines, margin)]
+    said = [recommendation(bought, records, machines, second, margin)]
     if len(reuse):
-        said.append(_reuse(reuse, records, machines, margin))
+        said.append(_reuse(reuse, records, machines, second, margin))
     return [*said, _frontier(places), *_longer(recommended(bought), records, confidence)]
 
 
@@ -69,45 +69,17 @@ def named(bought: pd.DataFrame) -> list[Setting]:
 
 
 def recommendation(
-    bought: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], margin: float
+    bought: pd.DataFrame,
+    records: Mapping[str, Records],
+    machines: Mapping[str, Latency],
+    second: SecondSeed,
+    margin: float,
 ) -> str:
-    """What to take, in the words that every page with a recommendation has."""
+    """What to take, in the words that every page with a recommendation has, and whether a second seed confirms it."""
     setting = recommended(bought)
     if setting is None:
         return f"**No lever is shown to be worth it.** {_none(records, margin)}"
-    return f"**Take {tables.lever(setting)}.** {_best(setting, bought, records, machines, margin)}"
-
-
-def confirmed(again: Sequence[Study], margin: float, confidence: float) -> str:
-    """Whether a setting that was chosen holds on new episodes: `again` are of no reuse and it, with another seed.
-
-    A suite counts where all of its episodes are recorded.
-    """
-    said, found = [], []
-    setting = again[0].settings[-1]
-    for study in again:
-        suite, recorded = f"`{study.protocol.suite}`", int(study.plan()["recorded"].min())
-        if recorded < study.episodes:
-            said.append(
-                f"In {suite} {recorded} of {text.count(study.episodes, 'episode')} are recorded, so none counts."
-            )
-            continue
-        records = study.read()
-        lost = summary.difference(records, setting, NO_REUSE, confidence)
-        found.append(margins.loss(lost, margin))
-        said.append(
-            f"In {suite} {margins.loss_words(lost, margin)}: {text.difference(lost, 'without reuse', margin)}, "
-            f"{text.count(study.episodes, 'episode')}."
-        )
-    whole = len(found) == len(again)
-    lead = "That it holds on new episodes is not shown"
-    lead = "It holds on new episodes" if whole and {*found} == {margins.INSIDE} else lead
-    lead = "It does not hold on new episodes" if margins.OUTSIDE in found else lead
-    return (
-        f"**{lead}.** A choice among many favours the lucky. So {tables.lever(setting)} and no reuse are compared once "
-        "more from the same initial states, with other noise and other places of cabinet and stove "
-        f"(seed {again[0].seed}). {' '.join(said)}"
-    )
+    return f"**Take {tables.lever(setting)}.** {_best(setting, bought, records, machines, second, margin)}"
 
 
 def unexplained(setting: Setting, changes: Mapping[str, Interval]) -> str:
@@ -117,7 +89,7 @@ def unexplained(setting: Setting, changes: Mapping[str, Interval]) -> str:
         return ""
     return (
         f" Why it solves more in {text.listed(more)} is open ([what was tested](buy_instead.ipynb)). A larger policy "
-        "may lose, and a choice among many favours the lucky ([run again](buy_instead.ipynb)): test yours."
+        "may lose: test yours."
     )
 
 
@@ -190,10 +162,16 @@ def _none(records: Mapping[str, Records], margin: float) -> str:
     )
 
 
-def _reuse(reuse: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], margin: float) -> str:
+def _reuse(
+    reuse: pd.DataFrame,
+    records: Mapping[str, Records],
+    machines: Mapping[str, Latency],
+    second: SecondSeed,
+    margin: float,
+) -> str:
     """The cheapest setting that reuses, or what of it holds in one suite alone."""
     if setting := recommended(reuse):
-        said = _best(setting, reuse, records, machines, margin, "that reuse ")
+        said = _best(setting, reuse, records, machines, second, margin, "that reuse ")
         return f"**If you reuse: {tables.lever(setting)}.** {said}"
     told = [
         f"In `{suite}` by itself the cheapest that has is: {tables.lever(setting)}."
@@ -202,7 +180,7 @@ def _reuse(reuse: pd.DataFrame, records: Mapping[str, Records], machines: Mappin
     return " ".join(["**No setting that reuses is shown to be worth it.**", _none(records, margin), *told])
 
 
-def _best(setting, bought, records, machines, margin, among="") -> str:
+def _best(setting, bought, records, machines, second, margin, among="") -> str:
     costs = [f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()]
     changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
     losses = [
@@ -213,7 +191,7 @@ def _best(setting, bought, records, machines, margin, among="") -> str:
     return (
         f"Of the settings listed here {among}it is the cheapest that is shown to lose under {100 * margin:.0f} points"
         f"{' in every suite' * (len(records) > 1)}. A control step takes {text.listed(costs)} of the inference without "
-        f"reuse. {' '.join(losses)}"
+        f"reuse. {' '.join(losses)} A choice among many favours the lucky. {second.clause(setting)}"
         f"{unexplained(setting, changes)}"
     )
 

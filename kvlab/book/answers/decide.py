@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.book.answers.buy_instead import NO_REUSE, unexplained
+from kvlab.book.answers.buy_instead import unexplained
+from kvlab.book.answers.second_seed import NO_REUSE, SAME, SecondSeed
 from kvlab.book.recorded import already, in_full, left_out
 from kvlab.evidence import decision, margins, rows, summary
 from kvlab.evidence.cost import CONTROL_STEP_MS
@@ -38,6 +39,11 @@ class Question:
     def points(self) -> str:
         """The margin in words."""
         return text.count(round(100 * self.margin), "point")
+
+    @property
+    def second(self) -> SecondSeed:
+        """What the next seed says of a setting."""
+        return SecondSeed((self.study,), self.margin, self.confidence)
 
 
 def find(checkpoint: str) -> Path | str:
@@ -173,7 +179,8 @@ def recommendation(question: Question, judged: pd.DataFrame) -> str:
         "undecided": _needed(row),
     }[step]
     why = unexplained(setting, {question.study.protocol.suite: row.difference})
-    return f"{lead} {costs} {replan} {loss[0].upper()}{loss[1:]}: {effect}. {more}{why}"
+    confirmed = "" if step == "undecided" else f" {question.second.clause(setting)}"
+    return f"{lead} {costs} {replan} {loss[0].upper()}{loss[1:]}: {effect}.{confirmed} {more}{why}"
 
 
 def _needed(row: pd.Series) -> str:
@@ -234,7 +241,7 @@ def _kept(question: Question, records: Records, judged: pd.DataFrame) -> str:
     lead, compared = _against_full(question, records, judged, mode)
     caches = judged[[setting.mode not in ("none", "chunk") for setting in judged.index]]
     if len(caches) and not caches.fits.any():
-        lead = "No setting that keeps a part of the cache fits the budget"
+        lead = "No setting that keeps any of the cache fits the budget"
         compared = (
             f"The cheapest, {tables.lever(caches.index[0])}, takes {caches.ms.iloc[0]:.1f} ms. {compared}".strip()
         )
@@ -255,7 +262,10 @@ def _against_full(question: Question, records: Records, judged: pd.DataFrame, mo
         if gained.low > 0
         else f"That it is better to keep the cache by `{mode}` than everything is not shown here"
     )
-    return lead, f"With `{setting.gate}` it succeeds in {text.difference(gained, 'with everything kept')}, {n}."
+    return (
+        lead,
+        f"With the gate `{setting.gate}`, `{mode}` solves {text.difference(gained, 'with everything kept')}, {n}.",
+    )
 
 
 def _confirm(question: Question, judged: pd.DataFrame) -> list[str]:
@@ -265,9 +275,9 @@ def _confirm(question: Question, judged: pd.DataFrame) -> list[str]:
         return []
     others, needed = text.count(len(judged) - 1, "setting"), text.count(judged.needed[setting], "episode")
     return [
-        f"**Confirm it on new episodes.** It was chosen among {others}, which favours the lucky. Another `seed` gives "
-        f"new episodes. With {needed} a loss of {question.points} is excluded with a chance of 80 %, if the setting is "
-        "as good as no reuse."
+        f"**Confirm it with another seed.** It was chosen among {others}, which favours the lucky. Another `seed` runs "
+        f"{SAME}. With {needed} a loss of {question.points} is excluded with a chance of 80 %, if the setting is as "
+        "good as no reuse."
     ]
 
 

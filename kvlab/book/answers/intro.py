@@ -6,6 +6,7 @@ import pandas as pd
 
 from kvlab.book import text
 from kvlab.book.answers import buy_instead
+from kvlab.book.answers.second_seed import SecondSeed
 from kvlab.evidence import margins
 from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Interval
@@ -20,11 +21,13 @@ ANSWERS = {  # what the page says of reuse, each where it is recorded; how it di
 }
 
 
-def findings(bought: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency]) -> list[str]:
+def findings(
+    bought: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], second: SecondSeed
+) -> list[str]:
     """What to take, and one finding for each of ANSWERS that is in `bought` (`frontier.within_margin`)."""
     told = {parse_setting(text): name for text, name in ANSWERS.items()}
     return [
-        buy_instead.recommendation(bought, records, machines, margins.BUY),
+        buy_instead.recommendation(bought, records, machines, second, margins.BUY),
         *(_told(setting, name, bought, records, machines) for setting, name in told.items() if setting in bought.index),
     ]
 

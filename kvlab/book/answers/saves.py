@@ -51,6 +51,11 @@ def only_keeps_the_chunk(setting: Setting) -> bool:
     return _plain(setting) and setting.mode == "chunk"
 
 
+def anything(_: Setting) -> bool:
+    """Any setting, whatever it changes."""
+    return True
+
+
 def _plain(setting: Setting) -> bool:
     return setting.denoising_steps is None and setting.execute is None
 
@@ -71,7 +76,7 @@ def bought(
 
 def headline(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
     """The title of the figure: what may be saved by reuse, and by any lever."""
-    cache, lever = (_up_to(bought, choice) for choice in (_cache, _lever))
+    cache, lever = (_up_to(bought, kind) for kind in (only_reuses, anything))
     return f"With a loss under {100 * margin:.0f} points a reused cache saves {cache}, the best lever here {lever}"
 
 
@@ -199,37 +204,32 @@ def _program_name(name: str, version: str) -> str:
 
 def _usable(bought, machines, margin) -> str:
     """What a reused cache and what a kept chunk may save of these settings, in each suite."""
-    kinds, points = {"a reused cache": _cache, "a kept chunk": _chunk}, f"{100 * margin:.0f} points"
-    lead = text.listed([f"{kind} saves {_up_to(bought, choice)}" for kind, choice in kinds.items()])
+    kinds, points = {"reused cache": only_reuses, "kept chunk": only_keeps_the_chunk}, f"{100 * margin:.0f} points"
+    cache, chunk = (f"{name} saves {_up_to(bought, kind)}" for name, kind in kinds.items())
     said = []
     for suite, table in bought.items():
-        chosen = {kind: choice(table) for kind, choice in kinds.items()}
+        chosen = {name: _cheapest(table, kind) for name, kind in kinds.items()}
         for setting in filter(None, chosen.values()):
             left = [f"{text.percent(table.loc[setting, (key, 'of_control')])} ({key.upper()})" for key in machines]
             said.append(
                 f"In `{suite}` {tables.lever(setting)} takes {text.listed(left)} of the inference per control step; it "
                 f"solves {text.difference(table.loc[setting, (suite, 'difference')], 'without reuse', margin)}."
             )
-        if lacking := [kind for kind, setting in chosen.items() if setting is None]:
+        if lacking := [f"a {name}" for name, setting in chosen.items() if setting is None]:
             said.append(
                 f"In `{suite}` no setting with {' or '.join(lacking)} saves and is shown to lose under {points}."
             )
-    cheapest = [_costs(only).min() for only in map(_only(only_reuses), bought.values()) if len(only)]
-    least = (
-        f" Whatever it loses, a reused cache by itself leaves at least {text.percent(min(cheapest))} "
-        f"({next(iter(machines)).upper()})."
-        if cheapest
-        else ""
-    )
-    return f"**Of these settings, with a loss under {points}, {lead}.** {' '.join(said)}{least}"
+    left = _least([_only(table, only_reuses) for table in bought.values()])
+    least = f" Whatever it loses, a reused cache by itself leaves at least {_each(left)}." if left else ""
+    return f"**Of these settings, with a loss under {points}, a {cache}. A {chunk}.** {' '.join(said)}{least}"
 
 
 def _solved(bought, records, times: Latency) -> str:
     """Inference to solve an episode: of the reuse that saves most, and of the cheapest lever."""
-    told, grown = [], False
+    kinds, told, grown = (only_reuses, only_keeps_the_chunk, anything), [], False
     for suite, table in bought.items():
         found = {}
-        for setting in dict.fromkeys(filter(None, (_cache(table), _chunk(table), _lever(table)))):
+        for setting in dict.fromkeys(filter(None, (_cheapest(table, kind) for kind in kinds))):
             if ratio := inference_ratio(records[suite], setting, NO_REUSE, times):
                 step = cost(setting, records[suite], times) / cost(NO_REUSE, records[suite], times)
                 grown |= ratio.low > step
@@ -270,31 +270,29 @@ def _budget(records, machines) -> str:
     )
 
 
-def _only(chosen: Callable[[Setting], bool]) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    return lambda table: table[[chosen(setting) for setting in table.index]]
+def _only(table: pd.DataFrame, kind: Callable[[Setting], bool]) -> pd.DataFrame:
+    return table[[kind(setting) for setting in table.index]]
 
 
-def _cache(table: pd.DataFrame) -> Setting | None:
-    """Of what only reuses the cache, the cheapest that is inside the margin and saves anything."""
-    return _lever(_only(only_reuses)(table))
+def _cheapest(table: pd.DataFrame, kind: Callable[[Setting], bool]) -> Setting | None:
+    """Of one kind the cheapest that is inside the margin and saves anything."""
+    costs = table[next(column for column in table.columns if column[1] == "of_control")]
+    return frontier.cheapest(_only(table[costs < 1], kind))
 
 
-def _chunk(table: pd.DataFrame) -> Setting | None:
-    """The same of what only keeps the chunk."""
-    return _lever(_only(only_keeps_the_chunk)(table))
+def _up_to(bought: Mapping[str, pd.DataFrame], kind: Callable[[Setting], bool]) -> str:
+    """The most that a setting of one kind saves inside the margin, in any suite, on each machine."""
+    found = [_only(table[table["all", "inside"].astype(bool)], kind) for table in bought.values()]
+    saved = {machine: 1 - share for machine, share in _least(found).items() if share < 1}
+    return f"at most {_each(saved)}" if saved else "nothing that is shown"
 
 
-def _lever(table: pd.DataFrame) -> Setting | None:
-    """The cheapest that is inside the margin and saves anything."""
-    return frontier.cheapest(table[_costs(table) < 1])
+def _least(found: Sequence[pd.DataFrame]) -> dict[str, float]:
+    """On each machine the least inference per control step over no reuse's; nothing where there is no setting."""
+    costs = pd.concat(found).xs("of_control", axis=1, level=1) if any(map(len, found)) else pd.DataFrame()
+    return costs.min().to_dict()
 
 
-def _costs(table: pd.DataFrame) -> pd.Series:
-    return table[next(column for column in table.columns if column[1] == "of_control")]
-
-
-def _up_to(bought: Mapping[str, pd.DataFrame], choice: Callable[[pd.DataFrame], Setting | None]) -> str:
-    """The most that a choice saves in any suite."""
-    found = [(table, choice(table)) for table in bought.values()]
-    saved = [1 - _costs(table)[setting] for table, setting in found if setting is not None]
-    return f"at most {text.percent(max(saved))} (CPU)" if saved else "nothing that is shown"
+def _each(shares: Mapping[str, float]) -> str:
+    """`6 % (CPU) and 9 % (H100)`."""
+    return text.listed([f"{text.percent(share)} ({machine.upper()})" for machine, share in shares.items()])

@@ -1,10 +1,10 @@
 """What *What to buy instead* says of made rows: other rows, other sentences."""
 
 import jupytext
-import pytest
 
 from kvlab.book import tables
 from kvlab.book.answers import buy_instead
+from kvlab.book.answers.second_seed import SecondSeed
 from kvlab.book.recorded import in_full
 from kvlab.evidence import frontier
 from kvlab.paths import BOOK, DATA, ROOT
@@ -36,7 +36,7 @@ def bought(records, margin=0.05):
 def said(*studies, margin=0.05):
     records = dict(zip(("short", "long"), studies, strict=False))
     places = {suite: frontier.frontier(rows, SETTINGS, TIMES, resamples=100) for suite, rows in records.items()}
-    return buy_instead.findings(bought(records, margin), places, records, MACHINES, margin, 0.95)
+    return buy_instead.findings(bought(records, margin), places, records, MACHINES, SecondSeed(()), margin, 0.95)
 
 
 def test_the_cheapest_lever_and_the_cheapest_reuse_are_named():
@@ -50,6 +50,8 @@ def test_the_cheapest_lever_and_the_cheapest_reuse_are_named():
         in lever
     )
     assert lever.count("100 episodes") == 2
+    unconfirmed = "A choice among many favours the lucky. No second seed is recorded that could confirm it."
+    assert lever.endswith(unconfirmed) and reuse.endswith(unconfirmed)
     assert reuse.startswith("**If you reuse: images, instruction kept, every(2).** Of the settings listed here")
     assert unbeaten.startswith("**Every setting that reuses is beaten.**")
     assert longer.startswith("**It is not shown to take longer.**")
@@ -103,30 +105,6 @@ def test_every_row_has_one_interval_that_of_the_claim():
     assert table.columns.to_list() == ["suite", "points", "loss"] and len(table) == 4
     (row,) = table[(table.suite == "short") & (table.index == "2 denoising steps")].itertuples(index=False)
     assert row == ("short", "-1 (-5.4 to 3)", "open")
-
-
-def again(checkpoint, folder, make_row, fewer: int, recorded: int = 100) -> list[Study]:
-    """No reuse and 2 denoising steps once more: the first solves all, the second all but so many."""
-    study = Study(checkpoint, (NO_REUSE, Setting("none", denoising_steps=1)), 100, Protocol(), 1, folder)
-    for setting, lost in zip(study.settings, (0, fewer), strict=True):
-        for n, (task, state) in enumerate(study.trials()[:recorded]):
-            study.recording(setting).add(make_row(task, state, seed=1) | {"success": n >= lost})
-    return [study]
-
-
-@pytest.mark.parametrize(
-    ("lost", "recorded", "says"),
-    [
-        (0, 100, "**It holds on new episodes.** A choice among many favours the lucky. So 1 denoising step and no"),
-        (20, 100, "**It does not hold on new episodes.**"),
-        (3, 100, "**That it holds on new episodes is not shown.**"),
-        (0, 20, "**That it holds on new episodes is not shown.**"),
-    ],
-)
-def test_whether_a_choice_holds_on_new_episodes_follows_their_rows(untrained, tmp_path, make_row, lost, recorded, says):
-    claim = buy_instead.confirmed(again(untrained, tmp_path, make_row, lost, recorded), 0.05, 0.95)
-    assert claim.startswith(says) and "(seed 1)" in claim
-    assert claim.endswith("In `libero_spatial` 20 of 100 episodes are recorded, so none counts.") == (recorded == 20)
 
 
 def test_suites_may_have_other_settings():

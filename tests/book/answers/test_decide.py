@@ -59,12 +59,12 @@ def test_a_cheaper_lever_comes_before_a_cache(untrained, tmp_path):
     assert "the replan itself takes 71 ms, over a control step of 50 ms." in fits
     assert "Of 4 settings listed here 1 fit, 1 of them without reuse" in fits and "takes as long with a cache" in fits
     assert "Its longest replan takes 35 ms, within a control step of 50 ms." in taken
-    assert kept.startswith(
-        "**No setting that keeps a part of the cache fits the budget.** In a Pi0 the robot state is a"
-    )
-    assert "The cheapest, everything kept, images ≥ 0.9, takes 12.6 ms. With `vision >= 0.9` it succeeds in" in kept
-    assert kept.endswith("it succeeds in 40 points more than with everything kept (31 to 50), 100 episodes.")
-    assert confirmed.startswith("**Confirm it on new episodes.** It was chosen among 3 settings")
+    assert kept.startswith("**No setting that keeps any of the cache fits the budget.** In a Pi0 the robot state is a")
+    assert "The cheapest, everything kept, images ≥ 0.9, takes 12.6 ms. With the gate `vision >= 0.9`, `prefix`" in kept
+    assert kept.endswith("`prefix` solves 40 points more than with everything kept (31 to 50), 100 episodes.")
+    assert confirmed.startswith("**Confirm it with another seed.** It was chosen among 3 settings")
+    assert "Another `seed` runs the same tasks and initial states, with other noise and other places of" in confirmed
+    assert "100 episodes. No second seed is recorded that could confirm it. Nothing is kept, so" in taken
     assert decide.headline(judged) == "Take 1 denoising step"
 
 
