@@ -121,6 +121,23 @@ def ratio(samples: pd.DataFrame, setting: str, to: str = str(CONTROL), confidenc
     return Interval(float(np.median(ratios)), float(drawn.low), float(drawn.high), confidence, "percentile")
 
 
+def without_reuse(policy: Policy) -> CachedPolicy:
+    """A policy that computes all at every replan, and logs no similarities."""
+    return CONTROL.on(policy, policy.conventions.execute, log_signals=False)
+
+
+def compared(samples: pd.DataFrame, to: str) -> list[dict]:
+    """One row per policy of `take_turns`: `setting` (its name), `n` moments, the median of each stage (ms), and `ratio`
+    of total times to the policy `to`, with its interval (`low`, `high`).
+    """
+    rows = []
+    for name, mine in samples.groupby("setting", sort=False):
+        medians, found = mine[[f"ms_{stage}" for stage in STAGES]].median().to_dict(), ratio(samples, name, to)
+        between = {"ratio": found.estimate, "low": found.low, "high": found.high}
+        rows.append({"setting": name, "n": len(mine)} | medians | between)
+    return rows
+
+
 def table(summary: pd.DataFrame) -> str:
     """`by_stage` as text: p50 (p95) in milliseconds."""
     shown = pd.DataFrame(index=summary.index)

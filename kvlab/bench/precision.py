@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kvlab.bench.latency import CONTROL, STAGES, ratio, take_turns
+from kvlab.bench.latency import compared, take_turns, without_reuse
 from kvlab.numerics import NUMERICS
 from kvlab.paths import CHECKPOINTS, DATA
 from kvlab.pi0 import Policy, load, save
 from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.pi0.int8 import PRECISIONS, has_exact_products
 from kvlab.pi0.weights import WHOLE
-from kvlab.reuse import CachedPolicy
 from kvlab.sim.workers import by_task
 from kvlab.study.facts import machine, write
 from kvlab.study.loading import load_policy
@@ -58,7 +57,7 @@ def compare(policies: dict[str, Policy], episodes: Sequence[Episode], repeats: i
     chunks, `error_executed` of the actions that are executed, and `other_noise`, what FLOATS itself differs by with
     another noise.
     """
-    samples = take_turns({name: _without_reuse(policy) for name, policy in policies.items()}, episodes, repeats)
+    samples = take_turns({name: without_reuse(policy) for name, policy in policies.items()}, episodes, repeats)
     chunks = {name: _chunks(policy, episodes, 0) for name, policy in policies.items()}
     floats = policies[FLOATS]
     other, executed = _chunks(floats, episodes, 1), floats.conventions.execute
@@ -67,13 +66,10 @@ def compare(policies: dict[str, Policy], episodes: Sequence[Episode], repeats: i
         return np.square((these - chunks[FLOATS]) / floats.stats["action_std"])
 
     rows = []
-    for name, mine in samples.groupby("setting", sort=False):
-        times, found = mine[[f"ms_{stage}" for stage in STAGES[1:]]].median().to_dict(), ratio(samples, name, FLOATS)
-        between = {"ratio": found.estimate, "low": found.low, "high": found.high}
-        far = distance(chunks[name])
+    for told in compared(samples, FLOATS):
+        far = distance(chunks[name := told.pop("setting")])
         errors = {"error": far.mean() ** 0.5, "error_executed": far[:, :executed].mean() ** 0.5}
-        rows.append({"precision": name, "n": len(mine)} | times | between | errors)
-        rows[-1]["other_noise"] = distance(other).mean() ** 0.5
+        rows.append({"precision": name} | told | errors | {"other_noise": distance(other).mean() ** 0.5})
     return rows
 
 
@@ -87,13 +83,9 @@ def weights_in_memory(model: torch.nn.Module) -> int:
     return sum(held.values())
 
 
-def _without_reuse(policy: Policy) -> CachedPolicy:
-    return CONTROL.on(policy, policy.conventions.execute, log_signals=False)
-
-
 def _chunks(policy: Policy, episodes: Sequence[Episode], seed: int) -> np.ndarray:
     """At every moment of the episodes: (moments, chunk, numbers of an action)."""
-    cached, found = _without_reuse(policy), []
+    cached, found = without_reuse(policy), []
     for number, episode in enumerate(episodes):
         cached.reset(episode.instruction, (seed, number))
         found += [cached.act(seen.images, seen.state)[0] for seen in episode.seen]

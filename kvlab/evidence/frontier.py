@@ -7,7 +7,7 @@ measured. Where a setting solves every episode, the bootstrap sees no uncertaint
 stands beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -39,29 +39,47 @@ def frontier(
     ValueError: no settings, settings that do not share their episodes, one of which there is no time.
     """
     check_shared(records, settings)
-    solved = [successes(records, setting) for setting in settings]
+    return of_runs({setting: (records, setting, times) for setting in settings}, confidence, resamples, seed)
+
+
+def of_runs(
+    runs: Mapping[Hashable, tuple[Records, Setting, Latency]],
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The same of settings that may be of several policies, each with its own rows and times; one row per run.
+
+    ValueError: no run, runs that do not share their episodes.
+    """
+    solved = [successes(records, setting) for records, setting, _ in runs.values()]
+    if not solved or any(len(one.index.symmetric_difference(solved[0].index)) for one in solved):
+        raise ValueError("a frontier has runs, all on the same episodes")
     index = solved[0].index
     draws = weights(index, resamples, seed)
     won, ms, steps = (
         draws @ np.stack([column.reindex(index).to_numpy(float) for column in columns], axis=1)
         for columns in (
             solved,
-            [episodes_ms(setting, records, times) for setting in settings],
-            [of_setting(records.episodes, setting).set_index(EPISODE)["steps"] for setting in settings],
+            [episodes_ms(setting, records, times) for records, setting, times in runs.values()],
+            [
+                of_setting(records.episodes, setting).set_index(EPISODE)["steps"]
+                for records, setting, _ in runs.values()
+            ],
         )
     )
     price, members = ms / steps, pareto(ms / steps, won)
     bounds = np.quantile(price[1:], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    rows = {
-        setting: {
+    rows = [
+        {
             "ms_step": Interval(price[0, i], *bounds[:, i].tolist(), confidence, "stratified percentile"),
             "success": rate_interval(int(solved[i].sum()), len(index), confidence=confidence),
             "pareto": bool(members[0, i]),
             "chance": float(members[1:, i].mean()),
         }
-        for i, setting in enumerate(settings)
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")
+        for i in range(len(runs))
+    ]
+    table = pd.DataFrame(rows, pd.Index([*runs], name="setting", tupleize_cols=False))
     return table.iloc[np.argsort(price[0], kind="stable")]
 
 

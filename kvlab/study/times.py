@@ -16,6 +16,7 @@ MEASURED_STEPS = 10  # denoising steps of the recorded times
 ALLOWED = "pixels >= -1"  # the gate of the timed modes: it always allows reuse, and needs no image encoder
 VERIFIED = "full when verify <= 1000"  # likewise: what asking the expert takes is in its gate's time
 STAGES = ["gate", "vision", "prefill", "denoise"]
+OTHERS = DATA / "latency" / "checkpoints.csv"  # other policies, each beside the recorded one of its suite
 # name: (how a sentence calls it, tables in data/latency); of a later table counts what the ones before it lack
 MACHINES = {
     "cpu": ("`mini` on two CPU cores", ("inference", "second/inference")),
@@ -103,6 +104,22 @@ def latency(machine: str) -> Latency:
     for other in further:
         first = _joined(first, other)
     return Latency(name, first)
+
+
+def of_checkpoints(base: Latency, path: Path = OTHERS) -> dict[tuple[str, str], Latency]:
+    """Times without reuse, by suite and policy, of those that `kvlab.bench.checkpoints` measured; none without a table.
+
+    Each stage takes as many times as long as in `base`, those of the first policy of its suite in the table, as it did
+    beside that policy.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        return {}
+    measured = pd.read_csv(path).set_index(["suite", "policy"])
+    stages = measured[[f"ms_{stage}" for stage in STAGES]].set_axis(STAGES, axis=1)
+    ratios = stages / stages.groupby(level="suite").transform("first")
+    return {key: Latency(base.name, base.stages.loc[["none"]] * ratios.loc[[key]].to_numpy()) for key in ratios.index}
 
 
 def _joined(first: "pd.DataFrame", other: "pd.DataFrame") -> "pd.DataFrame":

@@ -5,6 +5,7 @@ import pytest
 
 from kvlab.evidence import frontier
 from kvlab.study.settings import Setting, parse_setting
+from kvlab.study.times import Latency
 from made import TIMES, made
 
 NONE, CLOCK, PREFIX = (parse_setting(text) for text in ("none", "full when every(2)", "prefix when every(2)"))
@@ -57,3 +58,16 @@ def test_settings_on_other_episodes_are_refused():
     some = made({NONE: [(True, 20, [N])] * 3, CLOCK: [(True, 20, [N])] * 2})
     with pytest.raises(ValueError, match="were not run on the same episodes"):
         frontier.frontier(some, [NONE, Setting("full", "every(2)")], TIMES)
+
+
+def test_policies_are_compared_on_the_same_episodes_each_by_its_own_times():
+    half = Latency("half", TIMES.stages / 2)
+    runs = {"small": (records(90, 0), NONE, half), "large": (records(90, 0), CLOCK, TIMES)}
+    table = frontier.of_runs(runs, resamples=200)
+    assert list(table.index) == ["small", "large"]
+    assert [one.estimate for one in table["ms_step"]] == pytest.approx([7.1, 11.2])
+    assert table["pareto"].tolist() == [True, False]
+    with pytest.raises(ValueError, match="all on the same episodes"):
+        frontier.of_runs(runs | {"other": (made({NONE: [(True, 20, [N])] * 3}), NONE, TIMES)})
+    with pytest.raises(ValueError, match="a frontier has runs"):
+        frontier.of_runs({})

@@ -113,3 +113,17 @@ def test_added_stages_agree_with_the_measured_totals(machine):
             assert total == pytest.approx(rows["ms_total"].median(), rel=0.04), text
             seen += 1
     assert seen >= 8
+
+
+def test_another_policy_takes_of_each_stage_what_it_took_beside_the_recorded_one(tmp_path):
+    told = {"suite": ["a", "a", "b", "b"], "policy": ["first", "small", "second", "small"]}
+    stages = {"ms_gate": [1, 1, 1, 1], "ms_vision": [10, 10, 8, 4], "ms_prefill": [20, 10, 4, 4]}
+    measured = pd.DataFrame(told | stages | {"ms_denoise": [40, 20, 10, 30]})
+    measured.to_csv(tmp_path / "table.csv", index=False)
+    found = times_module.of_checkpoints(TIMES, tmp_path / "table.csv")
+    none, fewer = parse_setting("none"), parse_setting("none steps=1")
+    assert [found[key].replan_ms(none, False) for key in found] == [71, 1 + 10 + 10 + 20, 71, 1 + 5 + 20 + 120]
+    assert found["a", "small"].replan_ms(fewer, False) == 1 + 10 + 10 + 2
+    with pytest.raises(ValueError, match="no time of the mode"):
+        found["a", "small"].replan_ms(parse_setting("full when every(2)"), True)
+    assert times_module.of_checkpoints(TIMES, tmp_path / "absent.csv") == {}

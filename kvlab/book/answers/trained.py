@@ -1,0 +1,215 @@
+"""What *What to buy instead* says of levers that need training: smaller and larger policies, and int8.
+
+Each is compared with the recorded policy of its suite without reuse, on the same episodes. `places` are frontiers by
+suite, of `frontier.of_runs`, of a `Lever` each.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from kvlab.bench.precision import FLOATS
+from kvlab.book import plots, tables, text
+from kvlab.book.answers.precision import Outcomes
+from kvlab.book.recorded import in_full
+from kvlab.evidence import frontier, margins, rows, wording
+from kvlab.evidence.stats import Interval, pair, paired_difference
+from kvlab.paths import ROOT
+from kvlab.study.protocol import Protocol
+from kvlab.study.records import Records
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
+from kvlab.study.times import Latency
+
+NO_REUSE = Setting("none")
+SETTINGS = (NO_REUSE, Setting("none", denoising_steps=2), Setting("none", denoising_steps=1))
+
+
+@dataclass(frozen=True)
+class Lever:
+    """A setting of a policy, by the name of its folder or its precision."""
+
+    policy: str
+    setting: Setting
+
+    def __str__(self) -> str:
+        """`mini_spatial_half`, 1 denoising step."""
+        return f"`{self.policy}`, {tables.lever(self.setting)}"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One suite: its recorded policy, the rows of that and of the others by policy, and their times."""
+
+    first: str
+    records: Mapping[str, Records]
+    times: Mapping[str, Latency]
+
+    @property
+    def runs(self) -> dict[Lever, tuple[Records, Setting, Latency]]:
+        """What is recorded and timed."""
+        return {
+            Lever(policy, setting): (found, setting, self.times[policy])
+            for policy, found in self.records.items()
+            for setting in SETTINGS
+            if policy in self.times and setting in rows.recorded(found)
+        }
+
+    def lost(self, lever: Lever, confidence: float) -> Interval:
+        """Success of a lever minus that of the recorded policy without reuse, on the same episodes (Tango)."""
+        mine, first = self.records[lever.policy], self.records[self.first]
+        return paired_difference(pair(rows.successes(mine, lever.setting), rows.successes(first, NO_REUSE)), confidence)
+
+
+def suites(
+    records: Mapping[str, Records],
+    checkpoints: Mapping[str, str],
+    trained: Mapping[str, Sequence[str]],
+    int8: Outcomes,
+    times: Mapping[tuple[str, str], Latency],
+    episodes: int,
+) -> dict[str, Suite]:
+    """By suite: the `records` of its first checkpoint, those of `trained` (paths) that are recorded in full without
+    reuse, and int8; `times` of `times.of_checkpoints`.
+    """
+    found = {}
+    for suite, mine in records.items():
+        first = Path(checkpoints[suite]).name
+        others = {
+            Path(path).name: _read(Study(ROOT / path, SETTINGS, episodes, Protocol(suite)))
+            for path in trained.get(suite, [])
+        }
+        others |= {name: rounded for (where, name), rounded in int8.items() if where == suite and name != FLOATS}
+        timed = {policy: one for (where, policy), one in times.items() if where == suite}
+        found[suite] = Suite(first, {first: mine} | {name: one for name, one in others.items() if one}, timed)
+    return found
+
+
+def _read(study: Study) -> Records | None:
+    whole = not study.plan()["missing"][str(NO_REUSE)]
+    return in_full(study).read() if whole else None
+
+
+def left_out(found: Mapping[str, Suite], trained: Mapping[str, Sequence[str]]) -> list[str]:
+    """Which policies are not recorded in full without reuse, and which have no time; a sentence each."""
+    said = []
+    for suite, paths in trained.items():
+        if suite in found and (absent := [Path(p).name for p in paths if Path(p).name not in found[suite].records]):
+            named = text.listed([f"`{policy}`" for policy in absent])
+            said.append(f"Left out in `{suite}`, since not all episodes without reuse are recorded: {named}.")
+    for suite, one in found.items():
+        if untimed := [f"`{policy}`" for policy in one.records if policy not in one.times]:
+            said.append(f"Left out in `{suite}`, since no time is measured: {text.listed(untimed)}.")
+    return said
+
+
+def places(found: Mapping[str, Suite], confidence: float) -> dict[str, pd.DataFrame]:
+    """The frontier of each suite in which the recorded policy and another one are timed."""
+    several = {suite: one for suite, one in found.items() if one.first in {lever.policy for lever in one.runs}}
+    return {
+        suite: frontier.of_runs(one.runs, confidence)
+        for suite, one in several.items()
+        if len({lever.policy for lever in one.runs}) > 1
+    }
+
+
+def cheapest(place: pd.DataFrame, suite: Suite, margin: float, confidence: float) -> Lever | None:
+    """The cheapest lever whose loss is under the margin."""
+    inside = (one for one in place.index if margins.loss(suite.lost(one, confidence), margin) == margins.INSIDE)
+    return next(inside, None)
+
+
+def headline(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], margin: float, confidence: float) -> str:
+    """The title of the figure."""
+    paid = [
+        f"{best.policy}, {tables.lever(best.setting)}, in {suite}"
+        for suite, place in places.items()
+        if (best := cheapest(place, found[suite], margin, confidence)) and best.policy != found[suite].first
+    ]
+    points = f"{100 * margin:.0f} points"
+    return f"Cheapest within {points}: {'; '.join(paid)}" if paid else f"No training makes it cheaper within {points}"
+
+
+def said(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], margin: float, confidence: float) -> list[str]:
+    """What training buys in each suite: the cheapest lever within the margin, and the unbeaten ones."""
+    if not places:
+        return ["No policy of another size or precision is both recorded and timed yet."]
+    return [_bought(suite, found[suite], place, margin, confidence) for suite, place in places.items()]
+
+
+def _bought(suite: str, one: Suite, place: pd.DataFrame, margin: float, confidence: float) -> str:
+    points = f"{100 * margin:.0f} points"
+    untrained = place[[lever.policy == one.first for lever in place.index]]
+    best, plain = (cheapest(some, one, margin, confidence) for some in (place, untrained))
+    unbeaten = "; ".join(str(lever) for lever in place.index[place.pareto])
+    last = f"No other beats these in both cost and success: {unbeaten}."
+    if best is None:
+        return f"**In `{suite}` no lever is shown to lose under {points}.** {last}"
+    share = {
+        lever: place.ms_step[lever].estimate / place.ms_step[Lever(one.first, NO_REUSE)].estimate
+        for lever in place.index
+    }
+    without = (
+        f"Without training it is {tables.lever(plain.setting)}, at {text.percent(share[plain])}. " if plain else ""
+    )
+    if best.policy == one.first:
+        return (
+            f"**In `{suite}` no training makes it cheaper.** The cheapest that is shown to lose under {points} is "
+            f"{tables.lever(best.setting)} of the recorded policy, at {text.percent(share[best])} of its inference "
+            f"without reuse. {last}"
+        )
+    lost = text.difference(one.lost(best, confidence), f"with `{one.first}` without reuse", margin)
+    return (
+        f"**In `{suite}` the cheapest within {points} needs training: {best}.** A control step takes "
+        f"{text.percent(share[best])} of the inference of `{one.first}` without reuse. {without}It solves {lost}. "
+        f"{last}"
+    )
+
+
+def table(
+    found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], margin: float, confidence: float
+) -> pd.DataFrame:
+    """One row per lever of each suite, the cheapest first, for readers."""
+    told = []
+    for suite, place in places.items():
+        for lever, row in place.iterrows():
+            lost = found[suite].lost(lever, confidence)
+            control = lever == Lever(found[suite].first, NO_REUSE)
+            told.append(
+                {
+                    "policy": lever.policy,
+                    "suite": suite,
+                    "setting": tables.lever(lever.setting),
+                    "ms per control step": f"{row.ms_step.estimate:.1f}",
+                    "successes, %": f"{100 * row.success.estimate:.0f}",
+                    "points": "" if control else wording.points(lost, margin),
+                    "loss": "" if control else margins.word(margins.loss(lost, margin), margin),
+                    "unbeaten": f"{row.chance:.0%}",
+                }
+            )
+    return pd.DataFrame(told).set_index("policy").rename_axis(index=None, columns="policy")
+
+
+def figure(places: Mapping[str, pd.DataFrame]) -> Figure:
+    """Success in percent over ms of inference per control step: a panel a suite, a line a policy, over its steps."""
+    fig, axes = plots.panels(len(places), 3.6, sharey=True)
+    policies = list(dict.fromkeys(lever.policy for place in places.values() for lever in place.index))
+    looks = dict(zip(policies, plots.series(len(policies)), strict=True))
+    for ax, (suite, place) in zip(axes, places.items(), strict=True):
+        for policy in policies:
+            mine = place[[lever.policy == policy for lever in place.index]]
+            x, y = ([one.estimate for one in mine[column]] for column in ("ms_step", "success"))
+            ends = [
+                [100 * (one.estimate - one.low) for one in mine.success],
+                [100 * (one.high - one.estimate) for one in mine.success],
+            ]
+            ax.errorbar(x, [100 * one for one in y], ends, elinewidth=0.6, linewidth=1, **looks[policy])
+        ax.set(title=suite, xlabel="inference per control step, ms", xlim=(0, None))
+    axes[0].set_ylabel("success, %")
+    for policy in policies:
+        axes[0].plot([], [], label=policy, linewidth=1, **looks[policy])
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig

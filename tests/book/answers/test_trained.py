@@ -1,0 +1,110 @@
+"""What is said of levers that need training, of made rows and times: other rows, other sentences."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+
+from kvlab.bench.precision import FLOATS
+from kvlab.book.answers import trained as answers
+from kvlab.book.answers.trained import NO_REUSE, SETTINGS, Lever, Suite
+from kvlab.paths import CHECKPOINTS
+from kvlab.pi0.int8 import WEIGHTS
+from kvlab.study.records import Records
+from kvlab.study.times import Latency
+from made import TIMES, made
+
+_, TWO, ONE = SETTINGS
+WHERE = "libero_spatial"
+
+
+def solved(*counts: int) -> Records:
+    """Of a hundred episodes with 10, 2 and 1 denoising steps so many are solved, the first ones."""
+    return made(
+        {s: [(n < k, 20, [False] * 4) for n in range(100)] for s, k in zip(SETTINGS, counts, strict=False)}, WHERE
+    )
+
+
+def times(of: float) -> Latency:
+    return Latency("a machine", of * TIMES.stages.loc[["none"]])
+
+
+def suite(**others: tuple[float, Records]) -> dict[str, Suite]:
+    """The recorded policy loses 10 episodes with 1 denoising step; others by name with what they take of its time."""
+    records = {"first": solved(95, 95, 85)} | {name: one for name, (_, one) in others.items()}
+    timed = {"first": times(1)} | {name: times(of) for name, (of, _) in others.items()}
+    return {WHERE: Suite("first", records, timed)}
+
+
+def said(found: dict[str, Suite]) -> list[str]:
+    return answers.said(found, answers.places(found, 0.95), 0.05, 0.95)
+
+
+def test_a_smaller_policy_that_loses_nothing_is_bought():
+    """None takes 14.2 ms a control step, 2 steps 7.8: half of that is what the small one takes."""
+    found = suite(small=(0.5, solved(95, 95, 60)))
+    (told,) = said(found)
+    assert told.startswith(f"**In `{WHERE}` the cheapest within 5 points needs training: `small`, 2 denoising steps.**")
+    assert "A control step takes 27 % of the inference of `first` without reuse." in told
+    assert "Without training it is 2 denoising steps, at 55 %." in told
+    assert "It solves as many as with `first` without reuse (" in told
+    assert told.endswith(
+        "No other beats these in both cost and success: `small`, 1 denoising step; `small`, 2 denoising steps."
+    )
+    title = answers.headline(found, answers.places(found, 0.95), 0.05, 0.95)
+    assert title == f"Cheapest within 5 points: small, 2 denoising steps, in {WHERE}"
+
+
+def test_where_what_is_trained_loses_or_costs_more_nothing_is_bought():
+    found = suite(worse=(0.5, solved(80, 80, 80)), dearer=(2, solved(95, 95, 95)))
+    (told,) = said(found)
+    assert told.startswith(
+        f"**In `{WHERE}` no training makes it cheaper.** The cheapest that is shown to lose under 5 points is 2 "
+        "denoising steps of the recorded policy, at 55 % of its inference without reuse."
+    )
+    assert answers.headline(found, answers.places(found, 0.95), 0.05, 0.95) == (
+        "No training makes it cheaper within 5 points"
+    )
+
+
+def test_a_loss_is_paired_with_the_recorded_policy_without_reuse():
+    (one,) = suite(small=(0.5, solved(90, 95))).values()
+    assert one.lost(Lever("small", NO_REUSE), 0.95).estimate == -0.05
+    assert one.lost(Lever("small", TWO), 0.95).estimate == 0
+    assert [*one.runs] == [*(Lever("first", s) for s in SETTINGS), Lever("small", NO_REUSE), Lever("small", TWO)]
+
+
+def test_a_policy_without_a_time_is_left_out_and_named():
+    found = suite(small=(0.5, solved(95)))
+    (one,) = found.values()
+    untimed = {WHERE: Suite("first", one.records, {"first": times(1)})}
+    assert answers.places(untimed, 0.95) == {}
+    assert said(untimed) == ["No policy of another size or precision is both recorded and timed yet."]
+    assert answers.left_out(untimed, {WHERE: ["x/absent"]}) == [
+        f"Left out in `{WHERE}`, since not all episodes without reuse are recorded: `absent`.",
+        f"Left out in `{WHERE}`, since no time is measured: `small`.",
+    ]
+    assert answers.left_out(found, {"libero_10": ["x/absent"]}) == []
+
+
+def test_a_table_has_a_row_for_each_lever_and_a_figure_a_line_for_each_policy():
+    found = suite(small=(0.5, solved(95, 95)))
+    places = answers.places(found, 0.95)
+    table = answers.table(found, places, 0.05, 0.95)
+    assert table.index.tolist() == ["small", "first", "small", "first", "first"]
+    assert table["ms per control step"].tolist() == ["3.9", "7.0", "7.1", "7.8", "14.2"]
+    assert table["points"].tolist()[-1] == "" and table["loss"].tolist()[0] == "under 5"
+    fig = answers.figure(places)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["small", "first"]
+    plt.close(fig)
+
+
+def test_policies_are_read_by_their_folders_and_int8_by_its_precision():
+    first = CHECKPOINTS[WHERE]
+    rounded = {(WHERE, FLOATS): solved(95), (WHERE, WEIGHTS): solved(94), ("libero_10", WEIGHTS): solved(90)}
+    found = answers.suites(
+        {WHERE: solved(95)}, {WHERE: f"x/{first.name}"}, {WHERE: [str(first)]}, rounded, {(WHERE, WEIGHTS): times(1)}, 3
+    )
+    assert [*found[WHERE].records] == [first.name, WEIGHTS] and [*found[WHERE].times] == [WEIGHTS]
+    assert len(found[WHERE].records[first.name].episodes) == 3 * len(SETTINGS)  # read from its recordings
