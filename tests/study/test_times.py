@@ -1,5 +1,7 @@
 """How long a replan takes: stage times that can be added by hand, and the recorded ones against their own totals."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -82,10 +84,54 @@ def test_what_a_later_table_adds_is_in_proportion_to_no_reuse_there(text, comput
     assert (times.replan_ms(setting, allowed=False), times.replan_ms(setting, allowed=True)) == (computed, reused)
 
 
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("none", 71),
+        ("none steps=2", 2 + 9 + 18 + 7),  # timed: all of its stages, in place of 31 and a fifth of 40
+        ("prefix when pixels >= 0.9 steps=2", 3 + 5 + 7),
+        ("none steps=5", 31 + 20),  # not timed
+        ("none steps=1", 31 + 4),
+        ("chunk when settled <= 0.1 steps=2", 2),
+    ],
+)
+def test_replans_of_fewer_steps_take_what_was_timed_or_else_their_proportion(text, ms):
+    fewer = {
+        "none steps=2": [2, 9, 18, 7],
+        "full when pixels >= -1 steps=2": [3, 0, 0, 6],
+        "prefix when pixels >= -1 steps=2": [3, 0, 5, 6],
+    }
+    times = Latency("a machine", pd.concat([TIMES.stages, pd.DataFrame(fewer, STAGES).T]))
+    assert times.timed_steps == [2] and TIMES.timed_steps == []
+    assert times.replan_ms(parse_setting(text), allowed=not text.startswith("none")) == ms
+
+
+def test_fewer_steps_stand_in_a_table_beside(tmp_path):
+    """As `kvlab bench --out` writes them."""
+    for name, setting, ms in (("gpu", "none", 7), ("gpu_steps", "none steps=2", 3)):
+        row = {"setting": setting, **{f"ms_{stage}": ms for stage in STAGES}}
+        pd.DataFrame([row]).to_csv(tmp_path / f"{name}.csv", index=False)
+    times = latency(str(tmp_path / "gpu.csv"))
+    assert [times.replan_ms(parse_setting(text), False) for text in ("none", "none steps=2")] == [28, 12]
+
+
+@pytest.mark.parametrize("setting", ["none", "prefix when pixels >= -1"])
+def test_on_a_gpu_fewer_steps_take_what_was_timed(setting):
+    """What is kept does not denoise the state token in its first step, up to 0.15 ms that are charged all the same."""
+    samples = pd.read_csv(DATA / "latency" / "gpu_base_steps.csv").groupby("setting")["ms_total"].median()
+    times = latency("h100")
+    assert times.timed_steps == [5, 2, 1] and latency("cpu").timed_steps == []
+    for steps in times.timed_steps:
+        text = f"{setting} steps={steps}"
+        total = times.replan_ms(parse_setting(text), allowed=setting != "none")
+        assert total == pytest.approx(samples[text], abs=0.16), text
+
+
 def test_to_ask_the_expert_is_added_up_where_it_was_not_timed():
     """The state token behind the prefix, 4 ms, and a tenth of the denoising, 4 ms, beside the inputs' 1 ms."""
     setting = parse_setting("prefix when verify <= 0.1")
     assert TIMES.replan_ms(setting, allowed=True) == 9 + 4 + 40
+    assert TIMES.replan_ms(replace(setting, denoising_steps=2), allowed=True) == 9 + 4 + 8
 
 
 def test_tokens_that_were_not_timed_are_said():
