@@ -66,11 +66,13 @@ def said(measured: pd.DataFrame, outcomes: Outcomes, confidence: float) -> list[
 
 
 def _weights(measured: pd.DataFrame) -> str:
-    files = measured.groupby("precision")["file_mb"].mean()
+    means = measured.groupby("precision")[["file_mb", "weights_mb"]].mean()
+    files, bits = means["file_mb"], 32 * means.loc[FLOATS, "file_mb"] / means.loc[FLOATS, "weights_mb"]
     return (
         "**Weights in int8 make the file smaller and save no time.** It has "
-        f"{text.percent(files[WEIGHTS] / files[FLOATS])} of the size. Loaded, the weights are floating-point numbers "
-        "again, which take as much memory and the same products."
+        f"{text.percent(files[WEIGHTS] / files[FLOATS])} of the size of the recorded one, in which a number has "
+        f"{bits:.0f} bits. Loaded, the weights are floating-point numbers of 32 bits again, which take as much memory "
+        "and the same products."
     )
 
 
@@ -95,12 +97,19 @@ def _ratios(measured: pd.DataFrame, numerics: str, precision: str) -> dict[str, 
 
 def _loss(precision: str, found: Mapping[str, Interval]) -> str:
     points = f"{100 * margins.BUY:.0f} points"
-    verdicts = frozenset(margins.loss(one, margins.BUY) for one in found.values())
-    lead = {
-        frozenset([margins.INSIDE]): f"{precision.capitalize()} lose under {points}",
-        frozenset([margins.OUTSIDE]): f"{precision.capitalize()} lose over {points}",
-        frozenset([margins.UNDECIDED]): f"Whether {precision} lose over {points} is not decided",
-    }.get(verdicts, f"Whether {precision} lose over {points} is not decided in every suite")
+    suites = {}
+    for suite, one in found.items():
+        suites.setdefault(margins.loss(one, margins.BUY), []).append(f"`{suite}`")
+    words = {
+        margins.INSIDE: f"{precision} lose under {points}",
+        margins.OUTSIDE: f"{precision} lose over {points}",
+        margins.UNDECIDED: f"whether {precision} lose over {points} is open",
+    }
+    where = [
+        f"{words[verdict]}{f' in {text.listed(some)}' if len(suites) > 1 else ''}" for verdict, some in suites.items()
+    ]
+    lead = "; ".join(where)
+    lead = lead[0].upper() + lead[1:]
     each = [
         f"In `{suite}` successes are {text.difference(one, 'in float32', margins.BUY)}." for suite, one in found.items()
     ]
