@@ -144,7 +144,8 @@ def _bought(suite: str, one: Suite, place: pd.DataFrame, margin: float, confiden
     points = f"{100 * margin:.0f} points"
     untrained = place[[lever.policy == one.first for lever in place.index]]
     best, plain = (cheapest(some, one, margin, confidence) for some in (place, untrained))
-    unbeaten = "; ".join(str(lever) for lever in place.index[place.pareto])
+    solved = {lever: rows.successes(one.records[lever.policy], lever.setting) for lever in place.index[place.pareto]}
+    unbeaten = "; ".join(f"{lever} ({won.sum()} of {len(won)})" for lever, won in solved.items())
     last = f"No other beats these in both cost and success: {unbeaten}."
     if best is None:
         return f"**In `{suite}` no lever is shown to lose under {points}.** {last}"
@@ -193,23 +194,25 @@ def table(
     return pd.DataFrame(told).set_index("policy").rename_axis(index=None, columns="policy")
 
 
-def figure(places: Mapping[str, pd.DataFrame]) -> Figure:
+def figure(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame]) -> Figure:
     """Success in percent over ms of inference per control step: a panel a suite, a line a policy, over its steps."""
-    fig, axes = plots.panels(len(places), 3.6, sharey=True)
-    policies = list(dict.fromkeys(lever.policy for place in places.values() for lever in place.index))
-    looks = dict(zip(policies, plots.series(len(policies)), strict=True))
+    fig, axes = plots.panels(len(places), 3.6)
+    firsts = [found[suite].first for suite in places]
+    others = dict.fromkeys(lever.policy for place in places.values() for lever in place.index)
+    others = [policy for policy in others if policy not in firsts]
+    looks = dict(zip(["first", *others], plots.series(1 + len(others)), strict=True))
     for ax, (suite, place) in zip(axes, places.items(), strict=True):
-        for policy in policies:
+        for policy in dict.fromkeys(lever.policy for lever in place.index):
             mine = place[[lever.policy == policy for lever in place.index]]
-            x, y = ([one.estimate for one in mine[column]] for column in ("ms_step", "success"))
-            ends = [
-                [100 * (one.estimate - one.low) for one in mine.success],
-                [100 * (one.high - one.estimate) for one in mine.success],
-            ]
-            ax.errorbar(x, [100 * one for one in y], ends, elinewidth=0.6, linewidth=1, **looks[policy])
+            x, success = [one.estimate for one in mine.ms_step], list(mine.success)
+            y = [100 * one.estimate for one in success]
+            ends = [[100 * (one.estimate - one.low), 100 * (one.high - one.estimate)] for one in success]
+            look = looks["first" if policy in firsts else policy]
+            ax.errorbar(x, y, list(zip(*ends, strict=True)), elinewidth=0.6, linewidth=1, **look)
         ax.set(title=suite, xlabel="inference per control step, ms", xlim=(0, None))
     axes[0].set_ylabel("success, %")
-    for policy in policies:
-        axes[0].plot([], [], label=policy, linewidth=1, **looks[policy])
+    for policy, look in looks.items():
+        label = "the policy of the suite" if policy == "first" else policy
+        axes[0].plot([], [], label=label, linewidth=1, **look)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig

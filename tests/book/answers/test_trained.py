@@ -50,7 +50,8 @@ def test_a_smaller_policy_that_loses_nothing_is_bought():
     assert "Without training it is 2 denoising steps, at 55 %." in told
     assert "It solves as many as with `first` without reuse (" in told
     assert told.endswith(
-        "No other beats these in both cost and success: `small`, 1 denoising step; `small`, 2 denoising steps."
+        "No other beats these in both cost and success: `small`, 1 denoising step (60 of 100); `small`, 2 denoising "
+        "steps (95 of 100)."
     )
     title = answers.headline(found, answers.places(found, 0.95), 0.05, 0.95)
     assert title == f"Cheapest within 5 points: small, 2 denoising steps, in {WHERE}"
@@ -95,8 +96,8 @@ def test_a_table_has_a_row_for_each_lever_and_a_figure_a_line_for_each_policy():
     assert table.index.tolist() == ["small", "first", "small", "first", "first"]
     assert table["ms per control step"].tolist() == ["3.9", "7.0", "7.1", "7.8", "14.2"]
     assert table["points"].tolist()[-1] == "" and table["loss"].tolist()[0] == "under 5"
-    fig = answers.figure(places)
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["small", "first"]
+    fig = answers.figure(found, places)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["the policy of the suite", "small"]
     plt.close(fig)
 
 
