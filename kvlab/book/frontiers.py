@@ -18,6 +18,7 @@ from kvlab.book.tables import kept
 
 # Half of what each takes up, in points (1/72 inch), with half a bold letter of 9 points and some air.
 _BAR, _LINE, _LETTER = (7, 7), (5, 6), (9, 10)
+_PALE = 0.3  # opacity of what has no letter
 _SIDEWAYS = 1.5  # how much farther a place counts beside a bar than above or below it
 
 
@@ -27,10 +28,11 @@ def panels(
     """A panel for each of `places`: success in percent over ms of inference per control step, of `frontier.frontier`.
 
     Each setting is in the look of its mode. The unbeaten are joined. They and the `named` have a letter, the same in
-    every panel; the legend below says what letters and looks mean. One panel alone is `plots.NARROW`.
+    every panel, and the others are pale; the legend below says what letters and looks mean. Each panel begins at the
+    ten below all of its intervals. One panel alone is `plots.NARROW`.
     """
     narrow = len(places) == 1
-    fig, axes = plots.panels(len(places), height, sharey=True, width=plots.NARROW if narrow else plots.PAGE_WIDTH)
+    fig, axes = plots.panels(len(places), height, width=plots.NARROW if narrow else plots.PAGE_WIDTH)
     settings = list(dict.fromkeys(setting for place in places.values() for setting in place.index))
     unbeaten = {setting for place in places.values() for setting in place.index[place.pareto]}
     letters = dict(zip((one for one in settings if one in unbeaten.union(named)), ascii_lowercase, strict=False))
@@ -39,14 +41,17 @@ def panels(
         x, y = ([interval.estimate for interval in best[column]] for column in ("ms_step", "success"))
         ax.plot(x, [100 * share for share in y], linewidth=1, color=plots.GREY)
         for setting, row in place.iterrows():
-            plots.bar(ax, row.success, row.ms_step.estimate, setting.mode, horizontal=False)
-        ax.set(title=name, xlabel="inference per control step, ms", ylim=(-3, 103), xlim=(0, None))
+            strong = {"zorder": 4} if setting in letters else {"alpha": _PALE, "zorder": 3}
+            plots.bar(ax, row.success, row.ms_step.estimate, setting.mode, horizontal=False, **strong)
+        ten = 10 * (min(100 * interval.low for interval in place.success) // 10)
+        ax.set(title=name, xlabel="inference per control step, ms", ylim=(ten - 2, 102), xlim=(0, None))
     axes[0].set_ylabel("success, %")
     looks = {f"{kept(setting)} kept": setting for setting in settings if setting not in letters}
     names = {f"{letter}  {label(setting)}": setting for setting, letter in letters.items()}
     for said, side in (({**names, **looks}, "left"),) if narrow else ((looks, "left"), (names, "right")):
         handles = [
-            Line2D([], [], linestyle="", label=words, **plots.look(setting.mode)) for words, setting in said.items()
+            Line2D([], [], linestyle="", label=words, **plots.look(one.mode), alpha=1 if one in letters else _PALE)
+            for words, one in said.items()
         ]
         fig.legend(handles=handles, loc=f"outside lower {side}", labelspacing=0.3)
     fig.draw_without_rendering()  # from here on it is known where on the page a point is

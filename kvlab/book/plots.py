@@ -287,9 +287,9 @@ def show(fig: Figure, name: str, title: str = "") -> None:
     )
 
 
-def bar(ax: Axes, interval: Interval, position: float, name: str, horizontal: bool) -> None:
-    """One estimate with its interval in percent, in the look of `name`."""
+def bar(ax: Axes, interval: Interval, position: float, name: str, horizontal: bool, **options) -> None:
+    """One estimate with its interval in percent, in the look of `name`; `options` as of `Axes.errorbar`."""
     value, (low, high) = 100 * interval.estimate, (100 * interval.low, 100 * interval.high)
     ends = [[value - low], [high - value]]
     place = {"x": value, "y": position, "xerr": ends} if horizontal else {"x": position, "y": value, "yerr": ends}
-    ax.errorbar(**place, capsize=3, linestyle="", **look(name))
+    ax.errorbar(**place, capsize=3, linestyle="", **look(name), **options)

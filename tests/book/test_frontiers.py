@@ -94,6 +94,24 @@ def test_a_frontier_names_the_unbeaten_and_the_settings_of_the_answer_by_the_sam
     assert [ax.get_title() for ax in axes] == ["a", "b"]
 
 
+def test_what_has_no_letter_is_pale_and_each_panel_begins_near_its_own_intervals():
+    cheap, beaten = map(parse_setting, ("none steps=1", "full when every(2)"))
+    fig, axes = frontiers.panels(
+        {"high": frontier({cheap: (1, 9), beaten: (2, 9)}, (cheap,)), "low": frontier({cheap: (1, 4)}, (cheap,))}, str
+    )
+    for ax, k in zip(axes, (9, 4), strict=True):
+        lowest = 100 * rate_interval(k, 10).low
+        assert lowest - 12 < ax.get_ylim()[0] < lowest and ax.get_ylim()[1] > 100
+    strong, pale = (container.lines[0].get_alpha() for container in axes[0].containers)
+    assert strong is None and pale < 0.5
+    said = {
+        text.get_text(): handle
+        for legend in fig.legends
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    assert said["everything kept"].get_alpha() == pale and said["a  none steps=1"].get_alpha() == 1
+
+
 def test_a_budget_beyond_every_setting_is_in_the_figure():
     fig, (ax,) = plots.panels(1, height=3.0)
     ax.set_xlim(0, 12)
