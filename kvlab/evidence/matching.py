@@ -30,10 +30,9 @@ class BeyondCurve(ValueError):
 
 
 def image_gates(records: Records, mode: str) -> list[Setting]:
-    """The curve that a gate or clock of `mode` is compared with: no reuse, and `mode` behind each plain image gate."""
-    known = recorded(records)
-    gates = {one.gate for one in known if re.fullmatch(r"vision >= -?[\d.]+", one.gate)}
-    return [one for one in known if one == Setting("none") or (one.gate in gates and one == Setting(mode, one.gate))]
+    """The settings of `mode` behind plain image gates that are recorded: with no reuse, a curve for its other gates."""
+    plain = [one for one in recorded(records) if re.fullmatch(r"vision >= -?[\d.]+", one.gate)]
+    return [one for one in plain if one == Setting(mode, one.gate)]
 
 
 def gain(

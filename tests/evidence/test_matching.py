@@ -36,6 +36,15 @@ def records(**reuses: tuple[Setting, list[list[bool]]]) -> Records:
     return Records(pd.DataFrame(episodes).astype({"error": "object"}), pd.DataFrame(replans))
 
 
+def test_a_curve_is_of_the_plain_image_gates_of_a_mode():
+    others = ["vision >= 0.9 & state >= 0.9", "vision@previous >= 0.9", "vision >= 0.9 if gripper < 1 else 0.98"]
+    rows = [CONTROL, SHUT, *(Setting("full", gate) for gate in others), Setting("prefix", "vision >= 0.9"), OPEN]
+    rows += [Setting("full", "vision >= 0.8", denoising_steps=2), GATE]
+    found = records(**{f"s{n}": (one, [[False, True]]) for n, one in enumerate(rows)})
+    assert matching.image_gates(found, "full") == [SHUT, OPEN]
+    assert matching.image_gates(found, "chunk") == []
+
+
 LINE = [setting(100, 0), setting(80, 4), setting(20, 10)]  # 100, 80 and 20 % at reuse rates 0, 20 and 50 %
 
 

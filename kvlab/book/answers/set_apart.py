@@ -167,7 +167,7 @@ def _needed(records: Mapping[str, Records], confidence: float) -> dict[str, Pred
     found = {}
     for one in mine:
         (clock, _), rows = one.ends, records[one.suite]
-        curve = matching.image_gates(rows, clock.mode)
+        curve = [NO_REUSE, *matching.image_gates(rows, clock.mode)]
         (gain,) = matching.matched(rows, [clock], curve, NO_REUSE, each, beyond=True).gain
         found |= {_fewer_than_gates(one): Prediction(gain, side=-1)} if gain is not None else {}
     return found

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import drift, margins, summary
+from kvlab.evidence import drift, margins, matching, summary
 from kvlab.evidence.rows import pairs, recorded
-from kvlab.evidence.share import reuse_share
+from kvlab.evidence.share import mean_age, reuse_share
 from kvlab.evidence.stats import Interval, paired_difference
 from kvlab.evidence.wording import points
 from kvlab.reuse import parse_gate
@@ -17,6 +17,7 @@ from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 
+NO_REUSE = Setting("none")
 CLOCK, BOTH, BEFORE = "nothing (a clock)", "images and robot state", "images of the replan before"
 # what a gate compares, by the signals that it reads: how sentences and tables call it, how figures draw it
 KINDS = {
@@ -64,6 +65,7 @@ def findings(
     needed: Mapping[str, pd.DataFrame],
     same: Mapping[str, pd.DataFrame],
     off: pd.Series,
+    records: Mapping[str, Records],
     margin: float,
 ) -> list[str]:
     """The chapter's answer, by suite: `matched` over all replans, and (`needed`) within those that no reuse took.
@@ -76,7 +78,7 @@ def findings(
         second_condition(first, same[first], gained[first]),
         alike(gained, margin),
         worse(gained, off),
-        clock(gained, needed),
+        clock(gained, needed, records),
     ]
     return [claim for claim in said if claim]
 
@@ -173,9 +175,11 @@ def _losers(gained: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, Setting,
     return clearest
 
 
-def clock(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]) -> str | None:
+def clock(
+    gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], records: Mapping[str, Records]
+) -> str | None:
     """Gates that look at nothing, in both counts of reuse and by suite; told of the one of which the counts differ
-    most.
+    most, with the mean ages of its caches and of an image gate's.
     """
     told, said = set(), []
     for suite, table in gained.items():
@@ -187,14 +191,28 @@ def clock(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]
         every, within = (text.difference(gain, "with the image gate") for gain in both[setting])
         told |= {_than_looking(gains) for gains in zip(*both.values(), strict=True)}
         said.append(
-            f"At equal reuse over all replans, `{setting.gate}` solves {every} in `{suite}`. Counting only as many "
-            f"replans as no reuse took, it solves {within}."
+            f"In `{suite}`, at equal reuse over all replans, `{setting.gate}` solves {every}. Counting only as many "
+            f"replans as no reuse took, it solves {within}. {_ages(records[suite], setting)}"
         )
     if not said:
         return None
     one = f"A clock is {next(iter(told))}"
     lead = one if len(told) == 1 else "Whether a clock does better than looking depends on the suite and on the count"
-    return f"**{lead}.** A clock looks at nothing. {' '.join(said)}"
+    apart = "What age and moments do apart: [Why reuse fails](why_reuse_fails.ipynb)."
+    return f"**{lead}.** A clock looks at nothing. {' '.join([*said, apart])}"
+
+
+def _ages(records: Records, clock: Setting) -> str:
+    """How old the caches of a clock are, and those of the image gate that reuses about as often, in that count."""
+
+    def share(setting: Setting) -> float:
+        return reuse_share(records, setting, NO_REUSE)
+
+    near = min(matching.image_gates(records, clock.mode), key=lambda one: abs(share(one) - share(clock)))
+    mine, its = (mean_age(records, one, NO_REUSE) for one in (clock, near))
+    return (
+        f"In that count its caches are {mine:.1f} replans old in the mean, those of {tables.gate(near)} are {its:.1f}."
+    )
 
 
 def _than_looking(gains: Sequence[Interval]) -> str:

@@ -5,9 +5,11 @@ import pytest
 
 from kvlab.book.answers import synchronized_gating as answers
 from kvlab.evidence.stats import Interval
+from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from made import TIMES, made
 
+NO_REUSE = Setting("none")
 BOTH, STATE, CLOCK, SMALL = (
     Setting("full", gate) for gate in ("vision >= 0.9 & state >= 0.9", "state >= 0.9", "every(2)", "pixels >= 0.9")
 )
@@ -37,7 +39,18 @@ def same():
 def said(points, needed=None, same=None):
     table = {"short": gained(points)}
     within = {"short": gained(needed or points)}
-    return answers.findings(table, within, {"short": pd.DataFrame() if same is None else same}, OFF, 0.1)
+    second = {"short": pd.DataFrame() if same is None else same}
+    return answers.findings(table, within, second, OFF, {"short": aged()}, 0.1)
+
+
+def aged() -> Records:
+    """A clock whose caches are one replan old, and image gates that reuse as often and less so until no reuse ended.
+
+    Of 6 replans no reuse takes 4: of the first gate 1, 2 and 3 are counted as reused, of the second none.
+    """
+    clock, often, late = ([False, True] * 3, [False, *[True] * 3, False, False], [*[False] * 3, *[True] * 3])
+    reuses = {NO_REUSE: [False] * 4, CLOCK: clock, IMAGES: often, Setting("full", "vision >= 0.95"): late}
+    return made({setting: [(True, 20, reused)] * 10 for setting, reused in reuses.items()})
 
 
 def test_a_second_condition_is_told_at_one_threshold_and_at_equal_reuse(same):
@@ -95,22 +108,30 @@ def test_gates_that_lose_are_counted_by_kind_and_the_curve_is_doubted():
 )
 def test_a_clock_is_told_in_both_counts(every, within, lead):
     (claim,) = said({CLOCK: every}, {CLOCK: within})
-    assert claim.startswith(f"**{lead}.** A clock looks at nothing. At equal reuse over all replans, `every(2)` solves")
+    assert claim.startswith(
+        f"**{lead}.** A clock looks at nothing. In `short`, at equal reuse over all replans, `every(2)` solves"
+    )
+    assert "In that count its caches are 1.0 replans old in the mean, those of images ≥ 0.9 are 2.0." in claim
+    assert claim.endswith("What age and moments do apart: [Why reuse fails](why_reuse_fails.ipynb).")
     assert said({CLOCK: None, STATE: ALIKE})[0].startswith("**Of 1 gate")  # out of the curve's reach
 
 
 def test_a_clock_is_told_of_every_suite():
     tables = {"short": gained({CLOCK: ALIKE}), "long": gained({CLOCK: LOSS}), "none": gained({STATE: ALIKE})}
-    claim = answers.clock(tables, tables)
+    records = dict.fromkeys(("short", "long", "none"), aged())
+    claim = answers.clock(tables, tables, records)
     lead = "Whether a clock does better than looking depends on the suite and on the count"
     assert claim.startswith(f"**{lead}.**")
-    assert "`every(2)` solves 20 points fewer than with the image gate (10 to 30) in `long`." in claim
+    assert (
+        "In `long`, at equal reuse over all replans, `every(2)` solves 20 points fewer than with the image gate ("
+        in claim
+    )
     assert [*answers.counted(tables, tables).index] == ["short", "short", "long", "long"]
-    assert answers.clock({"none": tables["none"]}, tables) is None
+    assert answers.clock({"none": tables["none"]}, tables, records) is None
     better = {"short": gained({CLOCK: (0.2, 0.1, 0.3)})}
-    assert answers.clock(better, better).startswith("**A clock is better than looking.**")
+    assert answers.clock(better, better, records).startswith("**A clock is better than looking.**")
     both = {"short": gained({CLOCK: (0.2, 0.1, 0.3), Setting("full", "every(3)"): LOSS})}
-    assert answers.clock(both, both).startswith("**A clock is now better and now worse than looking.**")
+    assert answers.clock(both, both, records).startswith("**A clock is now better and now worse than looking.**")
 
 
 def test_what_a_gate_compares_is_told_by_what_it_reads():
