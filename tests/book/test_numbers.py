@@ -85,15 +85,21 @@ def test_the_modality_separation_says_what_was_recorded():
     assert f"(`text_fixed`) leaves {max(fixed)} at best" in instruction
     rows = setting("prefix", "every(2)")
     lost = setting("none")["success"].sum() - rows["success"].sum()
-    assert f"at {percent_reused(rows):.0f} % of replans.**" in prefix
-    assert f"with every(2), it solves {lost} points fewer than without reuse" in prefix
+    assert (
+        f"In `libero_spatial`, at {percent_reused(rows):.0f} % of replans, that is open; in `libero_10`, at" in prefix
+    )
+    assert f"With every(2) in `libero_spatial` it solves {lost} points fewer than without reuse" in prefix
     gain = rows["success"].sum() - on_the_curve(percent_reused(rows))
     assert f"where {percent_reused(rows):.0f} % of replans reuse, it solves {gain:.0f} points more" in state
     rows, none = (
         setting(mode, gate, suite="libero_10") for mode, gate in (("prefix", "vision >= 0.98"), ("none", "never"))
     )
     won = rows["success"].sum() - none["success"].sum()
-    assert f"{percent_reused(rows):.0f} % of replans, it solves {won} points more than without reuse" in prefix
+    assert f"at {percent_reused(rows):.0f} % of replans, it does not.**" in prefix
+    assert f"in `libero_10` it solves {won} points more than without reuse" in prefix
+    for suite in ("libero_spatial", "libero_10"):
+        one, all_ = (setting(mode, "every(2)", suite=suite)["success"].sum() for mode in ("prefix", "full"))
+        assert re.search(rf"it solves {one - all_} points more than keeping everything \([^()]+\) in `{suite}`", state)
 
 
 def test_why_reuse_fails_says_what_was_recorded():
@@ -140,9 +146,12 @@ def test_modality_separation_holds_vla_caches_rule_against_random_tokens():
         rule, chance = (
             setting(mode, "always", suite=suite)["success"].sum() for mode in ("tokens:skip", "tokens(random):skip")
         )
-        assert f"In `{suite}` {rule} of 100 episodes succeed, and {chance} with random tokens." in said
+        assert f"In `{suite}` {rule} of 100 episodes succeed by its rule, and {chance} with random tokens." in said
     far = pd.read_csv(DATA / "mechanism" / "tokens.csv").groupby("mode")["distance"].median()
-    assert far["tokens(random):skip"] > 2 * far["tokens:skip"] and "supported by the distance of the answers" in said
+    assert (
+        far["tokens(random):skip"] > 2 * far["tokens:skip"]
+        and "That other tokens answer further off: supported.**" in said
+    )
 
 
 def test_why_reuse_fails_reads_the_mechanism_as_it_was_measured():

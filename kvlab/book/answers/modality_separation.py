@@ -6,6 +6,7 @@ import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.evidence import cost, margins, summary
+from kvlab.evidence.rows import recorded
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.wording import points
 from kvlab.pi0.cache import LANGUAGE, STATE
@@ -61,17 +62,35 @@ def prefixes(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records
     return pd.concat(found)
 
 
-def differences(gained: Mapping[str, pd.DataFrame], apart: Mapping[tuple[Setting, Setting], Interval]) -> pd.DataFrame:
-    """Differences in points: `matched` of each suite where it has a gain, and pairs behind one gate of the first."""
+def clocks(records: Mapping[str, Records], confidence: float) -> dict[str, dict[tuple[Setting, Setting], Interval]]:
+    """By suite: `prefix` compared with `full` by the same clock, where both are recorded."""
+    return {suite: _same_clock(rows, confidence) for suite, rows in records.items()}
+
+
+def _same_clock(records: Records, confidence: float) -> dict[tuple[Setting, Setting], Interval]:
+    known = recorded(records)
+    pairs = [(one, Setting("full", one.gate)) for one in known if one == Setting(PREFIX, one.gate) and _by_clock(one)]
+    return {pair: summary.difference(records, *pair, confidence) for pair in pairs if pair[1] in known}
+
+
+def _by_clock(setting: Setting) -> bool:
+    return setting.gate.startswith("every(")
+
+
+def differences(
+    gained: Mapping[str, pd.DataFrame], apart: Mapping[str, Mapping[tuple[Setting, Setting], Interval]]
+) -> pd.DataFrame:
+    """Differences in points: `matched` of each suite where it has a gain, and by suite pairs behind one gate."""
     rows = [
-        (suite, setting.mode, tables.gate(setting), "full, equal reuse", row.gain)
+        (suite, setting.mode, tables.gate(setting), "full behind image gates, equal reuse", row.gain)
         for suite, table in gained.items()
         for setting, row in table.iterrows()
         if row.gain is not None
     ]
-    first = next(iter(gained))
     rows += [
-        (first, one.mode, tables.gate(one), f"{other.mode}, same gate", gap) for (one, other), gap in apart.items()
+        (suite, one.mode, tables.gate(one), f"{other.mode}, same gate", gap)
+        for suite, pairs in apart.items()
+        for (one, other), gap in pairs.items()
     ]
     table = pd.DataFrame(rows, columns=["suite", "mode", "gate", "compared with", "points"])
     table["points"] = table.points.map(points)
@@ -105,48 +124,65 @@ def headline(compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataF
 def findings(
     compared: Mapping[str, pd.DataFrame],
     gained: Mapping[str, pd.DataFrame],
+    apart: Mapping[str, Mapping[tuple[Setting, Setting], Interval]],
     records: Mapping[str, Records],
     margin: float,
     times: Latency,
 ) -> list[str]:
-    """The chapter's answer; `compared` by `summary.compare` and `gained` by `matching.matched`, of each suite.
+    """The chapter's answer; `compared` by `summary.compare`, `gained` by `matching.matched`, `apart` by `clocks`.
 
     `margin` is the loss of success that matters, in (0, 1). What was not run is not spoken of.
     """
     first = next(iter(compared))
-    said = [state(compared, gained, margin), instruction(compared[first], records[first])]
+    said = [state(compared, gained, apart, margin), instruction(compared[first], records[first])]
     return [*filter(None, said), prefix(compared, records, margin, times)]
 
 
-def state(compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataFrame], margin: float) -> str | None:
+def state(
+    compared: Mapping[str, pd.DataFrame],
+    gained: Mapping[str, pd.DataFrame],
+    apart: Mapping[str, Mapping[tuple[Setting, Setting], Interval]],
+    margin: float,
+) -> str | None:
     """What keeping images and instruction with a fresh robot state is worth, compared with keeping everything."""
     if not (found := _matches(compared, gained, margin)):
         return None
     each = [
         f"In `{suite}`, where {text.percent(share)} of replans reuse, it solves "
-        f"{text.difference(gain, 'keeping everything', margin)}"
+        f"{text.difference(gain, 'keeping everything behind image gates', margin)}"
         + ("." if gain.low > 0 else f"; {margins.apart_words(gain, margin)}.")
         for suite, share, gain in found
     ]
     helps = [f"`{suite}`" for suite, _, gain in found if gain.low > 0]
     lead = f"In {text.listed(helps)} a fresh robot state helps" if helps else "A fresh robot state is not shown to help"
-    return f"**{lead}.** `prefix` keeps all but the robot state. {' '.join([*each, *_state_alone(gained)])}"
+    said = [*each, *_by_the_same_clock(apart), *_state_alone(gained)]
+    return f"**{lead}.** `prefix` keeps all but the robot state. {' '.join(said)}"
+
+
+def _by_the_same_clock(apart: Mapping[str, Mapping[tuple[Setting, Setting], Interval]]) -> list[str]:
+    """A sentence for each clock by which both are recorded."""
+    return [
+        f"With {tables.gate(one)} for both, it solves {text.difference(gap, 'keeping everything')} in `{suite}`."
+        for suite, pairs in apart.items()
+        for (one, _), gap in pairs.items()
+    ]
 
 
 def _state_alone(gained: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The clearest gain of keeping nothing but the robot state: fresh images help as well."""
-    gains = [
-        (gain, suite)
-        for suite, table in gained.items()
-        for setting, gain in table.gain.items()
-        if gain is not None and gain.low > 0 and KEPT[parse_mode(setting.mode).name] == (STATE,)
-    ]
-    if not gains:
+    """By suite the clearest gain of keeping nothing but the robot state: whether fresh images help as well."""
+    best = {}
+    for suite, table in gained.items():
+        for setting, gain in table.gain.items():
+            alone = gain is not None and KEPT[parse_mode(setting.mode).name] == (STATE,)
+            if alone and (suite not in best or gain.low > best[suite].low):
+                best[suite] = gain
+    if not best:
         return []
-    gain, suite = max(gains, key=lambda one: one[0].low)
-    return [
-        f"Fresh images help as well: `state_only` keeps nothing but the robot state, and solves "
-        f"{text.difference(gain, 'keeping everything')} in `{suite}`."
+    each = [f"{text.difference(gain, 'keeping everything')} in `{suite}`" for suite, gain in best.items()]
+    helps = [f"`{suite}`" for suite, gain in best.items() if gain.low > 0]
+    lead = f"Fresh images help as well in {text.listed(helps)}" if helps else "Fresh images are not shown to help"
+    return [f"{lead}: `state_only` keeps nothing but the robot state, and solves {each[0]}."] + [
+        f"It solves {one}." for one in each[1:]
     ]
 
 
@@ -192,17 +228,18 @@ def instruction(compared: pd.DataFrame, records: Records) -> str | None:
 def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], margin: float, times: Latency) -> str:
     """What keeping images and instruction loses of success, at the most reuse that is bearable, and what it saves."""
     settings = {suite: bearable(table, margin) for suite, table in compared.items()}
-    first = next(iter(compared))
-    said = []
-    for suite, setting in settings.items():
-        share, difference = compared[suite].loc[setting, ["reuse", "difference"]]
-        if suite == first:
-            said.append(f"**{_loses(difference, margin)} at {text.percent(share)} of replans.**")
-        where = "" if suite == first else f" and {text.percent(share)} of replans"
-        said.append(
-            f"In `{suite}`, with {tables.gate(setting)}{where}, it solves "
-            f"{text.difference(difference, 'without reuse', margin)}: {margins.loss_words(difference, margin)}."
-        )
+    rows = {suite: table.loc[settings[suite]] for suite, table in compared.items()}
+    first, points = next(iter(compared)), f"{100 * margin:.0f} points"
+    leads = [
+        f"in `{suite}`, at {text.percent(row.reuse)} of replans, {_loses(row.difference, margin)}"
+        for suite, row in rows.items()
+    ]
+    said = [f"**Does `prefix` lose over {points}? {'; '.join(leads).capitalize()}.**"]
+    said += [
+        f"With {tables.gate(settings[suite])} in `{suite}` it solves "
+        f"{text.difference(row.difference, 'without reuse', margin)}: {margins.loss_words(row.difference, margin)}."
+        for suite, row in rows.items()
+    ]
     step = cost.savings(records[first], [settings[first]], NO_REUSE, times).of_control.iloc[0]
     said.append(
         f"In `{first}` a control step then takes {text.percent(step)} of the inference without reuse ({times.name})"
@@ -216,10 +253,10 @@ def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records],
 
 
 def _loses(difference: Interval, margin: float) -> str:
-    if difference.high < 0:
-        return f"`prefix` loses {text.count(round(-100 * difference.estimate), 'point')}"
-    inside = margins.loss(difference, margin) == margins.INSIDE
-    return f"`prefix` {'loses' if inside else 'is not shown to lose'} under {100 * margin:.0f} points"
+    """The verdict on a loss as a short clause."""
+    return {margins.INSIDE: "it does not", margins.OUTSIDE: "it does", margins.UNDECIDED: "that is open"}[
+        margins.loss(difference, margin)
+    ]
 
 
 def _mode(name: str, times: Latency) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.evidence import verdicts, wording
+from kvlab.evidence import margins, verdicts, wording
 from kvlab.evidence.cost import savings
 from kvlab.evidence.rows import pairs, recorded, successes
 from kvlab.evidence.summary import difference
@@ -41,16 +41,18 @@ def explanations(
 ) -> dict[str, dict[str, Prediction]]:
     """That VLA-Cache's rule picks better tokens than others do, by success and by the distance of the answers.
 
-    `choices` as in data/mechanism/tokens.csv. The predictions of one explanation share the error.
+    `choices` as in data/mechanism/tokens.csv. The predictions of one explanation share the error. Nothing by success
+    where no two settings that can be compared are recorded.
     """
     far = choices.pivot(index="episode", columns="mode", values="distance")
     fewer, further = {}, {}
     for control, rule in CONTROLS.items():
-        apart = f"{NAMES[control]}, compared with {NAMES[rule]}"
+        apart = _apart(control)
         further[apart] = far[control.mode] / far[rule.mode]
         both = {suite: rows for suite, rows in records.items() if {control, rule} <= {*recorded(rows)}}
         fewer |= {f"{suite}: {apart}": pairs(rows, control, rule) for suite, rows in both.items()}
-    return {SUCCESS: verdicts.fewer(fewer, confidence), DISTANCE: verdicts.above_one(further, confidence)}
+    judged = {SUCCESS: verdicts.fewer(fewer, confidence)} if fewer else {}
+    return judged | {DISTANCE: verdicts.above_one(further, confidence)}
 
 
 def table(
@@ -59,36 +61,79 @@ def table(
     """Every setting that is recorded: the image tokens that it keeps, its success, and its inference."""
     kept, rows = choices.groupby("mode")["kept"].mean().map(text.percent), []
     for suite, mine in records.items():
-        settings = [one for one in NAMES if one in recorded(mine)]
-        cost = savings(mine, settings, NO_REUSE, times).of_control
+        settings = _settings(mine)
+        cost = savings(mine, [NO_REUSE, *settings], NO_REUSE, times).of_control
         for one in settings:
             success, lost = successes(mine, one), difference(mine, one, NO_REUSE, confidence)
             cells = {"suite": suite, "kept": NAMES[one], "image tokens": kept.get(one.mode, "")}
             cells |= {"successes": f"{success.sum()} of {len(success)}", "points": wording.points(lost)}
             rows.append(cells | {"inference of no reuse": text.percent(cost[one])})
-    return pd.DataFrame(rows).set_index("suite").rename_axis(index=None, columns="suite")
+    columns = ["suite", "kept", "image tokens", "successes", "points", "inference of no reuse"]
+    return pd.DataFrame(rows, columns=columns).set_index("suite").rename_axis(index=None, columns="suite")
 
 
-def finding(
+def findings(
     records: Mapping[str, Records],
     explained: Mapping[str, Mapping[str, Prediction]],
     choices: pd.DataFrame,
     times: Latency,
     margin: float,
-) -> str:
-    """What the rule does, compared with no reuse, with random tokens, and in time."""
-    kept = choices.loc[choices["mode"] == RULE.mode, "kept"].mean()
+) -> list[str]:
+    """What single tokens cost in time, then what success tells of the rule, then the answers; what is not recorded."""
+    told = {suite: rows for suite, rows in records.items() if RULE in recorded(rows)}
+    if not told:
+        return ["VLA-Cache's rule is not recorded in full."]
     said = [
-        f"**That VLA-Cache's rule picks better tokens than others is {verdicts.verdict(explained[SUCCESS])} by success "
-        f"and {verdicts.verdict(explained[DISTANCE])} by the distance of the answers.** It keeps {text.percent(kept)} "
-        "of the image tokens."
+        _time(told, choices, times),
+        _success(told, explained.get(SUCCESS, {}), margin),
+        _answers(explained[DISTANCE]),
     ]
     for suite, rows in records.items():
-        lost, (k, by_chance) = difference(rows, RULE, NO_REUSE), (successes(rows, one) for one in (RULE, RANDOM))
+        if lacking := [name for one, name in NAMES.items() if one not in recorded(rows)]:
+            said.append(f"Not recorded in full in `{suite}`: {'; '.join(lacking)}.")
+    return said
+
+
+def _time(records: Mapping[str, Records], choices: pd.DataFrame, times: Latency) -> str:
+    cost = pd.concat(
+        {suite: savings(rows, _settings(rows), NO_REUSE, times).of_control for suite, rows in records.items()}
+    )
+    slower = int((cost > 1).sum())
+    lead = f"Single tokens cost time in {slower} of {text.count(len(cost), 'setting')}"
+    lead = "Single tokens cost time" if slower == len(cost) else lead if slower else "Single tokens save time"
+    kept = choices.loc[choices["mode"] == RULE.mode, "kept"].mean()
+    shares = text.listed([f"{text.percent(cost[suite, RULE])} in `{suite}`" for suite in records])
+    return (
+        f"**{lead}.** With VLA-Cache's rule, which keeps {text.percent(kept)} of the image tokens, a control step "
+        f"takes {shares} of the inference without reuse ({times.name})."
+    )
+
+
+def _success(records: Mapping[str, Records], predictions: Mapping[str, Prediction], margin: float) -> str:
+    verdict = verdicts.verdict(predictions) if predictions else "not recorded"
+    said = []
+    for suite, rows in records.items():
+        k, lost = successes(rows, RULE), difference(rows, RULE, NO_REUSE)
+        chance = f", and {successes(rows, RANDOM).sum()} with random tokens" if RANDOM in recorded(rows) else ""
         said.append(
-            f"In `{suite}` {k.sum()} of {text.count(len(k), 'episode')} succeed, and {by_chance.sum()} with random "
-            f"tokens. With the rule that is {text.difference(lost, 'without reuse', margin)}."
+            f"In `{suite}` {k.sum()} of {text.count(len(k), 'episode')} succeed by its rule{chance}. The rule solves "
+            f"{text.difference(lost, 'without reuse', margin)}: {margins.loss_words(lost, margin)}."
         )
-    first = next(iter(records))
-    share = savings(records[first], [RULE], NO_REUSE, times).of_control.iloc[0]
-    return f"{' '.join(said)} A control step takes {text.percent(share)} of the inference without reuse ({times.name})."
+    return f"**That other tokens than those of VLA-Cache's rule lose more episodes: {verdict}.** {' '.join(said)}"
+
+
+def _answers(predictions: Mapping[str, Prediction]) -> str:
+    far = predictions[_apart(RANDOM)].effect
+    return (
+        f"**That other tokens answer further off: {verdicts.verdict(predictions)}.** Chunks with random tokens kept "
+        f"are {wording.ratio(far)} times as far from those without reuse as chunks with those of its rule kept."
+    )
+
+
+def _settings(records: Records) -> list[Setting]:
+    return [one for one in NAMES if one in recorded(records)]
+
+
+def _apart(control: Setting) -> str:
+    """How a table names the comparison of other tokens with those of the rule."""
+    return f"{NAMES[control]}, compared with {NAMES[CONTROLS[control]]}"
