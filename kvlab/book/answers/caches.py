@@ -1,6 +1,6 @@
 """What *In real time* says of caches: at which speeds is one shown to beat no reuse, and a kept chunk?"""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -32,20 +32,15 @@ def ranges(records: BySuite, confidence: float) -> pd.DataFrame:
             "without": f"{row.other_k} of {row.n}",
             "points": wording.points(row.difference),
         }
-        for suite, speeds in records.items()
-        for cache, other in _cached(speeds)
-        for ms, row in _compared(speeds, cache, other, confidence).iterrows()
+        for (suite, cache), each in _compared(records, confidence).items()
+        for ms, row in each.iterrows()
     ]
     return tables.headed(found)
 
 
 def finding(records: BySuite, confidence: float) -> str:
     """Which cache of keys and values is shown to win at which speeds, and which kept chunk."""
-    compared = {
-        (suite, cache): _compared(speeds, cache, other, confidence)
-        for suite, speeds in records.items()
-        for cache, other in _cached(speeds)
-    }
+    compared = _compared(records, confidence)
     if not compared:
         return "**No cache is recorded in real time.** So whether one wins at any speed is open."
     wins = {which: each for which, each in compared.items() if each.wins.any()}
@@ -57,7 +52,7 @@ def finding(records: BySuite, confidence: float) -> str:
     nearest = max(compared, key=lambda which: _at_best(compared[which])[1].estimate)
     where = [_range(*which, each) for which, each in (wins or {nearest: compared[nearest]}).items()]
     return (
-        f"**{lead}.** {_many([cache for _, cache in compared])}.{' ' if wins else ' The nearest to it: '}"
+        f"**{lead}.** {_many([cache for _, cache in compared])}.{'' if wins else ' One comes nearest to it.'} "
         f"{' '.join(where)}{_chunks(records, confidence)}"
     )
 
@@ -77,12 +72,15 @@ def _cached(speeds: Mapping[float, Records], chunks: bool = False) -> list[tuple
     return [(cache, other) for cache, other in found if other in settings and (cache.mode in CHUNKS) == chunks]
 
 
-def _there(speeds: Mapping[float, Records], settings: Collection[Setting]) -> dict[float, Records]:
-    return {ms: records for ms, records in speeds.items() if {*settings} <= {*rows.recorded(records)}}
-
-
-def _compared(speeds: Mapping[float, Records], cache: Setting, other: Setting, confidence: float) -> pd.DataFrame:
-    return by_speed(_there(speeds, (cache, other)), cache, other, confidence)
+def _compared(records: BySuite, confidence: float) -> dict[tuple[str, Setting], pd.DataFrame]:
+    """`by_speed` of every cache, by suite, where both it and what it is compared with are recorded above 0 ms."""
+    found = {}
+    for suite, speeds in records.items():
+        for cache, other in _cached(speeds):
+            both = {ms: each for ms, each in speeds.items() if {cache, other} <= {*rows.recorded(each)}}
+            if any(both):
+                found[suite, cache] = by_speed(both, cache, other, confidence)
+    return found
 
 
 def _chunks(records: BySuite, confidence: float) -> str:
@@ -116,8 +114,8 @@ def _range(suite: str, cache: Setting, compared: pd.DataFrame) -> str:
         else ""
     )
     return (
-        f"in `{suite}` {tables.lever(cache)} is shown to win at {said(better)} "
-        f"and to lose at {said(worse)}; neither is shown at {said(neither)}.{_floor(compared.loc[neither])} "
+        f"In `{suite}` {tables.lever(cache)} is shown to win at {said(better)}; it is shown to lose at {said(worse)}"
+        f"{f'; neither is shown at {said(neither)}' if len(neither) else ''}.{_floor(compared.loc[neither])} "
         f"Above 0 ms it does best at {ms:g} ms: it solves {text.difference(difference, 'without')}, "
         f"{text.count(int(compared.n[ms]), 'episode')}.{turn}"
     )

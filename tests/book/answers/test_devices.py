@@ -47,8 +47,8 @@ def test_eight_bits_are_compared_with_the_engine_and_the_eager_model():
     found = closed(cpu=99, cuda=99, engine=98, engine_fp8=78)
     assert devices.eight(found, 0.95).startswith(
         "In closed loop, by the small policies: Of 100 episodes of `one`, 78 succeed by the engine in eight bits, 98 "
-        "by the engine and 99 eagerly on a GPU. In eight bits that is 20 points fewer than by the engine (13 to 29): they "
-        "differ by more than 10 points. In eight bits that is 21 points fewer than eagerly on a GPU ("
+        "by the engine and 99 eagerly on a GPU. In eight bits that is 20 points fewer than by the engine (13 to 29): "
+        "they differ by more than 10 points. In eight bits that is 21 points fewer than eagerly on a GPU ("
     )
     assert "`one`, 99 succeed on a CPU, 99 eagerly on a GPU, 98 by the engine and 78 by the engine in" in (
         devices.finding(found, 0.95)
