@@ -126,7 +126,7 @@ def faster(samples: pd.DataFrame) -> pd.DataFrame:
 
 def eight(table: pd.DataFrame) -> pd.DataFrame:
     """The engine with and without eight bits, without reuse: medians in ms, and the error against float32."""
-    shown = {"model": table["model"].map(_SIZES), "program": table["implementation"]}
+    shown = {"model": table["model"].map(_SIZES).str.replace("`", ""), "program": table["implementation"]}
     for name, stage in zip((*STAGES, "total"), ("gate", "vision", "prefill", "denoise", "total"), strict=True):
         shown[name] = table[f"ms_{stage}"].map("{:.1f}".format).replace("nan", "")
     shown["error of the chunk, %"] = (100 * table["error"]).map("{:.2g}".format)

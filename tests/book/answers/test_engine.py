@@ -89,6 +89,7 @@ def test_eight_bits_have_their_time_and_their_error():
     rows = [{"model": "base", "implementation": "engine, 8 bits", **times, "ms_total": 13.25, "error": 0.0777}]
     table = engine.eight(pd.DataFrame([*rows, {"model": "mini_spatial", "implementation": "engine", "error": 0.0144}]))
     assert table.loc["Pi0", ["total", "error of the chunk, %"]].tolist() == ["13.2", "7.8"]
+    assert table.index[1] == "the small policy of libero_spatial"
     assert table.iloc[1]["total"] == "" and table.iloc[1]["error of the chunk, %"] == "1.4"
 
 
