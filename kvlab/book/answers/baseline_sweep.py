@@ -7,6 +7,7 @@ import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.evidence import cost, margins, summary, survival
+from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
@@ -20,7 +21,7 @@ def findings(
     """The chapter's answer, by suite. `margin` is the loss of success that matters, in (0, 1)."""
     first = next(iter(compared))
     said = [_within(suite, table, margin) for suite, table in compared.items()]
-    return [*said, _often(first, compared[first]), _time(first, compared[first], records[first], margin, times)]
+    return [*said, _often(compared), _time(first, compared[first], records[first], margin, times)]
 
 
 def headline(compared: Mapping[str, pd.DataFrame]) -> str:
@@ -68,8 +69,9 @@ def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
     setting, points = loosest(table, margin), f"{100 * margin:.0f} points"
     if setting is None:
         setting = table.drop(NO_REUSE).reuse.astype(float).idxmin()
-        lead = f"no threshold is shown to lose under {points}"
-        which = f"Even the strictest, {tables.gate(setting)}, is not: it allows reuse at"
+        over = {margins.loss(one, margin) for one in table.drop(NO_REUSE).difference} == {margins.OUTSIDE}
+        lead = f"every threshold loses over {points}" if over else f"whether any threshold loses under {points} is open"
+        which = f"The strictest, {tables.gate(setting)}, allows reuse at"
     else:
         lead = f"at {text.percent(table.reuse[setting])} of replans reuse loses under {points}"
         which = f"The loosest threshold of which this is shown, {tables.gate(setting)}, allows reuse at"
@@ -81,21 +83,39 @@ def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
     )
 
 
-def _often(suite: str, table: pd.DataFrame) -> str:
-    setting = _most(table)
-    difference = table.difference[setting]
-    lost = -difference.estimate / (table.k[NO_REUSE] / table.n[NO_REUSE]) if table.k[NO_REUSE] else 0
-    costs = "nearly everything" if lost >= 0.9 else "most of the success" if lost >= 0.5 else "part of the success"
-    lead = f"Frequent reuse costs {costs}" if difference.high < 0 else "That frequent reuse costs success is not shown"
-    return (
-        f"**{lead}.** In `{suite}` the loosest threshold ({tables.gate(setting)}) allows reuse at "
-        f"{text.percent(table.reuse[setting])} of replans. There {table.k[setting]} of "
-        f"{text.count(table.n[setting], 'episode')} succeed, {text.difference(difference, 'without reuse')}."
-    )
+def _often(compared: Mapping[str, pd.DataFrame]) -> str:
+    """What the loosest threshold of each suite costs."""
+    costs, said = {}, []
+    for suite, table in compared.items():
+        setting = _most(table)
+        difference = table.difference[setting]
+        costs.setdefault(_cost(difference, table.k[NO_REUSE] / table.n[NO_REUSE]), []).append(f"`{suite}`")
+        said.append(
+            f"In `{suite}` the loosest threshold ({tables.gate(setting)}) allows reuse at "
+            f"{text.percent(table.reuse[setting])} of replans. There {table.k[setting]} of "
+            f"{text.count(table.n[setting], 'episode')} succeed, {text.difference(difference, 'without reuse')}."
+        )
+    lost = [f"{cost} in {text.listed(suites)}" for cost, suites in costs.items()]
+    lead = f"Frequent reuse costs {next(iter(costs)) if len(costs) == 1 else text.listed(lost)}"
+    return f"**{lead}.** {' '.join(said)}"
+
+
+def _cost(difference: Interval, no_reuse: float) -> str:
+    """How much of the success without reuse is lost, in words."""
+    if difference.high >= 0:
+        return "nothing that is shown"
+    lost = -difference.estimate / no_reuse
+    return "nearly everything" if lost >= 0.9 else "most of the success" if lost >= 0.5 else "part of the success"
+
+
+def _usable(table: pd.DataFrame, margin: float) -> Setting:
+    """The `loosest`; else, of those not shown to lose over `margin`, or else of all, the one that reuses most."""
+    left = [s for s, d in table.drop(NO_REUSE).difference.items() if margins.loss(d, margin) != margins.OUTSIDE]
+    return loosest(table, margin) or _most(table.loc[left] if left else table)
 
 
 def _time(suite: str, table: pd.DataFrame, records: Records, margin: float, times: Latency) -> str:
-    setting = loosest(table, margin) or _most(table)
+    setting = _usable(table, margin)
     step = cost.savings(records, [setting], NO_REUSE, times).of_control[setting]
     ratio = cost.inference_ratio(records, setting, NO_REUSE, times)
     lead, solved = (
