@@ -48,10 +48,13 @@ def drops(found: pd.DataFrame) -> pd.DataFrame:
 def pairing(found: pd.DataFrame) -> str:
     """From how many episodes on the same episodes find smaller drops than other ones, without luck and with it."""
     sizes = [_since(found[design] < found[ROBOT]) for design in (SAME, LUCK)]
-    same, luck = (f"from {size} on" if size else f"at no size up to {found.index.max()}" for size in sizes)
+    same, luck = (
+        f"from {text.count(size, 'episode')} on" if size else f"at no size up to {found.index.max()}" for size in sizes
+    )
     return (
-        f"The same episodes find a smaller drop than other episodes {same}; if luck flips {100 * FLIPS:.0f} % of them, "
-        f"{luck}. A robot whose scene is put back by hand has such luck."
+        f"Both settings on the same episodes find a smaller drop than on other ones {same}. Where luck flips "
+        f"{100 * FLIPS:.0f} % of the outcomes they do so {luck}. A robot whose scene is put back by hand "
+        "has such luck."
     )
 
 
@@ -68,8 +71,8 @@ def side_by_side(few: int, confidence: float) -> pd.DataFrame:
         drawn = bootstrap_rate([k], [few], "episodes", confidence=confidence)
         found = {name: rate_interval(k, few, METHODS[name], confidence) for name in ("exact", "Wilson")}
         rows[f"{k} of {few}"] = {name: f"{100 * i.low:.0f} to {100 * i.high:.0f}" for name, i in found.items()}
-        own = f"{100 * k / few:.0f} alone" if drawn.collapsed else f"{100 * drawn.low:.0f} to {100 * drawn.high:.0f}"
-        rows[f"{k} of {few}"]["bootstrap"] = own
+        low, high = (k / few, k / few) if drawn.collapsed else (drawn.low, drawn.high)
+        rows[f"{k} of {few}"]["bootstrap"] = f"{100 * low:.0f} to {100 * high:.0f}"
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="successes")
 
 
@@ -87,7 +90,7 @@ def headline(found: pd.DataFrame) -> str:
     """The title of the figure of `smallest`."""
     few, many = found.index[0], found.index[found.index.get_indexer([100], method="nearest")[0]]
     return (
-        f"On a robot {text.count(few, 'episode')} find {_drop(found[ROBOT][few])}, and {many} find "
+        f"What a study on a robot can find: with {text.count(few, 'episode')} {_drop(found[ROBOT][few])}, with {many} "
         f"{_drop(found[ROBOT][many])}"
     )
 
@@ -112,9 +115,9 @@ def collapsed(few: pd.DataFrame, many: pd.DataFrame) -> str:
     pooled = sum(k in (0, n) for k, n in zip(few.k, few.n, strict=True))
     within = sum(interval.collapsed for interval in few.bootstrap)
     return (
-        f"Resampled within tasks, as here, the bootstrap has no width in {within} of {text.count(len(few), 'pilot')}: "
-        f"with one episode of a task there is nothing else to draw. With all episodes in one pool it "
-        f"still has none in {pooled}. An exact interval is up to {wide[0]:.0f} points wide after "
+        f"The bootstrap here draws within tasks. It has no width in {within} of {text.count(len(few), 'pilot')}, since "
+        f"one episode of a task leaves nothing else to draw. If it drew from all tasks at once it would still have "
+        f"none in {pooled}. An exact interval is up to {wide[0]:.0f} points wide after "
         f"{text.count(int(few.n.iloc[0]), 'episode')}, and up to {wide[1]:.0f} after {int(many.n.iloc[0])}."
     )
 
@@ -127,10 +130,10 @@ def paired(differences: pd.DataFrame, episodes: int, confidence: float) -> str:
     ten = differences[(differences["tasks"] == 10) & (differences["target"] == "these tasks")]
     least = ten.groupby("method")["coverage"].min()
     return (
-        f"For a difference of two settings on the same episodes only the pairs that differ speak. Where none of "
-        f"{episodes} does, the bootstrap {told}, and a drop of {100 * -drawn.low:.0f} points is still possible by "
-        f"Tango's interval. In simulated studies Tango's holds the truth in at least {text.percent(least['tango'])}, "
-        f"the bootstrap in as few as {text.percent(least.drop('tango').min())}."
+        f"A difference of two settings on the same episodes rests on those that end differently. Where none of "
+        f"{episodes} does, the bootstrap {told}; by Tango's interval a drop of {100 * -drawn.low:.0f} points is still "
+        f"possible. In simulated studies Tango's holds the true difference in at least "
+        f"{text.percent(least['tango'])}, the bootstrap in as few as {text.percent(least.drop('tango').min())}."
     )
 
 
@@ -160,14 +163,14 @@ def _drop(points: float) -> str:
 
 
 def _power(found: pd.DataFrame, few: int, many: int, rate: float) -> str:
-    lead = "find a wreck and nothing less" if isfinite(found[ROBOT][few]) else "find nothing"
-    more = f", and {many} find {_drop(found[ROBOT][many])}" if many > few else ""
+    lead = "show only a collapse" if isfinite(found[ROBOT][few]) else "show nothing"
+    more = f", {many} find {_drop(found[ROBOT][many])}" if many > few else ""
     return (
-        f"**{text.count(few, 'episode').capitalize()} {lead}.** On a robot no episode comes twice. "
-        f"From a success of {text.percent(rate)}, {text.count(few, 'episode')} a setting then find "
-        f"{_drop(found[ROBOT][few])} four times in five{more}. Run on the same "
-        f"episodes in simulation, {many} find {_drop(found[SAME][many])}; if luck flips {100 * FLIPS:.0f} % of "
-        f"them, {_drop(found[LUCK][many])}."
+        f"**{text.count(few, 'episode').capitalize()} {lead}.** On a robot no two settings meet the same episode. "
+        f"Without reuse {text.percent(rate)} succeed, say. Then {text.count(few, 'episode')} of each setting find "
+        f"{_drop(found[ROBOT][few])} four times in five{more}. In simulation both settings run on the same episodes: "
+        f"{many} find {_drop(found[SAME][many])}, or {_drop(found[LUCK][many])} where luck flips {100 * FLIPS:.0f} % "
+        "of the outcomes."
     )
 
 
@@ -175,11 +178,11 @@ def _collapse(few: int, rate: float) -> str:
     held = {name: exact_coverage(method, few, np.array([rate]))[0] for name, method in METHODS.items()}
     low = rate_interval(few, few).low
     return (
-        f"**The bootstrap collapses where everything succeeds.** Each resample of {few} successes is {few} successes, "
-        f"so its interval is a point. At a true rate of {text.percent(rate)} it holds the truth in "
-        f"{text.percent(held['bootstrap'])} of studies of {text.count(few, 'episode')}, Wilson's in "
-        f"{text.percent(held['Wilson'])} and the exact one in {text.percent(held['exact'])}. Exactly, {few} of {few} "
-        f"is compatible with a rate of {text.percent(low)}."
+        f"**The bootstrap collapses where everything succeeds.** Whatever it draws from {few} successes is {few} "
+        f"successes, so that its interval is a point. Where {text.percent(rate)} succeed in truth, it holds the truth "
+        f"in {text.percent(held['bootstrap'])} of studies of {text.count(few, 'episode')}. Wilson's interval does in "
+        f"{text.percent(held['Wilson'])} and the exact one in {text.percent(held['exact'])}. By the exact one, the "
+        f"true rate behind {few} of {few} may be as low as {text.percent(low)}."
     )
 
 
@@ -189,11 +192,11 @@ def _agree(many: pd.DataFrame, rates: pd.DataFrame) -> str:
     these, new = ten["these tasks"], ten["new tasks"]
     agree = "nearly agree" if ends <= NEAR else "do not agree"
     return (
-        f"**With {text.count(int(many.n.iloc[0]), 'episode')} the three {agree}, and the exact one holds most.** Over "
-        f"{text.count(len(many), 'setting')} their bounds differ by at most {100 * ends:.0f} points. Where tasks "
-        f"differ, the exact interval holds the mean of these tasks in at least "
-        f"{text.percent(these['clopper_pearson'])} of simulated studies, the bootstrap within tasks in as few as "
-        f"{text.percent(these['stratified'])}. About *new* tasks even the exact one falls to "
+        f"**With {text.count(int(many.n.iloc[0]), 'episode')} the three {agree}, and the exact one is right most "
+        f"often.** In {text.count(len(many), 'setting')} their bounds differ by at most {100 * ends:.0f} points. Where some "
+        f"tasks are harder than others, the exact interval holds the mean of these tasks in at least "
+        f"{text.percent(these['clopper_pearson'])} of simulated studies. The bootstrap within tasks does so in as few "
+        f"as {text.percent(these['stratified'])}. The mean of *new* tasks is held even by the exact one in as few as "
         f"{text.percent(new['clopper_pearson'])}, so this book speaks of the tasks that were run."
     )
 
@@ -209,12 +212,15 @@ def _pilots(pilots: pd.DataFrame, few: int) -> str:
         row = pilots.loc[(True, few)]
         said.append(
             f"Of {text.count(int(row['pairs']), 'pair')} that all episodes tell apart, a random pilot of {few} ranks "
-            f"{text.percent(row['right'])} rightly, calls {text.percent(row['level'])} level and reverses "
-            f"{100 * row['wrong']:.1f} %."
+            f"{text.percent(row['right'])} rightly. It finds {text.percent(row['level'])} level, and ranks "
+            f"{100 * row['wrong']:.1f} % the wrong way round."
         )
     if (False, few) in pilots.index:
         row = pilots.loc[(False, few)]
         named = 1 - row["level"]
-        wrong = f", in {text.percent(row['wrong'] / named)} of these cases the worse one" if named else ""
-        said.append(f"Where all episodes do not tell, it still names a winner in {text.percent(named)}{wrong}.")
+        wrong = f" Of these winners {text.percent(row['wrong'] / named)} have fewer successes in all." if named else ""
+        said.append(
+            f"Of {text.count(int(row['pairs']), 'pair')} that all episodes do not tell apart, it still names a winner "
+            f"in {text.percent(named)}.{wrong}"
+        )
     return f"**A pilot seldom reverses two settings; it fails to tell them apart.** {' '.join(said)}"

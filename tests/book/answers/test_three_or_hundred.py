@@ -33,14 +33,14 @@ def said(*successes, found=FOUND) -> list[str]:
     return answers.findings(found, 0.95, RATES, few, many, pilots)
 
 
-def test_three_episodes_find_only_a_wreck():
+def test_three_episodes_show_only_a_collapse():
     assert list(FOUND.loc[3, [answers.SAME, answers.LUCK]]) == [inf, inf]
     claim = said(100, 97, 5)[0]
-    assert claim.startswith("**3 episodes find a wreck and nothing less.**")
-    assert "3 episodes a setting then find a drop of 93 points four times in five" in claim
-    assert "100 find a drop of 8 points; if luck flips 5 % of them, a drop of 14 points" in claim
+    assert claim.startswith("**3 episodes show only a collapse.**")
+    assert "Then 3 episodes of each setting find a drop of 93 points four times in five, 100 find a drop of 13" in claim
+    assert claim.endswith("100 find a drop of 8 points, or a drop of 14 points where luck flips 5 % of the outcomes.")
     nothing = FOUND.assign(**{answers.ROBOT: inf})
-    assert said(100, 97, 5, found=nothing)[0].startswith("**3 episodes find nothing.**")
+    assert said(100, 97, 5, found=nothing)[0].startswith("**3 episodes show nothing.**")
     assert "no drop at all" in said(100, 97, 5, found=nothing)[0]
 
 
@@ -48,16 +48,17 @@ def test_the_bootstrap_collapses_by_its_own_chances():
     """At 95 % a pilot of 3 ends as 3 of 3 with chance 0.857: only then is the interval the point 1, which misses."""
     claim = said(100, 97, 5)[1]
     assert "It holds the truth" not in claim and "it holds the truth in 14 % of studies of 3 episodes" in claim
-    assert claim.endswith("Exactly, 3 of 3 is compatible with a rate of 29 %.")
+    assert "Wilson's interval does in 86 % and the exact one in 99 %." in claim
+    assert claim.endswith("By the exact one, the true rate behind 3 of 3 may be as low as 29 %.")
     table = answers.side_by_side(3, 0.95)
-    assert list(table.bootstrap) == ["0 alone", "0 to 100", "0 to 100", "100 alone"]
-    assert list(table.loc["3 of 3"]) == ["29 to 100", "44 to 100", "100 alone"]
+    assert list(table.bootstrap) == ["0 to 0", "0 to 100", "0 to 100", "100 to 100"]
+    assert list(table.loc["3 of 3"]) == ["29 to 100", "44 to 100", "100 to 100"]
 
 
 def test_the_safe_interval_is_told_by_the_simulation():
     claim = said(100, 97, 5)[2]
-    assert "in at least 97 % of simulated studies, the bootstrap within tasks in as few as 70 %" in claim
-    assert "falls to 57 %" in claim and "Over 3 settings their bounds differ by at most" in claim
+    assert "in at least 97 % of simulated studies. The bootstrap within tasks does so in as few as 70 %" in claim
+    assert "by the exact one in as few as 57 %" in claim and "In 3 settings their bounds differ by at most" in claim
     title = answers.coverage_title(RATES, 3)
     least = "With 3 episodes the bootstrap holds the truth in as few as 3 % of studies"
     assert title == f"{least}; about new tasks no interval does so in 90 %"
@@ -67,10 +68,11 @@ def test_the_safe_interval_is_told_by_the_simulation():
 def test_pilots_are_told_apart_from_what_all_episodes_decide():
     claim = said(100, 97, 5)[3]
     assert "Of 2 pairs that all episodes tell apart, a random pilot of 3 ranks" in claim
-    assert "Where all episodes do not tell, it still names a winner in 9 %" in claim  # one of three lost in a pilot
+    assert "Of 1 pair that all episodes do not tell apart, it still names a winner in 9 %." in claim  # 1 of 3 lost
     decided = said(100, 50, 0)[3]
     assert "Of 3 pairs" in decided and "do not tell" not in decided
-    assert "tell apart" not in said(100, 99, 98)[3].split("**")[2].split("Where")[0]
+    alike = said(100, 99, 98)[3]
+    assert "that all episodes tell apart" not in alike and "Of 3 pairs that all episodes do not tell apart" in alike
 
 
 def test_the_order_of_pairs_is_a_table_of_chances():
@@ -83,16 +85,16 @@ def test_the_order_of_pairs_is_a_table_of_chances():
 
 def test_collapsed_pilots_are_counted_within_tasks_and_pooled():
     claim = answers.collapsed(*answers.both(study(100, 97, 2), [NO_REUSE, GOOD, BAD], 0.95, 3))
-    assert "no width in 3 of 3 pilots" in claim and "it still has none in 2." in claim
+    assert "no width in 3 of 3 pilots, since" in claim and "it would still have none in 2." in claim
     assert claim.endswith("up to 90 points wide after 3 episodes, and up to 8 after 100.")
 
 
 def test_pairing_helps_from_a_size_on_or_never():
     found = answers.smallest([3, 10, 20, 30, 100], 0.95)
     said = answers.pairing(found)
-    assert said.startswith("The same episodes find a smaller drop than other episodes from 30 on; if luck flips 5 %")
-    assert "of them, at no size up to 100." in said
-    assert answers.pairing(found.assign(**{answers.LUCK: 1.0})).count("from 3 on") == 1
+    assert said.startswith("Both settings on the same episodes find a smaller drop than on other ones from 30 episodes")
+    assert "Where luck flips 5 % of the outcomes they do so at no size up to 100." in said
+    assert answers.pairing(found.assign(**{answers.LUCK: 1.0})).count("from 3 episodes on") == 1
 
 
 def test_three_episodes_in_all_are_not_told_as_many():
@@ -100,8 +102,8 @@ def test_three_episodes_in_all_are_not_told_as_many():
     few, many = answers.both(records, settings, 0.95, 3)
     pilots = ranking.of_pilots(ranking.rankings(records, settings, [3]))
     power, _, agree, last = answers.findings(FOUND, 0.95, RATES, few, many, pilots)
-    assert "find a drop of 93 points four times in five. Run on" in power
-    assert agree.startswith("**With 3 episodes the three do not agree") and "do not tell, it still names" in last
+    assert "find a drop of 93 points four times in five. In simulation" in power
+    assert agree.startswith("**With 3 episodes the three do not agree") and "do not tell apart, it still names" in last
 
 
 @pytest.mark.parametrize("wilson", [True, False])
@@ -113,7 +115,9 @@ def test_wilson_is_drawn_where_it_is_given(wilson):
 
 
 def test_the_title_names_what_few_and_many_find():
-    assert answers.headline(FOUND) == "On a robot 3 episodes find a drop of 93 points, and 100 find a drop of 13 points"
+    assert answers.headline(FOUND) == (
+        "What a study on a robot can find: with 3 episodes a drop of 93 points, with 100 a drop of 13 points"
+    )
     assert list(answers.drops(FOUND).loc[3]) == ["93", "none", "none"]
 
 
@@ -122,5 +126,5 @@ def test_a_difference_is_told_where_no_pair_differs():
     rows = [("tango", 0.94), ("percentile", 0.4), ("stratified", 0.35)]
     made_up = pd.DataFrame(rows, columns=["method", "coverage"]).assign(tasks=10, target="these tasks")
     said = answers.paired(made_up, 100, 0.95)
-    assert "the bootstrap says nothing, and a drop of 4 points is still possible" in said
+    assert "the bootstrap says nothing; by Tango's interval a drop of 4 points is still possible." in said
     assert said.endswith("in at least 94 %, the bootstrap in as few as 35 %.")
