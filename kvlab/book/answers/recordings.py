@@ -51,7 +51,7 @@ def partial(episodes: pd.DataFrame) -> str:
     seeds = text.listed(sorted({str(seed) for seed in few.index.get_level_values("seed")}))
     return (
         f"{text.count(len(few), 'recording')} of {len(sizes)} {'has' if len(few) == 1 else 'have'} fewer than {whole} "
-        f"episodes ({many}; seed {seeds}). No result of this book counts them."
+        f"episodes ({many} of seed {seeds}). No result of this book counts them."
     )
 
 
@@ -87,22 +87,23 @@ def durations(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """Episodes that were run again, for readers. What differs between the machines stands where bits do."""
+    """Episodes that were run again, for readers. Where bits differ there is a column for what differs between the
+    machines.
+    """
     differs = table["first_difference"].notna() | ~table["agrees"].astype(bool)
-    return _named(
-        pd.DataFrame(
-            {
-                "suite": table["suite"],
-                "task": table["task"],
-                "initial state": table["initial_state"],
-                "control steps": table["steps"],
-                "replans": table["replans"],
-                "first replan that differs": [_whole(n) for n in table["first_difference"]],
-                "what differs between the machines": table["machine"].where(differs, "").fillna(""),
-            }
-        ).set_axis(table["setting"]),
-        "setting",
+    shown = pd.DataFrame(
+        {
+            "suite": table["suite"],
+            "task": table["task"],
+            "initial state": table["initial_state"],
+            "control steps": table["steps"],
+            "replans": table["replans"],
+            "first that differs": [_whole(n) for n in table["first_difference"]],
+        }
     )
+    if differs.any():
+        shown["what differs between the machines"] = table["machine"].where(differs, "").fillna("")
+    return _named(shown.set_axis(table["setting"]), "setting")
 
 
 def by_recording(episodes: pd.DataFrame) -> pd.DataFrame:
@@ -142,9 +143,10 @@ def _recorded(episodes: pd.DataFrame) -> str:
     )
     ended, recorded = text.count(errors, "episode"), episodes.groupby(_RECORDING, dropna=False).ngroups
     return (
-        f"**{text.count(len(episodes), 'episode')} of {text.count(settings, 'setting')} in {suites} are recorded.** "
-        f"They are of {policies}. By policy, suite, delay and noise they are {text.count(recorded, 'recording')}. "
-        f"They have {text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of the simulator."
+        f"**{text.count(len(episodes), 'episode')} of {text.count(settings, 'setting')} are recorded, in {suites} by "
+        f"{policies}.** They have {text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of "
+        "the simulator. A setting is recorded once for each policy, suite, delay and seed: "
+        f"{text.count(recorded, 'recording')}."
     )
 
 
@@ -155,8 +157,9 @@ def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
     here, there = agrees[both["while_made"]], agrees[~both["while_made"]]
     machines = f"recorded on {_machines(elsewhere['recorded_on'])} and run again on {_machines(elsewhere['run_on'])}"
     said = [
-        f"**{lead}.** {here.sum()} of {text.count(len(here), 'episode')} that were run again while this page was made "
-        "have the outcome and the bits of every chunk of their record.",
+        f"**{lead}.** Of {text.count(len(here), 'episode')} that were run again while this page was made, "
+        f"{here.sum() or 'none'} {'have' if here.sum() > 1 else 'has'} the recorded outcome and, to the bit, every "
+        "recorded chunk of actions.",
         f"So have {there.sum()} of {len(there)} that were {machines}.",
     ]
     if not agrees.all():

@@ -193,8 +193,8 @@ def _agree(many: pd.DataFrame, rates: pd.DataFrame) -> str:
     agree = "nearly agree" if ends <= NEAR else "do not agree"
     return (
         f"**With {text.count(int(many.n.iloc[0]), 'episode')} the three {agree}, and the exact one is right most "
-        f"often.** In {text.count(len(many), 'setting')} their bounds differ by at most {100 * ends:.0f} points. Where some "
-        f"tasks are harder than others, the exact interval holds the mean of these tasks in at least "
+        f"often.** In {text.count(len(many), 'setting')} their bounds differ by at most {100 * ends:.0f} points. Where "
+        f"some tasks are harder than others, the exact interval holds the mean of these tasks in at least "
         f"{text.percent(these['clopper_pearson'])} of simulated studies. The bootstrap within tasks does so in as few "
         f"as {text.percent(these['stratified'])}. The mean of *new* tasks is held even by the exact one in as few as "
         f"{text.percent(new['clopper_pearson'])}, so this book speaks of the tasks that were run."
