@@ -53,7 +53,7 @@ def train(
     Runs on from the last saved step if `out` holds an unfinished training with the same settings. Step n draws its
     batch and noise from (seed, n) alone, so that an interrupted run sees the same batches as one that was not.
     Raises ValueError where `start` is in int8 or comes with a preset or a rotation, which it has itself, where `demos`
-    holds no demonstrations or `out` holds a training with other settings.
+    holds no demonstrations or `out` holds a training with other settings, and where the loss is no number any more.
     """
     files = sorted(demos.glob("**/*.safetensors"))
     held_out = [f for f in files if VALIDATION_STATE in f.name]
@@ -97,6 +97,11 @@ def train(
         losses.append(loss.detach())
         if (step + 1) % 100 == 0 or step + 1 == steps:
             row = {"step": step + 1, "loss": torch.stack(losses).mean().item(), "validation_loss": np.nan}
+            if not math.isfinite(row["loss"]):
+                raise ValueError(
+                    f"the loss is {row['loss']} at step {step + 1}: this training diverged; train into another folder "
+                    f"with a learning rate under {learning_rate:g} (what was saved before is kept in {out})"
+                )
             if checks and ((step + 1) % save_every == 0 or step + 1 == steps):
                 row["validation_loss"] = _validate(average.module, checks, device)
             curve.append(row | {"seconds": round(time.perf_counter() - began, 1)})

@@ -148,6 +148,17 @@ def test_gradients_are_clipped_to_length_one_and_the_rate_follows_its_schedule(d
     assert rates == [FAST["learning_rate"] * training.schedule(step, 2) for step in range(2)]
 
 
+def test_a_training_that_diverges_ends_there_and_keeps_what_was_saved(demos, tmp_path, monkeypatch):
+    loss, calls = training._loss, []
+    monkeypatch.setattr(
+        training, "_loss", lambda *a: loss(*a) * (float("nan") if calls.append(1) or len(calls) == 2 else 1)
+    )
+    with pytest.raises(ValueError, match="the loss is nan at step 2: this training diverged; .* under"):
+        training.train(demos, tmp_path / "out", **FAST | {"steps": 2, "save_every": 1})
+    assert torch.isfinite(load(tmp_path / "out").model.state_dict()["vision.position"]).all()
+    assert load(tmp_path / "out").trained_on["step"] == 1
+
+
 def test_validation_demonstrations_are_not_trained_on(demos, tmp_path):
     """Other held-out episodes change the validation loss and nothing else."""
     training.train(demos, tmp_path / "a", **FAST | {"steps": 2})

@@ -11,7 +11,7 @@ WAYS = {"plain": "each process its own", "mps": "shared by the daemon"}
 EXPLAINED = (
     "**Studies on a GPU.** Many processes run episodes without reuse on one H100. As a rule each has a GPU context of "
     "its own, and kernels of different contexts take turns. NVIDIA's MPS daemon gives them one context, in which they "
-    "run at the same time. *Same bits* says whether every chunk of actions came out the same in both ways."
+    "run at the same time. *Same bits* says whether every chunk of actions is that of the episodes recorded without it."
 )
 
 
@@ -49,7 +49,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
                 "processes": run.processes,
                 "episodes": run.episodes,
                 "episodes a second": f"{run.episodes_per_s:.2f}",
-                "median replan, ms": f"{run.replan_ms_p50:.1f}",
+                "median replan, ms": "not measured" if pd.isna(run.replan_ms_p50) else f"{run.replan_ms_p50:.1f}",
                 "same bits": "not compared" if pd.isna(run.bits_equal) else "yes" if run.bits_equal else "no",
             }
             for run in runs.itertuples()
