@@ -25,8 +25,9 @@ KERNELS = {
     "LP_NATIVE_VECTOR_WIDTH": "256",  # Mesa
     "GALLIUM_OVERRIDE_CPU_CAPS": "sse4.1",  # Mesa: with AVX some pixels of a scene were one level apart, AMD and Intel
 }
-# Where a sum is cut for threads, it is rounded otherwise; and a worker has one processor core.
-THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# Where a sum is cut for threads, it is rounded otherwise; and a worker has one processor core, where Mesa draws as well
+# in the thread that asks for it (0) as in one that must be waited for.
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1") | {"LP_NUM_THREADS": "0"}
 
 
 def variables(numerics: str) -> dict[str, str]:

@@ -8,6 +8,11 @@ from kvlab import numerics
 from kvlab.sim.workers import by_task
 
 CAPABILITY = "__import__('torch').backends.cpu.get_cpu_capability()"
+DRAWS = (
+    "__import__('kvlab.sim.render').sim.render.Renderer("
+    "__import__('mujoco').MjModel.from_xml_string('<mujoco/>'), 'fast', 16)"
+)
+THREADS = "[name.read_text().strip() for name in __import__('pathlib').Path('/proc/self/task').glob('*/comm')]"
 
 
 def in_a_worker(expression: str, kind: str = "portable"):
@@ -24,6 +29,11 @@ def test_a_worker_has_them_and_its_parent_keeps_its_own(monkeypatch):
     assert in_a_worker("__import__('torch').get_num_threads()") == 1
     assert not in_a_worker("__import__('kvlab.numerics').numerics.is_portable()", "native")
     assert os.environ == before and not numerics.is_portable()
+
+
+def test_a_worker_draws_in_its_own_thread():
+    _, threads = in_a_worker(f"[{DRAWS}.driver, {THREADS}]")
+    assert threads and not [name for name in threads if name.startswith("llvmpipe")]
 
 
 def test_what_is_set_against_them_is_named_and_set_aside(monkeypatch):

@@ -57,6 +57,8 @@ class LiberoEnv:
         self.libero.visualize({part: False for part in self.libero._visualizations})  # as robosuite's own reset does
         self.model: mujoco.MjModel = self.libero.sim.model._model
         self.data: mujoco.MjData = self.libero.sim.data._data
+        hidden = self.model.site_rgba[:, 3] < 0  # so robosuite hides a site; MuJoCo draws it twice, and nothing is seen
+        self.model.site_rgba[hidden, 3] = 0
         self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR  # forces at the hand, which nobody reads
         self.libero.check_contact, self._geoms = self._in_contact, {}
         self._warnings = self.data.warning.number  # MuJoCo's own counters, since its last reset of the data by us

@@ -94,6 +94,19 @@ def test_what_is_out_of_view_is_not_drawn_and_changes_no_pixel(index):
     env.close()
 
 
+def test_sites_of_which_nothing_is_seen_are_not_drawn():
+    env = LiberoEnv(task("libero_10", 2))
+    env.reset(0, 0)
+    renderer, alpha = env._drawer(), env.model.site_rgba[:, 3]
+    assert (alpha >= 0).all()
+    frames = [(renderer.draw(env.data, [camera])[0], renderer._scene.ngeom) for camera in env._cameras]
+    hidden = [env.model.site(name).id for name in ("gripper0_grip_site", "gripper0_grip_site_cylinder")]
+    alpha[hidden] = -1.0  # as robosuite would have it
+    for camera, (frame, few) in zip(env._cameras, frames, strict=True):
+        assert np.array_equal(renderer.draw(env.data, [camera])[0], frame) and renderer._scene.ngeom == few + 2
+    env.close()
+
+
 def test_halving_is_the_rounded_mean_of_four():
     image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
     quarters = image.reshape(16, 2, 24, 2, 3).mean(axis=(1, 3))
