@@ -3,13 +3,14 @@
 What a chapter says is computed in `kvlab.book.answers`; here is what all of them share, the grammar of numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from IPython.display import Markdown
 
-from kvlab.evidence import margins
+from kvlab.evidence import margins, verdicts
 from kvlab.evidence.cost import CONTROL_STEP_MS
 from kvlab.evidence.stats import Interval
+from kvlab.evidence.verdicts import Prediction
 from kvlab.study.study import Study
 from kvlab.study.times import MEASURED_STEPS, Latency
 
@@ -60,6 +61,14 @@ def difference(interval: Interval, than: str, margin: float = margins.MARGIN) ->
 
 def _more(points: float) -> str:
     return "more" if points > 0 else "fewer"
+
+
+def verdict(predictions: Mapping[str, Prediction]) -> str:
+    """The verdict on an explanation; where its predictions come out differently, also how many hold."""
+    judged, held = verdicts.verdict(predictions), sum(one.holds for one in predictions.values())
+    if judged in (verdicts.SUPPORTED, verdicts.REFUTED) or len(predictions) == 1:
+        return judged
+    return f"{judged}; {held or 'none'} of {count(len(predictions), 'prediction')} hold{'s' * (held < 2)}"
 
 
 def planned(*studies: Study, workers: int = 2) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from kvlab.book import text
 from kvlab.evidence.stats import Interval
+from kvlab.evidence.verdicts import Prediction
 from kvlab.study.protocol import Protocol
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
@@ -20,6 +21,23 @@ def test_a_count_has_its_noun(many, said):
 @pytest.mark.parametrize(("items", "said"), [([], "none"), ([1], "1"), ([1, 2], "1 and 2"), ("abc", "a, b and c")])
 def test_a_list_is_read_aloud(items, said):
     assert text.listed(items) == said
+
+
+@pytest.mark.parametrize(
+    ("effects", "said"),
+    [
+        ([0.2], "supported"),
+        ([0.2, 0.3], "supported"),
+        ([-0.2, -0.3], "refuted"),
+        ([0.0], "not shown"),
+        ([0.2, 0.0], "not shown; 1 of 2 predictions holds"),
+        ([0.0, 0.0], "not shown; none of 2 predictions holds"),
+        ([0.2, 0.3, -0.2], "supported in part and refuted in part; 2 of 3 predictions hold"),
+    ],
+)
+def test_a_verdict_says_how_many_predictions_hold_where_they_differ(effects, said):
+    made = {str(n): Interval(at, at - 0.1, at + 0.1, 0.95, "made") for n, at in enumerate(effects)}
+    assert text.verdict({says: Prediction(effect, side=1) for says, effect in made.items()}) == said
 
 
 @pytest.mark.parametrize(

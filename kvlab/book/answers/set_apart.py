@@ -206,7 +206,7 @@ def findings(
     for name, lead in LEADS.items():
         if mine := [one for one in ladders(records) if one.explanation == name]:
             each = [_ladder_said(records[one.suite], one, explained[name]) for one in mine]
-            said.append(" ".join([f"**{lead}: {verdicts.verdict(explained[name])}.**", *each]))
+            said.append(" ".join([f"**{lead}: {text.verdict(explained[name])}.**", *each]))
             said += [_needed_said(records, mine, explained.get(NEEDED, {}))] if name == MOMENT else []
     return [*said, _like_full(records, margin)]
 
@@ -223,7 +223,7 @@ def _ladder_said(records: Records, ladder: Ladder, predictions: Mapping[str, Pre
 def _needed_said(records: Mapping[str, Records], mine: Sequence[Ladder], predictions: Mapping[str, Prediction]) -> str:
     """The moments in the other count: without what a gate reuses after a failure."""
     (share, age), (needed_share, needed_age) = (_unlike(records, mine, within) for within in (None, NO_REUSE))
-    verdict = verdicts.verdict(predictions) if predictions else "not known, since no image gate reuses so often"
+    verdict = text.verdict(predictions) if predictions else "not known, since no image gate reuses so often"
     effects = [
         f"In `{one.suite}`, {one.alike}, the clock solves "
         f"{text.difference(predictions[_fewer_than_gates(one)].effect, 'image gates')}."

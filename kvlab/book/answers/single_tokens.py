@@ -110,7 +110,7 @@ def _time(records: Mapping[str, Records], choices: pd.DataFrame, times: Latency)
 
 
 def _success(records: Mapping[str, Records], predictions: Mapping[str, Prediction], margin: float) -> str:
-    verdict = verdicts.verdict(predictions) if predictions else "not recorded"
+    verdict = text.verdict(predictions) if predictions else "not recorded"
     said = []
     for suite, rows in records.items():
         k, lost = successes(rows, RULE), difference(rows, RULE, NO_REUSE)
@@ -125,7 +125,7 @@ def _success(records: Mapping[str, Records], predictions: Mapping[str, Predictio
 def _answers(predictions: Mapping[str, Prediction]) -> str:
     far = predictions[_apart(RANDOM)].effect
     return (
-        f"**That other tokens answer further off: {verdicts.verdict(predictions)}.** Chunks with random tokens kept "
+        f"**That other tokens answer further off: {text.verdict(predictions)}.** Chunks with random tokens kept "
         f"are {wording.ratio(far)} times as far from those without reuse as chunks with those of its rule kept."
     )
 

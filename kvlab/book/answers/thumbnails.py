@@ -119,8 +119,8 @@ def findings(
     behind, recomputing = (difference(records[first], *gates(condition), confidence) for condition in ("", GRASPS))
     rank = looks[(looks["mode"] == "prefix") & (looks["camera"] == "both")].groupby("look")["rank"].mean()
     tell = (
-        f"**That thumbnails are too small: {_judged(explained[SMALL])}. That pixels tell less than image tokens: "
-        f"{_judged(explained[PIXELS])}.** Where images and instruction are a replan old, how much the "
+        f"**That thumbnails are too small: {text.verdict(explained[SMALL])}. That pixels tell less than image tokens: "
+        f"{text.verdict(explained[PIXELS])}.** Where images and instruction are a replan old, how much the "
         f"image tokens changed and how far the answer is off have a rank correlation of {rank['image tokens']:.2f}. Of "
         f"whole frames it is {rank['frames']:.2f}, of thumbnails {rank['thumbnails']:.2f}."
     )
@@ -134,18 +134,12 @@ def findings(
         for gap in [difference(records[suite], one, two, confidence)]
     ]
     apart = (
-        f"**That thumbnails do worse since they allow reuse near grasps: {_judged(explained[MOMENTS])}. That they do "
-        f"since they let caches grow old: {_judged(explained[OLDER])}.** In `{first}`, behind "
-        f"thumbnails, the policy solves {text.difference(behind, 'behind image tokens')}. Where both recompute near "
-        f"grasps, it solves {text.difference(recomputing, 'behind image tokens')}."
+        f"**That thumbnails do worse since they allow reuse near grasps: {text.verdict(explained[MOMENTS])}. That they "
+        f"do since they let caches grow old: {text.verdict(explained[OLDER])}.** In `{first}`, behind thumbnails, the "
+        f"policy solves {text.difference(behind, 'behind image tokens')}. Where both recompute near grasps, it solves "
+        f"{text.difference(recomputing, 'behind image tokens')}."
     )
     return [tell, " ".join([apart, *elsewhere])]
-
-
-def _judged(predictions: Mapping[str, Prediction]) -> str:
-    held = sum(one.holds for one in predictions.values())
-    many = text.count(len(predictions), "prediction")
-    return f"{verdicts.verdict(predictions)}; {held or 'none'} of {many} hold{'s' * (held < 2)}"
 
 
 def table(records: Mapping[str, Records]) -> pd.DataFrame:

@@ -217,7 +217,7 @@ def _staleness(
 ) -> str:
     often, seldom = min(aged), max(aged)
     *_, last = predictions.values()
-    share, age = (verdicts.verdict(apart[name]) for name in (set_apart.SHARE, set_apart.AGE))
+    share, age = (text.verdict(apart[name]) for name in (set_apart.SHARE, set_apart.AGE))
     return (
         f"**Staleness: {verdicts.verdict(predictions)}, if age and share are taken together.** In `{suite}`, a cache "
         f"that is renewed every {often} replans solves {aged[often]} of {text.count(episodes, 'episode')}; renewed "

@@ -44,14 +44,18 @@ def test_verdicts_follow_the_rows_and_the_distances(rule, others, factor, succes
     rows, measured = records(rule, others), choices(factor)
     explained = single_tokens.explanations(rows, measured)
     assert [verdicts.verdict(explained[name]) for name in (SUCCESS, DISTANCE)] == [success, distance]
+
+    def some(many: int) -> str:
+        return f"; none of {many} predictions holds" if others == rule else ""
+
     time, solves, answers, *_ = single_tokens.findings(rows, explained, measured, MACHINE, 0.05)
     assert time.startswith(
         "**Single tokens save time.** With VLA-Cache's rule, which keeps 25 % of the image tokens, a"
     )
-    assert f"than those of VLA-Cache's rule lose more episodes: {success}.**" in solves
+    assert f"than those of VLA-Cache's rule lose more episodes: {success}{some(10)}.**" in solves
     assert f"In `libero_spatial` {rule} of 100 episodes succeed by its rule, and {others} with random tokens." in solves
     assert answers.startswith(
-        f"**That other tokens answer further off: {distance}.** Chunks with random tokens kept are"
+        f"**That other tokens answer further off: {distance}{some(5)}.** Chunks with random tokens kept are"
     )
     assert f"{factor:.1f}" in answers
 
