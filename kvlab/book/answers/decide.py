@@ -15,6 +15,7 @@ from kvlab.evidence.cost import CONTROL_STEP_MS
 from kvlab.evidence.wording import points
 from kvlab.paths import DATA, ROOT
 from kvlab.pi0 import Policy
+from kvlab.pi0.checkpoint import CONFIG
 from kvlab.pi0.files import HUB_ID
 from kvlab.reuse import parse_execution
 from kvlab.study.records import Records
@@ -52,7 +53,7 @@ def find(checkpoint: str) -> Path | str:
         return folder
     if HUB_ID.fullmatch(checkpoint):
         return checkpoint
-    here = [f"data/checkpoints/{path.name}" for path in sorted((DATA / "checkpoints").iterdir()) if path.is_dir()]
+    here = [f"data/checkpoints/{path.parent.name}" for path in sorted((DATA / "checkpoints").glob(f"*/{CONFIG}"))]
     raise FileNotFoundError(
         f"there is no checkpoint {checkpoint}; here are {text.listed(here)}, and others are named by their folder or, "
         "on the Hugging Face Hub, as owner/name"

@@ -70,3 +70,16 @@ def headline(found: Mapping[str, Mapping[str, pd.Series]]) -> str:
     losses = [one for policies in found.values() for one in policies.values()]
     rising = sum(one.iloc[-1] > one.min() for one in losses)
     return f"The held-out loss ends over its lowest in {rising} of {len(losses)} trainings"
+
+
+def diverged(folder: Path) -> list[str]:
+    """A sentence for each training below a folder whose curve ends without a loss, which left no weights to keep."""
+    said = []
+    for path in sorted(folder.glob(f"*/{CURVE}")):
+        curve = pd.read_csv(path).set_index("step")["loss"]
+        if curve.isna().iloc[-1]:
+            said.append(
+                f"The training of `{path.parent.name}` diverged between step {curve.last_valid_index():,} and step "
+                f"{curve.index[curve.isna()][0]:,}: its loss is no number from there on, and it left no policy to run."
+            )
+    return said

@@ -49,3 +49,11 @@ def test_success_has_a_row_with_its_interval_for_each_way_of_seeing():
     assert table.index.tolist() == [(name, cameras) for name in "ab" for cameras in ("on", "black")]
     assert table["successes"].tolist() == ["99 of 100", "5 of 100", "90 of 100", "not recorded"]
     assert table["%"].tolist()[0].startswith("99 (95 to ") and table["%"].iloc[3] == ""
+
+
+def test_a_training_that_diverged_is_reported_and_no_other(tmp_path: Path):
+    for name, losses in (("a", "100,1.5,\n200,,\n300,,\n"), ("b", "100,1.5,\n200,1.2,0.9\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "curve.csv").write_text(f"step,loss,validation_loss\n{losses}")
+    (said,) = trainings.diverged(tmp_path)
+    assert said.startswith("The training of `a` diverged between step 100 and step 200:")
