@@ -89,16 +89,14 @@ def compared(study: Study, *machines: Latency) -> str:
     return (
         f"**No reuse** takes {config.denoising_steps} denoising steps and executes the first {executed} of the "
         f"{config.chunk} actions of a chunk, at {1000 / CONTROL_STEP_MS:.0f} Hz. Success is of a policy of "
-        f"{millions:,.0f} million parameters{sizes}. {' '.join(map(_fewer_steps, machines or [None]))}"
+        f"{millions:,.0f} million parameters{sizes}. Times of fewer denoising steps are computed from that of "
+        f"{MEASURED_STEPS}{''.join(map(_timed, machines))}."
     )
 
 
-def _fewer_steps(machine: Latency | None) -> str:
-    """Whether its times of fewer denoising steps were timed."""
-    of = f"On {machine.name.split(' on ')[-1]} times" if machine else "Times"
-    if machine and (timed := listed(list(map(str, machine.timed_steps)))) != listed([]):
-        return (
-            f"{of} of {timed} denoising steps were measured ([Inside the engine](engine.ipynb)), and those of other "
-            f"numbers are in proportion to {MEASURED_STEPS}."
-        )
-    return f"{of} of fewer denoising steps are computed from that of {MEASURED_STEPS}."
+def _timed(machine: Latency) -> str:
+    """Of how many denoising steps replans were timed on a machine, if of any."""
+    if not (steps := machine.timed_steps):
+        return ""
+    where = machine.name.split(" on ")[-1]
+    return f"; on {where} those of {listed(list(map(str, steps)))} were measured ([Inside the engine](engine.ipynb))"
