@@ -40,11 +40,12 @@ class SecondSeed:
             margins.OUTSIDE: f"it loses over {points}",
             margins.UNDECIDED: f"a loss of {points} is open",
         }
-        said = [
-            f"in `{study.protocol.suite}` {words[margins.loss(lost, self.margin)] if lost else _so_far(study, many)}"
-            for study, many, lost in found
-        ]
-        return f"{lead}: {'; '.join(said)}."
+        suites = {}
+        for study, many, lost in found:
+            said = words[margins.loss(lost, self.margin)] if lost else _so_far(study, many)
+            suites.setdefault(said, []).append(f"`{study.protocol.suite}`")
+        each = "; ".join(f"in {text.listed(some)} {said}" for said, some in suites.items())
+        return f"{lead}: {each}."
 
     def told(self, setting: Setting) -> str:
         """The same with what is compared, and the effect in each suite."""

@@ -37,8 +37,7 @@ def second(tmp_path, make_row):
         ([(0, 0), (0, 0)], "No second seed is recorded that could confirm it."),
         (
             [(0, 100), (0, 100)],
-            "A second seed confirms it: in `libero_spatial` it loses under 5 points; in `libero_10` it loses under 5 "
-            "points.",
+            "A second seed confirms it: in `libero_spatial` and `libero_10` it loses under 5 points.",
         ),
         (
             [(0, 100), (20, 100)],
@@ -54,6 +53,10 @@ def second(tmp_path, make_row):
             [(0, 100), (0, 0)],
             "A second seed does not confirm it: in `libero_spatial` it loses under 5 points; in `libero_10` none of "
             "100 episodes is recorded.",
+        ),
+        (
+            [(3, 100), (4, 100)],
+            "A second seed does not confirm it: in `libero_spatial` and `libero_10` a loss of 5 points is open.",
         ),
         ([(0, 1)], "A second seed does not confirm it: in `libero_spatial` 1 of 100 episodes is recorded."),
     ],
