@@ -53,3 +53,9 @@ def successes(records: Records, setting: Setting) -> pd.Series:
 def pairs(records: Records, setting: Setting, other: Setting) -> Pairs:
     """How the same episodes ended in both settings. ValueError as in `successes`, and where episodes are not shared."""
     return pair(successes(records, setting), successes(records, other))
+
+
+def gains(records: Records, setting: Setting, other: Setting) -> pd.Series:
+    """Success of `setting` minus that of `other` in each episode: -1, 0 or 1. ValueError as in `pairs`."""
+    check_shared(records, [setting, other])
+    return successes(records, setting).astype(int) - successes(records, other).astype(int)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kvlab.evidence import summary, wording
+from kvlab.evidence import rows, summary, wording
 from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -51,6 +51,14 @@ def test_compare_counts_pairs_and_reuse():
     assert table.reuse[SETTING] == pytest.approx(0.3) and table.reuse[CONTROL] == 0
     assert pd.isna(table.p[CONTROL])
     assert table.steps.tolist() == [50, 50] and table.steps_ratio[SETTING].estimate == 1
+
+
+def test_gains_are_those_of_each_episode_and_only_of_shared_ones():
+    control, setting = {(0, 0): True, (1, 0): False, (2, 0): True}, {(2, 0): True, (1, 0): True, (0, 0): False}
+    found = rows.gains(records({CONTROL: control, SETTING: setting}), SETTING, CONTROL)
+    assert {task: found.xs(task, level="task").item() for task in range(3)} == {0: -1, 1: 1, 2: 0}
+    with pytest.raises(ValueError, match="were not run on the same episodes"):
+        rows.gains(records({CONTROL: control, SETTING: {(0, 0): True}}), SETTING, CONTROL)
 
 
 def test_tasks_are_counted_apart():

@@ -6,7 +6,7 @@ import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.evidence import drift, matching, verdicts, wording
-from kvlab.evidence.rows import of_setting, recorded, successes
+from kvlab.evidence.rows import gains, of_setting, recorded, successes
 from kvlab.evidence.share import mean_age, reuse_share
 from kvlab.evidence.summary import difference
 from kvlab.evidence.verdicts import Prediction
@@ -59,7 +59,7 @@ def explanations(
     """
     first = next(iter(records.values()))
     more = {f"{suite}: more changes of the gripper's command": near_grasps(rows) for suite, rows in records.items()}
-    more |= {"a smaller gap where both recompute near them": _gap(first, GRASPS) - _gap(first, "")}
+    more |= {"a smaller gap where both recompute near them": gains(first, *gates(GRASPS)) - gains(first, *gates())}
     older = {
         f"{suite}: {tables.gate(one)}: older than {tables.gate(two)}": _age(records[suite], one)
         - _age(records[suite], two)
@@ -87,12 +87,6 @@ def _age(records: Records, setting: Setting) -> pd.Series:
     """By episode: the mean age of what is reused, in replans; the table's is over all replans that reuse."""
     replans = of_setting(records.replans, setting)
     return replans[replans["reused"]].groupby(EPISODE)["age"].mean()
-
-
-def _gap(records: Records, condition: str) -> pd.Series:
-    """By episode: success behind thumbnails minus success behind image tokens, -1, 0 or 1."""
-    thumbnails, images = (successes(records, one).astype(int) for one in gates(condition))
-    return thumbnails - images
 
 
 def near_grasps(records: Records) -> pd.Series:
