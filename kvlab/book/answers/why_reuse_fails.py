@@ -234,17 +234,22 @@ def amplification_title(explained: Mapping[str, Predictions]) -> str:
     return f"Each denoising step adds {found} the first" if found else "That later steps add more is not shown"
 
 
+def added_late(near: pd.DataFrame, confidence: float = 0.95) -> dict[str, Interval]:
+    """How many times what the first half of the denoising steps adds the later half adds, by mode; of `young`."""
+    steps = near.filter(like="step_").set_axis(near["mode"])
+    first = steps.iloc[:, steps.shape[1] // 2 - 1]
+    added = (steps.iloc[:, -1] - first) / first
+    return {mode: verdicts.mean_ratio(added[mode], confidence) for mode in ("full", "prefix")}
+
+
 def halves(near: pd.DataFrame, predictions: Predictions, confidence: float = 0.95) -> str:
     """The same without a fit, of distances as in data/mechanism: what the later half of the steps adds.
 
     And what it would add by the fitted rate of `predictions`, those of `amplification`.
     """
-    steps = near.filter(like="step_").set_axis(near["mode"])
-    first = steps.iloc[:, steps.shape[1] // 2 - 1]
-    added = (steps.iloc[:, -1] - first) / first
-    full, prefix = (verdicts.mean_ratio(added[mode], confidence) for mode in ("full", "prefix"))
+    full, prefix = added_late(near, confidence).values()
     rate = next(iter(predictions.values())).effect
-    ends = (exp(steps.shape[1] // 2 * end) for end in (rate.estimate, rate.low, rate.high))
+    ends = (exp(near.filter(like="step_").shape[1] // 2 * end) for end in (rate.estimate, rate.low, rate.high))
     fitted = Interval(*ends, rate.confidence, rate.method)
     apart = " Late steps add more, but not by the same factor from step to step." if full.low > 1 >= fitted.low else ""
     return (
