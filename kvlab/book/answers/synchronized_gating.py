@@ -18,6 +18,7 @@ from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
+EQUAL = ("At equal reuse over all replans", "Counting only as many replans as no reuse took")
 CLOCK, BOTH, BEFORE = "nothing (a clock)", "images and robot state", "images of the replan before"
 # what a gate compares, by the signals that it reads: how sentences and tables call it, how figures draw it
 KINDS = {
@@ -28,7 +29,9 @@ KINDS = {
     frozenset({"vision_previous"}): (BEFORE, "previous"),
     frozenset({"pixels_anchor"}): ("thumbnails", "pixels"),
 }
-PHASED = ("images, by the phase of the task", "adaptive")
+PHASED = ("images by the phase of the task", "adaptive")
+BETTER, WORSE, OPEN = "better", "worse", "open"
+BOTH_BETTER, BOTH_WORSE = f"{BETTER} in both", f"{WORSE} in both"
 
 
 def kind(setting: Setting) -> str:
@@ -50,14 +53,40 @@ def _kind(setting: Setting) -> tuple[str, str]:
     return KINDS[gate.reads]
 
 
-def headline(gained: Mapping[str, pd.DataFrame]) -> str:
-    """The title of the figure: how many gates are worse at equal reuse, and how many better."""
-    gains = [gain for *_, gain in _gates(gained)]
-    worse, better = sum(gain.high < 0 for gain in gains), sum(gain.low > 0 for gain in gains)
+def headline(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]) -> str:
+    """The title of the figure: how many gates are worse at equal reuse, and how many better, in both counts."""
+    found = [verdict for *_, verdict in _judged(gained, needed)]
+    worse, better = found.count(BOTH_WORSE), found.count(BOTH_BETTER)
+    gates = text.count(len(found), "gate that looks", "gates that look")
     return (
-        f"At equal reuse {worse or 'none'} of {text.count(len(gains), 'gate')} {_are(worse)} shown to be worse than "
-        f"the image gate, {better or 'none'} better"
+        f"At equal reuse, in both counts, {worse or 'none'} of {gates} {_are(worse)} shown to be worse than the image "
+        f"gate, {better or 'none'} better"
     )
+
+
+def in_both(first: Interval | None, second: Interval | None) -> str:
+    """What two gains, in the first and the second count of reuse, show together: `worse in the first only`.
+
+    A gain that the curve does not reach shows nothing.
+    """
+    one, two = map(_side, (first, second))
+    if one == two:
+        return OPEN if one == OPEN else f"{one} in both"
+    if OPEN in (one, two):
+        return f"{one} in the first only" if two == OPEN else f"{two} in the second only"
+    return f"{one} in the first, {two} in the second"
+
+
+def _side(gain: Interval | None) -> str:
+    return OPEN if gain is None or gain.low <= 0 <= gain.high else BETTER if gain.low > 0 else WORSE
+
+
+def _judged(
+    gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]
+) -> list[tuple[str, Setting, Interval, Interval | None, str]]:
+    """`_gates` with the gain in the second count, and what both show."""
+    rows = [(suite, setting, gain, needed[suite].gain[setting]) for suite, setting, gain in _gates(gained)]
+    return [(*row, in_both(*row[2:])) for row in rows]
 
 
 def findings(
@@ -75,9 +104,9 @@ def findings(
     """
     first = next(iter(gained))
     said = [
-        second_condition(first, same[first], gained[first]),
-        alike(gained, margin),
-        worse(gained, off),
+        second_condition(first, same[first], gained[first], needed[first]),
+        alike(gained, needed, margin),
+        worse(gained, needed, off),
         clock(gained, needed, records),
     ]
     return [claim for claim in said if claim]
@@ -108,58 +137,82 @@ def stricter(records: Records, settings: Sequence[Setting], confidence: float) -
     return table.join(drift.refusals(records, list(rows))).sort_values("images_reuse", ascending=False)
 
 
-def second_condition(suite: str, same: pd.DataFrame, gained: pd.DataFrame) -> str | None:
+def second_condition(suite: str, same: pd.DataFrame, gained: pd.DataFrame, needed: pd.DataFrame) -> str | None:
     """What asking for the robot state too does at one threshold (the one with the clearest gain) and at equal reuse."""
     if same.empty:
         return None
     best = max(same.index, key=lambda one: same.difference[one].low)
-    row, equal = same.loc[best], gained.gain[best]
-    lead = "A second condition helps" if row.difference.low > 0 else "That a second condition helps is not shown"
-    lead += ", by reusing less" if equal is not None and 0 in equal and row.difference.low > 0 else ""
+    row, counts = same.loc[best], (gained.gain[best], needed.gain[best])
+    lead = "That a second condition helps is not shown"
+    if row.difference.low > 0:
+        equal = {BOTH_BETTER: "and at equal reuse", BOTH_WORSE: "but fewer at equal reuse"}
+        lead = "A second condition solves more at one threshold, " + equal.get(
+            in_both(*counts), "since it reuses less; at equal reuse that is open"
+        )
     said = (
         f"**{lead}.** In `{suite}` the gate {tables.gate(row.images)} allows reuse at {text.percent(row.images_reuse)} "
         f"of replans, and {row.images_k} of {text.count(row.n, 'episode')} succeed. Asking the robot state for the "
         f"same similarity allows {text.percent(row.reuse)}, and {row.k} succeed: "
         f"{text.difference(row.difference, 'with images alone')}."
     )
-    return said if equal is None else f"{said} At equal reuse it is {text.difference(equal, 'with images alone')}."
+    at = [(where, gain) for where, gain in zip(EQUAL, counts, strict=True) if gain is not None]
+    return " ".join([said, *(f"{where} it is {text.difference(gain, 'with images alone')}." for where, gain in at)])
 
 
-def alike(gained: Mapping[str, pd.DataFrame], margin: float) -> str | None:
-    """How many gates are better, worse, about as good as the image gate, and how many cannot be told; clocks apart."""
-    if not (gates := _gates(gained)):
+def alike(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], margin: float) -> str | None:
+    """How many gates are better, worse, about as good as the image gate in both counts of reuse; clocks apart."""
+    if not (gates := _judged(gained, needed)):
         return None
-    better = [tables.gate(setting) for _, setting, gain in gates if gain.low > 0]
-    worse = sum(gain.high < 0 for *_, gain in gates)
-    close = sum(0 in gain and margins.apart(gain, margin) == margins.INSIDE for *_, gain in gates)
-    unknown = len(gates) - len(better) - worse - close
+    found = [verdict for *_, verdict in gates]
+    better, worse = found.count(BOTH_BETTER), found.count(BOTH_WORSE)
+    close = sum(
+        gain is not None and 0 in gain and all(_within(one, margin) for one in (gain, again))
+        for _, _, gain, again, verdict in gates
+        if verdict == OPEN
+    )
+    depends, unknown = len(found) - better - worse - found.count(OPEN), found.count(OPEN) - close
     beyond = sum(gain is None and kind(s) != CLOCK for table in gained.values() for s, gain in table.gain.items())
     far = f" {beyond} more {'reuses' if beyond == 1 else 'reuse'} more often than any image gate." if beyond else ""
-    which = f": {text.listed(better)}" if better else ""
     return (
-        f"**Of {text.count(len(gates), 'gate')} {len(better) or 'none'} {_are(len(better))} shown to be better than "
-        f"the image gate at equal reuse{which}.** Clocks apart, "
-        f"{worse or 'none'} {_are(worse)} worse and {close or 'none'} {_are(close)} shown to be within "
-        f"{100 * margin:.0f} points of it; for {unknown or 'none'} that is open.{far}"
+        f"**Of {text.count(len(gates), 'gate')} {better or 'none'} {_are(better)} shown to be better than the image "
+        f"gate in both counts of reuse, {worse or 'none'} worse.** Clocks apart. One count takes all replans, the "
+        f"other as many of an episode as no reuse took. For {depends or 'none'} the verdict depends on the count. "
+        f"{str(close or 'none').capitalize()} {_are(close)} shown to be within {100 * margin:.0f} points in both; "
+        f"for {unknown or 'none'} more that is open.{far}"
     )
 
 
-def worse(gained: Mapping[str, pd.DataFrame], off: pd.Series) -> str | None:
-    """Of each kind of gate that loses at equal reuse, how many do, and the gate with the clearest loss."""
-    if not (losers := _losers(gained)):
+def _within(gain: Interval | None, margin: float) -> bool:
+    return gain is not None and margins.apart(gain, margin) == margins.INSIDE
+
+
+def worse(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], off: pd.Series) -> str | None:
+    """Of each kind of gate that loses in both counts how many do, and the clearest loss; whose verdict depends on the
+    count; and what the intervals leave out (`off`).
+    """
+    judged = _judged(gained, needed)
+    if not any(verdict != OPEN for *_, verdict in judged):
         return None
-    lost = [kind(setting) for _, setting, gain in _gates(gained) if gain.high < 0]
-    kinds = [kind(setting) for _, setting, _ in _gates(gained)]
+    losers = _losers(judged)
+    lost = [kind(setting) for _, setting, *_, verdict in judged if verdict == BOTH_WORSE]
+    kinds = [kind(setting) for _, setting, *_ in judged]
     many = [f"{lost.count(name)} of {text.count(kinds.count(name), 'gate')} on {name}" for name in losers]
     each = [
         f"With {tables.gate(setting)} reuse is allowed at {text.percent(gained[suite].reuse[setting])} of replans "
-        f"in `{suite}`. There the policy solves {text.difference(gain, 'with the image gate')}."
-        for suite, setting, gain in losers.values()
+        f"in `{suite}`. There the policy solves {text.difference(gain, 'with the image gate')}. In the second count "
+        f"it solves {text.difference(again, 'with the image gate')}."
+        for suite, setting, gain, again, _ in losers.values()
     ]
+    depends = {}
+    for _, setting, *_, verdict in judged:
+        if verdict not in (OPEN, BOTH_BETTER, BOTH_WORSE):
+            depends.setdefault(verdict, []).append(tables.gate(setting))
+    each += [f"{verdict.capitalize()}, and so open: {text.listed(names)}." for verdict, names in depends.items()]
     far = off.abs().idxmax()
     return (
-        f"**Worse at equal reuse: {text.listed(many)}.** {' '.join(each)} The curve of image gates is itself no better "
-        f"known than to {100 * abs(off[far]):.0f} points where it is steep ({tables.gate(far)})."
+        f"**Worse in both counts: {text.listed(many)}.** {' '.join(each)} The intervals leave out that the curve of "
+        f"image gates runs straight between thresholds, which misses by up to {100 * abs(off[far]):.0f} points where "
+        f"it is steep ({tables.gate(far)})."
     )
 
 
@@ -167,11 +220,12 @@ def _are(many: int) -> str:
     return "are" if many > 1 else "is"
 
 
-def _losers(gained: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, Setting, Interval]]:
+def _losers(judged: list[tuple]) -> dict[str, tuple]:
+    """Of `_judged` the gate of each kind that loses in both counts, and most clearly in the first."""
     clearest = {}
-    for suite, setting, gain in sorted(_gates(gained), key=lambda one: one[2].high):
-        if gain.high < 0:
-            clearest.setdefault(kind(setting), (suite, setting, gain))
+    for row in sorted(judged, key=lambda one: one[2].high):
+        if row[-1] == BOTH_WORSE:
+            clearest.setdefault(kind(row[1]), row)
     return clearest
 
 
@@ -229,12 +283,18 @@ def _gates(gained: Mapping[str, pd.DataFrame]) -> list[tuple[str, Setting, Inter
     return [row for row in rows if kind(row[1]) != CLOCK]
 
 
-def forest(gained: Mapping[str, pd.DataFrame]) -> tuple[list[str], list[Interval], list[str]]:
-    """Labels, intervals and looks of a figure of all gates; other suites than the first stand in the label."""
+def forest(
+    gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]
+) -> tuple[list[str], list[Interval], list[Interval | None], list[str]]:
+    """Labels, gains in the first and in the second count, and looks of a figure of all gates that have the first.
+
+    Other suites than the first stand in the label.
+    """
     first = next(iter(gained))
     rows = [(suite, s, gain) for suite, table in gained.items() for s, gain in table.gain.items() if gain is not None]
     labels = [("" if suite == first else f"{suite}: ") + _short(setting) for suite, setting, _ in rows]
-    return labels, [gain for *_, gain in rows], looks([setting for _, setting, _ in rows])
+    again = [needed[suite].gain[setting] for suite, setting, _ in rows]
+    return labels, [gain for *_, gain in rows], again, looks([setting for _, setting, _ in rows])
 
 
 def _short(setting: Setting) -> str:
@@ -283,16 +343,15 @@ def thresholds(same: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def counted(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Clocks and gates that lose, by both counts of reuse: a row for each count."""
+    """Every gate in the second count of reuse, and what both counts show together."""
     rows = [
-        {"suite": suite, "gate": tables.gate(setting), "counted": words, "reuse": text.percent(table.reuse[setting])}
-        | {"points at equal reuse": points(table.gain[setting]) or "no image gate reuses so often"}
-        for suite, each in gained.items()
-        for setting, gain in each.gain.items()
-        if kind(setting) == CLOCK or (gain is not None and gain.high < 0)
-        for words, table in (("all replans", each), ("as many as no reuse took", needed[suite]))
+        {"suite": suite, "gate": tables.gate(setting), "reuse": text.percent(table.reuse[setting])}
+        | {"points at equal reuse": points(gain) or "no image gate reuses so often"}
+        | {"in both counts": in_both(gained[suite].gain[setting], gain)}
+        for suite, table in needed.items()
+        for setting, gain in table.gain.items()
     ]
-    columns = ["suite", "gate", "counted", "reuse", "points at equal reuse"]
+    columns = ["suite", "gate", "reuse", "points at equal reuse", "in both counts"]
     return pd.DataFrame(rows, columns=columns).set_index("suite").rename_axis(index=None, columns="suite")
 
 
