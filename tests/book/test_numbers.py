@@ -83,23 +83,25 @@ def test_the_modality_separation_says_what_was_recorded():
     )
     fixed = [setting("text_fixed:skip", f"vision >= {t}")["success"].sum() for t in (0.98, 0.945, 0.8)]
     assert f"(`text_fixed`) leaves {max(fixed)} at best" in instruction
+    for suite, gate, verdict in (
+        ("libero_spatial", "vision >= 0.98", "no"),
+        ("libero_spatial", "every(2)", "open"),
+        ("libero_spatial", "vision >= 0.8", "yes"),
+        ("libero_10", "vision >= 0.98", "no"),
+        ("libero_10", "every(2)", "yes"),
+    ):
+        rows, none = setting("prefix", gate, suite=suite), setting("none", suite=suite)
+        points = rows["success"].sum() - none["success"].sum()
+        many = f"{abs(points)} points {'more' if points > 0 else 'fewer'} than" if points else "as many as"
+        assert f"With {gate.replace('vision >=', 'images ≥')} in `{suite}` it solves {many} without reuse (" in prefix
+        assert re.search(rf"`{suite}`: [^*`]*{verdict} at {percent_reused(rows):.0f} %", prefix)
     rows = setting("prefix", "every(2)")
-    lost = setting("none")["success"].sum() - rows["success"].sum()
-    assert (
-        f"In `libero_spatial`, at {percent_reused(rows):.0f} % of replans, that is open; in `libero_10`, at" in prefix
-    )
-    assert f"With every(2) in `libero_spatial` it solves {lost} points fewer than without reuse" in prefix
     gain = rows["success"].sum() - on_the_curve(percent_reused(rows))
-    assert f"where {percent_reused(rows):.0f} % of replans reuse, it solves {gain:.0f} points more" in state
-    rows, none = (
-        setting(mode, gate, suite="libero_10") for mode, gate in (("prefix", "vision >= 0.98"), ("none", "never"))
-    )
-    won = rows["success"].sum() - none["success"].sum()
-    assert f"at {percent_reused(rows):.0f} % of replans, it does not.**" in prefix
-    assert f"in `libero_10` it solves {won} points more than without reuse" in prefix
+    assert f"with every(2) ({percent_reused(rows):.0f} % of replans), it solves {gain:.0f} points more than" in state
+    assert state.startswith("1. **A fresh robot state helps in 3 of 3 comparisons in `libero_spatial`")
     for suite in ("libero_spatial", "libero_10"):
         one, all_ = (setting(mode, "every(2)", suite=suite)["success"].sum() for mode in ("prefix", "full"))
-        assert re.search(rf"it solves {one - all_} points more than keeping everything \([^()]+\) in `{suite}`", state)
+        assert f"In `{suite}`, with every(2) for both, it solves {one - all_} points more than `full` (" in state
 
 
 def test_why_reuse_fails_says_what_was_recorded():

@@ -109,16 +109,13 @@ def bearable(compared: pd.DataFrame, margin: float) -> Setting:
     return mine.loc[kept].reuse.astype(float).idxmax() if kept else mine.reuse.astype(float).idxmin()
 
 
-def headline(compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataFrame], margin: float) -> str:
-    """The title of the figure: what a fresh robot state is worth at equal reuse."""
-    helps = {suite: gain for suite, _, gain in _matches(compared, gained, margin) if gain.low > 0}
-    if not helps:
-        return "At equal reuse a fresh robot state is not shown to help"
-    each = [
-        f"{100 * gain.estimate:.0f} of 100 episodes in {suite} ({100 * gain.low:.0f} to {100 * gain.high:.0f})"
-        for suite, gain in helps.items()
-    ]
-    return f"At equal reuse a fresh robot state saves {text.listed(each)}"
+def headline(compared: Mapping[str, pd.DataFrame], shown: Sequence[tuple[str, str]]) -> str:
+    """The title of the figure, of suites and gates: successes with a fresh robot state and with everything kept."""
+    each = []
+    for suite, gate in shown:
+        fresh, kept = (compared[suite].loc[Setting(mode, gate)] for mode in (PREFIX, "full"))
+        each.append(f"{fresh.k} and {kept.k} of {fresh.n} in {suite} behind {tables.gate(fresh.name)}")
+    return f"Successes with a fresh robot state (prefix) and with everything kept (full): {'; '.join(each)}"
 
 
 def findings(
@@ -145,27 +142,45 @@ def state(
     margin: float,
 ) -> str | None:
     """What keeping images and instruction with a fresh robot state is worth, compared with keeping everything."""
-    if not (found := _matches(compared, gained, margin)):
+    found = {
+        suite: [*_at_equal_reuse(table, gained[suite], margin), *_by_the_same_clock(apart.get(suite, {}))]
+        for suite, table in compared.items()
+    }
+    found = {suite: told for suite, told in found.items() if told}
+    if not found:
         return None
+    helps = [
+        f"in {sum(gain.low > 0 for _, _, gain in told) or 'none'} of {text.count(len(told), 'comparison')} in `{suite}`"
+        for suite, told in found.items()
+    ]
     each = [
-        f"In `{suite}`, where {text.percent(share)} of replans reuse, it solves "
-        f"{text.difference(gain, 'keeping everything behind image gates', margin)}"
+        f"In `{suite}`, with {with_}, it solves {text.difference(gain, than, margin)}"
         + ("." if gain.low > 0 else f"; {margins.apart_words(gain, margin)}.")
-        for suite, share, gain in found
+        for suite, told in found.items()
+        for with_, than, gain in told
     ]
-    helps = [f"`{suite}`" for suite, _, gain in found if gain.low > 0]
-    lead = f"In {text.listed(helps)} a fresh robot state helps" if helps else "A fresh robot state is not shown to help"
-    said = [*each, *_by_the_same_clock(apart), *_state_alone(gained)]
-    return f"**{lead}.** `prefix` keeps all but the robot state. {' '.join(said)}"
+    said = ["`prefix` keeps all but the robot state, `full` keeps everything.", *each, *_state_alone(gained)]
+    return f"**A fresh robot state helps {text.listed(helps)}.** {' '.join(said)}"
 
 
-def _by_the_same_clock(apart: Mapping[str, Mapping[tuple[Setting, Setting], Interval]]) -> list[str]:
-    """A sentence for each clock by which both are recorded."""
+def _at_equal_reuse(compared: pd.DataFrame, gained: pd.DataFrame, margin: float) -> list[tuple[str, str, Interval]]:
+    """What `prefix` gains by its `bearable` image gate, and by every clock, where the curve of `full` has a match."""
+    looking = compared[[not _by_clock(one) for one in compared.index]]
+    clocks = [one for one in compared.index if one == Setting(PREFIX, one.gate) and _by_clock(one)]
+    rows = [(one, gained.loc[one]) for one in (bearable(looking, margin), *clocks) if one in gained.index]
     return [
-        f"With {tables.gate(one)} for both, it solves {text.difference(gap, 'keeping everything')} in `{suite}`."
-        for suite, pairs in apart.items()
-        for (one, _), gap in pairs.items()
+        (
+            f"{tables.gate(one)} ({text.percent(row.reuse)} of replans)",
+            "`full` behind image gates at equal reuse",
+            row.gain,
+        )
+        for one, row in rows
+        if row.gain is not None
     ]
+
+
+def _by_the_same_clock(pairs: Mapping[tuple[Setting, Setting], Interval]) -> list[tuple[str, str, Interval]]:
+    return [(f"{tables.gate(one)} for both", "`full`", gap) for (one, _), gap in pairs.items()]
 
 
 def _state_alone(gained: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -184,15 +199,6 @@ def _state_alone(gained: Mapping[str, pd.DataFrame]) -> list[str]:
     return [f"{lead}: `state_only` keeps nothing but the robot state, and solves {each[0]}."] + [
         f"It solves {one}." for one in each[1:]
     ]
-
-
-def _matches(
-    compared: Mapping[str, pd.DataFrame], gained: Mapping[str, pd.DataFrame], margin: float
-) -> list[tuple[str, float, Interval]]:
-    """Suite, share of replans that reuse and gain at equal reuse of each `bearable` setting that has its match."""
-    settings = {suite: bearable(table, margin) for suite, table in compared.items()}
-    rows = {suite: gained[suite].loc[s] for suite, s in settings.items() if s in gained[suite].index}
-    return [(suite, row.reuse, row.gain) for suite, row in rows.items() if row.gain is not None]
 
 
 def words(compared: pd.DataFrame) -> tuple[Setting, Setting] | None:
@@ -222,41 +228,54 @@ def instruction(compared: pd.DataFrame, records: Records) -> str | None:
     if fixed.empty:
         return said
     best = fixed.k.astype(int).idxmax()
-    return f"{said} An instruction kept from the start (`text_fixed`) leaves {compared.k[best]} at best."
+    return (
+        f"{said} An instruction kept from the start (`text_fixed`) leaves {compared.k[best]} at best, behind "
+        f"{tables.gate(best)}."
+    )
 
 
 def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], margin: float, times: Latency) -> str:
-    """What keeping images and instruction loses of success, at the most reuse that is bearable, and what it saves."""
-    settings = {suite: bearable(table, margin) for suite, table in compared.items()}
-    rows = {suite: table.loc[settings[suite]] for suite, table in compared.items()}
-    first, points = next(iter(compared)), f"{100 * margin:.0f} points"
-    leads = [
-        f"in `{suite}`, at {text.percent(row.reuse)} of replans, {_loses(row.difference, margin)}"
-        for suite, row in rows.items()
-    ]
-    said = [f"**Does `prefix` lose over {points}? {'; '.join(leads).capitalize()}.**"]
-    said += [
-        f"With {tables.gate(settings[suite])} in `{suite}` it solves "
-        f"{text.difference(row.difference, 'without reuse', margin)}: {margins.loss_words(row.difference, margin)}."
-        for suite, row in rows.items()
-    ]
-    step = cost.savings(records[first], [settings[first]], NO_REUSE, times).of_control.iloc[0]
+    """What keeping images and instruction loses of success, and what it saves at the most reuse that is bearable."""
+    answer = {margins.INSIDE: "no", margins.UNDECIDED: "open", margins.OUTSIDE: "yes"}
+    leads, said = [], []
+    for suite, table in compared.items():
+        turns = _turns(table, margin)
+        first, *others = (f"{answer[judged]} at {text.percent(table.reuse[one])}{{}}" for judged, one in turns.items())
+        among = [first.format(" of replans"), *(other.format("") for other in others)]
+        leads.append(f"`{suite}`: {', '.join(among)}.")
+        said += [
+            f"With {tables.gate(one)} in `{suite}` it solves "
+            f"{text.difference(table.difference[one], 'without reuse', margin)}."
+            for one in turns.values()
+        ]
+    first = next(iter(compared))
+    setting = bearable(compared[first], margin)
+    step = cost.savings(records[first], [setting], NO_REUSE, times).of_control.iloc[0]
     said.append(
-        f"In `{first}` a control step then takes {text.percent(step)} of the inference without reuse ({times.name})"
+        f"With {tables.gate(setting)} in `{first}` a control step takes {text.percent(step)} of the inference without "
+        f"reuse ({times.name})"
     )
-    if ratio := cost.inference_ratio(records[first], settings[first], NO_REUSE, times):
+    if ratio := cost.inference_ratio(records[first], setting, NO_REUSE, times):
         said[-1] += (
             f", and an episode that both solve {ratio.estimate:.2f} times that without reuse "
             f"({ratio.low:.2f} to {ratio.high:.2f})"
         )
-    return f"{' '.join(said)}; see [What it saves](saves.ipynb)."
+    lead = f"Does `prefix` lose over {100 * margin:.0f} points? {' '.join(leads)}"
+    return f"**{lead}** {' '.join(said)}; see [What it saves](saves.ipynb)."
 
 
-def _loses(difference: Interval, margin: float) -> str:
-    """The verdict on a loss as a short clause."""
-    return {margins.INSIDE: "it does not", margins.OUTSIDE: "it does", margins.UNDECIDED: "that is open"}[
-        margins.loss(difference, margin)
-    ]
+def _turns(compared: pd.DataFrame, margin: float) -> dict[str, Setting]:
+    """Of `prefix` by the verdict on its loss, from least to most reuse.
+
+    The setting that reuses most of those that do not lose `margin` and of those of which it is open, the one that
+    reuses least of those that do.
+    """
+    mine = compared[[setting.mode == PREFIX for setting in compared.index]].astype({"reuse": float})
+    judged = mine.difference.map(lambda one: margins.loss(one, margin))
+    most = {verdict: shares.idxmax() for verdict, shares in mine.reuse.groupby(judged)}
+    if margins.OUTSIDE in most:
+        most[margins.OUTSIDE] = mine.reuse[judged == margins.OUTSIDE].idxmin()
+    return dict(sorted(most.items(), key=lambda one: mine.reuse[one[1]]))
 
 
 def _mode(name: str, times: Latency) -> dict[str, str]:

@@ -79,13 +79,17 @@ def findings(
     times: Latency,
     margin: float,
 ) -> list[str]:
-    """What single tokens cost in time, then what success tells of the rule, then the answers; what is not recorded."""
+    """What single tokens cost in time, what success tells of the rule and of every setting, then the answers.
+
+    And what is not recorded.
+    """
     told = {suite: rows for suite, rows in records.items() if RULE in recorded(rows)}
     if not told:
         return ["VLA-Cache's rule is not recorded in full."]
     said = [
         _time(told, choices, times),
         _success(told, explained.get(SUCCESS, {}), margin),
+        _apart_from_no_reuse(told),
         _answers(explained[DISTANCE]),
     ]
     for suite, rows in records.items():
@@ -120,6 +124,21 @@ def _success(records: Mapping[str, Records], predictions: Mapping[str, Predictio
             f"{text.difference(lost, 'without reuse', margin)}: {margins.loss_words(lost, margin)}."
         )
     return f"**That other tokens than those of VLA-Cache's rule lose more episodes: {verdict}.** {' '.join(said)}"
+
+
+def _apart_from_no_reuse(records: Mapping[str, Records]) -> str:
+    """Every setting whose success is shown to differ from that without reuse."""
+    compared = {
+        (suite, one): difference(rows, one, NO_REUSE) for suite, rows in records.items() for one in _settings(rows)
+    }
+    shown = {where: gap for where, gap in compared.items() if 0 not in gap}
+    each = [
+        f"In `{suite}` {NAMES[one]} solves {text.difference(gap, 'without reuse')}."
+        for (suite, one), gap in shown.items()
+    ]
+    many = f"{len(shown) or 'None'} of {text.count(len(compared), 'setting')} {'are' if len(shown) > 1 else 'is'}"
+    alone = "Each interval holds for itself, and by chance one in twenty would exclude 0."
+    return " ".join([f"**{many} shown to solve fewer or more episodes than no reuse.**", *each, alone])
 
 
 def _answers(predictions: Mapping[str, Prediction]) -> str:

@@ -48,7 +48,7 @@ def test_verdicts_follow_the_rows_and_the_distances(rule, others, factor, succes
     def some(many: int) -> str:
         return f"; none of {many} predictions holds" if others == rule else ""
 
-    time, solves, answers, *_ = single_tokens.findings(rows, explained, measured, MACHINE, 0.05)
+    time, solves, _, answers, *_ = single_tokens.findings(rows, explained, measured, MACHINE, 0.05)
     assert time.startswith(
         "**Single tokens save time.** With VLA-Cache's rule, which keeps 25 % of the image tokens, a"
     )
@@ -58,6 +58,16 @@ def test_verdicts_follow_the_rows_and_the_distances(rule, others, factor, succes
         f"**That other tokens answer further off: {distance}{some(5)}.** Chunks with random tokens kept are"
     )
     assert f"{factor:.1f}" in answers
+
+
+def test_every_setting_that_differs_from_no_reuse_is_told():
+    """Of two settings in two suites, no reuse at 90: one at 88 and one at 40."""
+    rows = records(88, 40, [NO_REUSE, RULE, RANDOM])
+    said = single_tokens._apart_from_no_reuse(rows)
+    assert said.startswith("**2 of 4 settings are shown to solve fewer or more episodes than no reuse.**")
+    assert said.count("random tokens solves 50 points fewer than without reuse (") == 2 and "VLA-Cache" not in said
+    alike = single_tokens._apart_from_no_reuse(records(90, 90, [NO_REUSE, RULE]))
+    assert alike.startswith("**None of 2 settings is shown to solve") and "points" not in alike
 
 
 @pytest.mark.parametrize(("slow", "lead"), [(1, "save time"), (2, "cost time")])
@@ -76,7 +86,7 @@ def test_time_comes_first(slow, lead):
 
 @pytest.mark.parametrize(
     ("settings", "compared", "paragraphs"),
-    [([], 0, 1), ([RULE], 0, 5), ([RULE, RANDOM], 2, 5), ([RANDOM], 0, 1), ([*NAMES], 10, 3)],
+    [([], 0, 1), ([RULE], 0, 6), ([RULE, RANDOM], 2, 6), ([RANDOM], 0, 1), ([*NAMES], 10, 4)],
 )
 def test_what_is_recorded_is_told_and_the_rest_is_named(settings, compared, paragraphs):
     rows = records(90, 40, [NO_REUSE, *settings])
