@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.book.answers.february_claims import TEN, Claim
+from kvlab.book.answers.february_claims import ONCE, TEN, Claim
 from kvlab.evidence import reported, verdicts
 from kvlab.evidence.stats import rate_interval, unpaired_difference
 
@@ -50,7 +50,9 @@ def _first_and_later(results: pd.DataFrame) -> tuple[int, int]:
 def _ends(found: Sequence[Claim]) -> str:
     """How many claims hold and which, in their words where it is one; then how the others end."""
     ends = [claim.verdict for claim in found]
-    held = [number for number, word in enumerate(ends, 1) if word == verdicts.SUPPORTED]
+    held = [number for number, word in enumerate(ends, 1) if word in (verdicts.SUPPORTED, ONCE)]
+    once = ", with the first seed alone" if held and all(ends[number - 1] == ONCE for number in held) else ""
+    again = [f" {f'Number {n}: ' * (len(held) > 1)}{found[n - 1].again}" for n in held if found[n - 1].again]
     which = f": number {held[0]}, “{found[held[0] - 1].says}”" if len(held) == 1 else "."
     which = f": numbers {text.listed(list(map(str, held)))} of the table." if len(held) > 1 else which
     others = (verdicts.REFUTED, verdicts.IN_PART, verdicts.MIXED, verdicts.NOT_SHOWN)
@@ -58,7 +60,8 @@ def _ends(found: Sequence[Claim]) -> str:
     said = f" Of {'the others' if held else 'them'} {text.listed(counts)}." if counts else ""
     return (
         f"**Of its {text.count(len(found), 'claim')} {len(held) or 'none'} {'are' if len(held) > 1 else 'is'} "
-        f"supported here{which}**{said} They were held against the recordings of two small policies; whether the "
+        f"supported here{once}{which}**{''.join(again)}{said} They were held against the recordings of two small "
+        "policies; whether the "
         "report's own policy behaves so, its tables cannot say."
     )
 

@@ -30,6 +30,10 @@ class SecondSeed:
     margin: float = margins.BUY
     confidence: float = 0.95
 
+    def confirms(self, setting: Setting) -> bool:
+        """Whether the loss is inside the margin in every suite."""
+        return self._lead([*self._found(setting)]) == _LEADS[margins.INSIDE]
+
     def clause(self, setting: Setting) -> str:
         """One sentence, for the answer that recommends `setting`."""
         found, points = list(self._found(setting)), f"{100 * self.margin:.0f} points"
