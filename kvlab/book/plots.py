@@ -55,6 +55,7 @@ LOOKS = {
     # suites, where each stands for the same settings
     "libero_10": (_WINE, "s"),
     "libero_spatial": (_OLIVE, "o"),
+    "unjudged": (GREY, "d"),  # a policy of which no verdict is given
     # intervals
     "clopper_pearson": (_BLACK, "o"),
     "wilson": (_BLUE, "s"),

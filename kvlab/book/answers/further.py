@@ -1,8 +1,10 @@
 """What *Across policies* says of a further policy, and of what the suite does and what the training.
 
-`counts` are the findings in the policies that have learned (`stated.counted`).
+`counts` are the findings in the policies that have learned (`stated.counted`). A mean is over the policies of one
+suite: one over two suites would mix what differs between them with what differs between trainings.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -17,12 +19,16 @@ from kvlab.evidence.stats import Interval, independent_difference
 from kvlab.evidence.verdicts import Prediction
 
 
-def over_policies(found: Mapping[str, Prediction], confidence: float) -> Pooled | None:
-    """The mean over policies. What a further one would show ends at 100 points, beyond which no difference goes."""
-    if over := pooled([one.effect for one in found.values()], confidence):
-        ends = {"low": max(-1.0, over.further.low), "high": min(1.0, over.further.high)}
-        return replace(over, further=replace(over.further, **ends))
-    return None
+def over_policies(found: Mapping[str, Prediction], policies: Policies, confidence: float) -> dict[str, Pooled]:
+    """By suite the mean over its policies, where they are enough.
+
+    What a further one would show ends at 100 points, beyond which no difference goes.
+    """
+    means = {
+        suite: pooled([one.effect for policy, one in found.items() if policies.suites[policy] == suite], confidence)
+        for suite in sorted(policies.first)
+    }
+    return {suite: _cut(over) for suite, over in means.items() if over}
 
 
 def in_range(over: Pooled) -> str:
@@ -31,18 +37,18 @@ def in_range(over: Pooled) -> str:
 
 
 def means(counts: Judged, policies: Policies, confidence: float) -> pd.DataFrame:
-    """A row for each finding and group of policies that has a mean: all, those of each suite, and how suites differ."""
+    """A row for each finding and suite that has a mean, and one for how two suites differ."""
     rows = {}
-    for finding in counts:
-        by_suite = _by_suite(counts[finding], policies, confidence)
-        for group, (many, over) in by_suite.items():
-            rows[str(finding), group] = {
-                "policies": str(many),
-                "mean, points": wording.points(over.mean),
-                "spread": f"{100 * over.spread:.0f}",
-                "a further policy": in_range(over),
+    for finding, found in counts.items():
+        over = over_policies(found, policies, confidence)
+        for suite, one in over.items():
+            rows[str(finding), suite] = {
+                "policies": str(sum(policies.suites[policy] == suite for policy in found)),
+                "mean, points": wording.points(one.mean),
+                "spread": f"{100 * one.spread:.0f}",
+                "a further policy": in_range(one),
             }
-        for pair, apart in _apart(by_suite).items():
+        for pair, apart in _apart(over).items():
             nothing = dict.fromkeys(("policies", "spread", "a further policy"), "")
             rows[str(finding), pair] = nothing | {"mean, points": wording.points(apart)}
     table = (
@@ -53,12 +59,13 @@ def means(counts: Judged, policies: Policies, confidence: float) -> pd.DataFrame
 
 def suite_or_training(counts: Judged, policies: Policies, confidence: float) -> str:
     """Whether it matters more on which suite a policy was trained than which of its trainings it is."""
-    apart = {finding: [*_apart(_by_suite(found, policies, confidence)).values()] for finding, found in counts.items()}
+    over = {finding: over_policies(found, policies, confidence) for finding, found in counts.items()}
+    apart = {finding: [*_apart(means).values()] for finding, means in over.items()}
     known = {finding: pairs for finding, pairs in apart.items() if pairs}
     if not known:
         return (
-            f"**Policy and suite cannot be told apart.** That takes {FEWEST} policies that have learned in each of two "
-            "suites."
+            f"**Policy and suite cannot be told apart.** That takes {FEWEST} policies that have learned and ran the "
+            "same finding in each of two suites."
         )
     shown = [finding for finding, pairs in known.items() if any(0 not in one for one in pairs)]
     lead = f"In {len(shown) or 'none'} of {text.count(len(known), 'effect')} the suites are shown to differ"
@@ -66,30 +73,24 @@ def suite_or_training(counts: Judged, policies: Policies, confidence: float) -> 
     return f"**{lead}.** A mean over a suite's trainings is compared with that over the other's.{told}"
 
 
-def too_few(counts: Judged) -> str:
+def too_few(counts: Judged, policies: Policies) -> str:
     """Why there is no row in `means`."""
-    here = text.count(len({policy for found in counts.values() for policy in found}), "policy", "policies")
+    ran = [Counter(policies.suites[policy] for policy in found) for found in counts.values()]
+    most = max((many for one in ran for many in one.values()), default=0)
     return (
-        f"A mean over policies and its interval for a further one need at least {FEWEST} policies; here {here} counted."
+        f"A mean over policies and its range for a further one need at least {FEWEST} policies of one suite that ran a "
+        f"finding; here there {'is' if most == 1 else 'are'} {text.count(most, 'policy', 'policies')} at most."
     )
 
 
-def _by_suite(found: Mapping[str, Prediction], policies: Policies, confidence: float) -> dict[str, tuple[int, Pooled]]:
-    """How many policies there are and their mean: of all, and of each suite, if those are fewer; where there is one."""
-    groups = {"all": found} | {
-        suite: {policy: one for policy, one in found.items() if policies.suites[policy] == suite}
-        for suite in sorted(policies.first)
-    }
-    means = {group: (len(some), over_policies(some, confidence)) for group, some in groups.items()}
-    return {
-        group: (many, over) for group, (many, over) in means.items() if over and (group == "all" or many < len(found))
-    }
+def _cut(over: Pooled) -> Pooled:
+    ends = {"low": max(-1.0, over.further.low), "high": min(1.0, over.further.high)}
+    return replace(over, further=replace(over.further, **ends))
 
 
-def _apart(by_suite: Mapping[str, tuple[int, Pooled]]) -> dict[str, Interval]:
+def _apart(means: Mapping[str, Pooled]) -> dict[str, Interval]:
     """The mean of one suite minus that of another, for each two that have one."""
-    means = {suite: over.mean for suite, (_, over) in by_suite.items() if suite != "all"}
     return {
-        f"{one} minus {other}": independent_difference(means[one], means[other])
+        f"{one} minus {other}": independent_difference(means[one].mean, means[other].mean)
         for one, other in combinations(means, 2)
     }

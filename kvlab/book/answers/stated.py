@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kvlab.book import tables
+from kvlab.book import tables, text
 from kvlab.book.contents import chapters, title
 from kvlab.evidence.rows import recorded, successes
 from kvlab.evidence.stats import rate_interval
@@ -164,10 +164,20 @@ def conjectures(counts: Judged, policies: Policies) -> Judged:
     return {finding: found for finding, found in counts.items() if not _shown(found, policies)}
 
 
+def again(found: Mapping[str, Prediction], policies: Policies) -> dict[str, Prediction]:
+    """A finding in further trainings alone: of the first policies it was made, so that they cannot refute it."""
+    return {policy: one for policy, one in found.items() if policy in policies.further}
+
+
 def tested(counts: Judged, policies: Policies) -> Judged:
-    """Of the `claims` those that a further training could refute."""
-    made = claims(counts, policies)
-    return {finding: found for finding, found in made.items() if not found.keys().isdisjoint(policies.further)}
+    """Of the `claims` those that a further training could refute, in all policies (`again` has the further ones)."""
+    return {finding: found for finding, found in claims(counts, policies).items() if again(found, policies)}
+
+
+def only(found: Mapping[str, Prediction], policies: Policies) -> str:
+    """In which suites a finding is one, where that is not in all."""
+    suites = dict.fromkeys(policies.suites[policy] for policy in found)
+    return "" if len(suites) in (0, len(policies.first)) else f", in {text.listed([f'`{suite}`' for suite in suites])}"
 
 
 def _shown(found: Mapping[str, Prediction], policies: Policies) -> list[str]:

@@ -1,10 +1,11 @@
 """How the policies of *Across policies* were trained, and what each solves by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from kvlab.book import text
 from kvlab.book.answers.stated import BLACK, NO_REUSE, Policies
 from kvlab.evidence import wording
 from kvlab.evidence.rows import recorded, successes
@@ -17,7 +18,7 @@ NOT_RECORDED = "not recorded"
 
 
 def table(studies: Mapping[str, Study], policies: Policies) -> pd.DataFrame:
-    """A row for each policy: what it was trained on and for, its loss at the end, and whether it counts as learned."""
+    """A row for each policy: what it was trained on and for, and its loss at the end."""
     rows = {}
     for policy, study in studies.items():
         model, told, losses = study.policy.model, study.policy.trained_on, held_out(study.checkpoint)
@@ -29,13 +30,12 @@ def table(studies: Mapping[str, Study], policies: Policies) -> pd.DataFrame:
             "demonstrations": told.get("demonstrations", NOT_RECORDED),
             "steps": told.get("steps", NOT_RECORDED),
             "held-out loss": f"{losses.iloc[-1]:.2f}" if len(losses) else NOT_RECORDED,
-            "learned": policies.states[policy],
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=None, columns="policy")
 
 
 def solved(policies: Policies, confidence: float) -> pd.DataFrame:
-    """Two rows for each policy: success without reuse as it sees, and with both cameras black."""
+    """Two rows for each policy: success without reuse, with whether that counts as learned, and with cameras black."""
     rows = {}
     for policy, records in policies.records.items():
         for setting, cameras in ((NO_REUSE, "on"), (BLACK, "black")):
@@ -45,7 +45,8 @@ def solved(policies: Policies, confidence: float) -> pd.DataFrame:
                 found = [f"{k} of {n}", wording.percent(rate_interval(k, n, confidence=confidence))]
             else:
                 found = [NOT_RECORDED, ""]
-            rows[policy, cameras] = dict(zip(("successes", "%"), found, strict=True))
+            counts = policies.states[policy] if setting == NO_REUSE else ""
+            rows[policy, cameras] = dict(zip(("successes", "%", "learned"), (*found, counts), strict=True))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=[None, None], columns="policy and cameras")
 
 
@@ -66,10 +67,32 @@ def curves(studies: Mapping[str, Study]) -> dict[str, dict[str, pd.Series]]:
 
 
 def headline(found: Mapping[str, Mapping[str, pd.Series]]) -> str:
-    """The title of the curves: in how many policies the loss at the end is over its lowest."""
-    losses = [one for policies in found.values() for one in policies.values()]
-    rising = sum(one.iloc[-1] > one.min() for one in losses)
-    return f"The held-out loss ends over its lowest in {rising} of {len(losses)} trainings"
+    """The title of the curves: how many policies were trained past their lowest loss."""
+    losses = _losses(found)
+    return f"{len(_past(losses))} of {text.count(len(losses), 'training')} went past the lowest held-out loss"
+
+
+def past(found: Mapping[str, Mapping[str, pd.Series]]) -> list[str]:
+    """Where the lowest loss of those is, and that no policy was taken from there; nothing where there is none."""
+    if not (losses := _past(_losses(found))):
+        return []
+    lowest, ends = (sorted(steps) for steps in ({one.idxmin() for one in losses}, {one.index[-1] for one in losses}))
+    return [
+        f"Of these the loss is lowest at {_steps(lowest)}, and training went on to {_steps(ends)}. No policy that was "
+        "stopped earlier was run: whether it would solve more, or bear reuse better, is open."
+    ]
+
+
+def _losses(found: Mapping[str, Mapping[str, pd.Series]]) -> list[pd.Series]:
+    return [one for policies in found.values() for one in policies.values()]
+
+
+def _past(losses: Sequence[pd.Series]) -> list[pd.Series]:
+    return [one for one in losses if one.iloc[-1] > one.min()]
+
+
+def _steps(steps: Sequence[int]) -> str:
+    return f"step {steps[0]:,}" + (f" to {steps[-1]:,}" if len(steps) > 1 else "")
 
 
 def diverged(folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from kvlab.book.answers import across_policies as answers
-from kvlab.book.answers import further, stated
+from kvlab.book.answers import forest, further, stated
 from kvlab.book.answers.buy_instead import LEVERS
 from kvlab.book.answers.stated import Policies
 from kvlab.book.recorded import comparable
@@ -62,7 +62,7 @@ def judged(records: dict[str, Records]) -> tuple[stated.Judged, Policies]:
 
 def said(records: dict[str, Records]) -> tuple[list[str], str]:
     counts, policies = judged(records)
-    return answers.findings(counts, policies, 0.95), answers.sentences(counts, policies, 0.95)
+    return answers.findings(counts, policies, "", 0.95), answers.sentences(counts, policies, 0.95)
 
 
 def test_findings_are_read_as_they_are_stated():
@@ -105,11 +105,11 @@ def test_without_a_further_training_nothing_is_tested():
         "a suite, and policy and suite cannot be told apart. Under 5 points lost: 2 denoising steps "
         f"({BUY}). Over 5 points lost: everything kept, every(2) ({BUY}). More solved than with everything kept, "
         f"every(2): images, instruction kept, every(2) ({DECIDE}).",
-        "**What a further training would give is not known.** A mean over policies and its interval for a further one "
-        "need at least 3 policies; here 2 policies counted.",
+        "**What a further training would give is not known.** A mean over policies and its range for a further one "
+        "need at least 3 policies of one suite that ran a finding; here there is 1 policy at most.",
     ]
     assert sentences.splitlines()[0] == f"- 2 denoising steps: under 5 points lost ({BUY}). **Not trained again.**"
-    assert answers.beforehand(some({"a": policy(**LIKE)})).endswith("were recorded, of which there is none yet.")
+    assert "were recorded, of which there is none yet. Two rules" in answers.beforehand(some({"a": policy(**LIKE)}))
     (alone, _), _ = said({"a": policy(**LIKE)})
     assert "findings of other chapters rest on one training a suite. Under" in alone
 
@@ -117,13 +117,14 @@ def test_without_a_further_training_nothing_is_tested():
 def test_what_no_first_policy_shows_is_a_conjecture():
     found, sentences = said({"a": policy(**LIKE | {"fewer": 87}), "b": policy(suite=L, **LIKE | {"fewer": 87})})
     assert "So 2 findings of other chapters rest on" in found[0] and "2 denoising steps" not in found[0]
-    assert found[1] == (
-        "**None of 1 conjecture holds in all policies.** No chapter says that these hold. Under 5 points lost: "
-        f"2 denoising steps ({BUY})."
-    )
     assert sentences.splitlines()[-1] == (
-        f"- Conjecture: 2 denoising steps: under 5 points lost ({BUY}). **Not decided**: holds in 0 of 1 on "
-        f"`{S}` and 0 of 1 on `{L}`."
+        f"- Conjecture: 2 denoising steps: under 5 points lost ({BUY}). **Not trained again.**"
+    )
+    first, later = policy(**LIKE | {"fewer": 87}), policy(**LIKE)
+    found, sentences = said({"a": first, "b": later})
+    assert "that a further training ran, none that none ran, and 1 conjecture, which no first" in found[0]
+    assert sentences.splitlines()[-1].endswith(
+        f"**Holds in all**: it holds in 1 of 1 further training on `{S}`. With the first policies that is 1 of 2."
     )
 
 
@@ -132,12 +133,15 @@ def test_a_finding_of_one_suite_is_judged_there_alone():
     counts, policies = judged(records)
     assert [*stated.claims(counts, policies)[ONE]] == ["a", "b"] and [*counts[ONE]] == ["a", "b", "c"]
     found, sentences = said(records)
-    assert f"Under 5 points lost: 2 denoising steps, in `{S}` ({BUY})." in found[0]
-    assert f"under 5 points lost, in `{S}` ({BUY}). **Holds in both policies.**" in sentences
-    assert answers.wrapped(ONE, counts, policies).endswith("under 5 points lost, in\nlibero_spatial")
-    assert answers.wrapped(LOST, counts, policies).endswith("every(2)\nover 5 points lost")
+    assert f"Under 5 points lost: 2 denoising steps, in `{S}` (1 of 1) ({BUY})." in found[0]
+    assert (
+        f"under 5 points lost, in `{S}` ({BUY}). **Holds in all**: it holds in 1 of 1 further training on `{S}`. With "
+        f"the first policies that is 2 of 2. It is no finding on `{L}`: there it holds in 0 of 1 policy."
+    ) in sentences
+    assert forest.wrapped(ONE, counts, policies).endswith("under 5 points lost, in\nlibero_spatial")
+    assert forest.wrapped(LOST, counts, policies).endswith("every(2)\nover 5 points lost")
     gated = stated.Finding(Setting("full", "vision >= 0.97"))
-    assert "kept,\nimages\N{NO-BREAK SPACE}≥\N{NO-BREAK SPACE}0.97\n" in answers.wrapped(gated, counts, policies)
+    assert "kept,\nimages\N{NO-BREAK SPACE}≥\N{NO-BREAK SPACE}0.97\n" in forest.wrapped(gated, counts, policies)
 
 
 def test_what_holds_in_all_is_told_with_how_many_trainings_there_are():
@@ -145,95 +149,141 @@ def test_what_holds_in_all_is_told_with_how_many_trainings_there_are():
     found, sentences = said(records)
     counts, policies = judged(records)
     assert policies.further == ["b", "d"]
-    assert answers.headline(counts, policies) == "2 further trainings: 3 of 3 findings hold in all policies"
+    assert answers.headline(counts, policies) == "2 further trainings: 3 of 3 findings hold in all that ran them"
     assert found[0].startswith(
-        "**2 further trainings: 3 of 3 findings hold in all policies.** The further trainings are: 1 on "
-        f"`{S}` and 1 on `{L}`. Under 5 points lost: 2 denoising steps ({BUY}). Over"
+        "**2 further trainings: 3 of 3 findings hold in all that ran them.** The further trainings are: 1 on "
+        f"`{S}` and 1 on `{L}`. Brackets say in how many of those that ran it a finding holds. Under 5 points lost: "
+        f"2 denoising steps (2 of 2) ({BUY}). Over"
     )
-    assert "**Holds in all 4 policies.** The mean is as many as without reuse (" in sentences
-    assert answers.beforehand(policies).endswith("were recorded.")
+    assert found[0].endswith(
+        "With the first policies, from which the findings were made, 3 hold in all. 3 claims were put to the policies: "
+        "3 findings that a further training ran, none that none ran, and no conjecture, which no first policy shows."
+    )
+    held_in = f"it holds in 1 of 1 further training on `{S}` and 1 of 1 further training on `{L}`."
+    assert f"**Holds in all**: {held_in} With the first policies that is 4 of 4.\n" in sentences
+    assert "further policies were recorded. Two rules are later" in answers.beforehand(policies)
     found, _ = said({name: records[name] for name in "abc"})
     assert found[0].startswith(
-        "**1 further training: 3 of 3 findings hold in all policies.** The further training is: 1"
+        "**1 further training: 3 of 3 findings hold in all that ran them.** The further training is: 1"
     )
 
 
 def test_a_finding_of_a_suite_that_was_not_trained_again_is_not_counted_as_tested():
     records = {"a": policy(**LIKE | {"fewer": 87}), "b": policy(**LIKE), "c": policy(suite=L, **LIKE)}
     found, sentences = said(records)
-    assert found[0].startswith("**1 further training: 2 of 2 findings hold in all policies.**")
+    assert found[0].startswith("**1 further training: 2 of 2 findings hold in all that ran them.**")
+    assert "2 findings that a further training ran, 1 that none ran, and no conjecture" in found[0]
     assert f"in `{L}` ({BUY}). **Not trained again.**" in sentences
 
 
 def test_a_further_training_without_the_settings_tests_nothing():
     found, _ = said({"a": policy(**LIKE), "b": policy()})
-    assert found[0].startswith("**1 further training, by which no finding can be judged.**")
+    assert found[0].startswith(
+        "**1 further training, by which no finding can be judged.** The further training is: 1 on `libero_spatial`. Of "
+        "`b` no setting that a finding is about is recorded in full, so that none is judged there. 3 claims were put"
+    )
+    records = {"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(suite=L, **LIKE), "d": policy(suite=L)}
+    found, sentences = said(records)
+    assert (
+        "3 of 3 findings hold in all" in found[0] and "on `libero_spatial` and 1 on `libero_10`. Of `d` no" in found[0]
+    )
+    assert (
+        sentences.count(f"it holds in 1 of 1 further training on `{S}`. With the first policies that is 3 of 3.") == 3
+    )
+
+
+def test_the_first_policy_counts_in_no_verdict():
+    """It shows what was found in it: one that holds and one that is open leave a finding undecided without it."""
+    open_, held_ = policy(**LIKE | {"fewer": 87}), policy(**LIKE)
+    found, sentences = said({"a": held_, "b": held_, "c": open_})
+    assert "2 of 3 findings hold in all" in found[0]
+    assert found[0].split("3 claims")[0].endswith("were made, 2 hold in all and 1 holds in most. ")
+    assert found[1] == f"**1 finding is not decided.** Under 5 points lost: 2 denoising steps (1 of 2) ({BUY})."
+    assert (
+        f"**Not decided**: it holds in 1 of 2 further trainings on `{S}`. With the first policies that is 2 of 3."
+    ) in sentences
 
 
 def test_what_holds_or_fails_in_most_names_the_policies_that_fail():
-    found, sentences = said({"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(**OTHER)})
-    assert found[0] == (
-        "**2 further trainings: None of 3 findings holds in all policies.** The further trainings are: 2 on "
-        "`libero_spatial`."
-    )
+    good, bad = policy(**LIKE), policy(**OTHER)
+    found, sentences = said({"a": good, "b": good, "c": good, "d": bad})
+    assert found[0].startswith("**3 further trainings: none of 3 findings hold in all that ran them.**")
     assert found[1].startswith(
-        f"**3 findings hold in most.** 2 denoising steps: under 5 points lost ({BUY}: holds in 2 of 3 on `{S}`, fails "
-        "in `c`); everything"
+        f"**3 findings hold in most.** Under 5 points lost: 2 denoising steps (2 of 3, fails in `d`) ({BUY}). Over"
     )
-    assert f"**Holds in most**: holds in 2 of 3 on `{S}`, fails in `c`. The mean is 10 points fewer than" in sentences
-    found, _ = said({"a": policy(**LIKE), "b": policy(**OTHER), "c": policy(**OTHER)})
-    assert "holds in 1 of 3 on `libero_spatial`, fails in `b` and `c`)" in found[1]
+    assert f"it holds in 2 of 3 further trainings on `{S}`, fails in `d`. With the first policies that is 3 of 4." in (
+        sentences
+    )
+    assert f" On `{S}` the mean is 7 points fewer than without reuse (" in sentences
+    found, _ = said({"a": good, "b": bad, "c": bad})
     assert found[1].startswith("**3 findings fail in most.**")
-    mixed = OTHER | {"full": 40, "prefix": 80}
-    found, _ = said({"a": policy(**LIKE), "b": policy(**mixed), "c": policy(**mixed)})
-    assert found[1].startswith("**1 finding fails in most.** 2 denoising steps")
+    assert "2 denoising steps (0 of 2, fails in `b` and `c`)" in found[1]
+    mixed = policy(**OTHER | {"full": 40, "prefix": 80})
+    found, _ = said({"a": good, "b": mixed, "c": mixed})
+    assert found[1].startswith("**1 finding fails in most.** Under 5 points lost: 2 denoising steps")
 
 
 def test_where_policies_are_split_nothing_is_decided():
-    found, sentences = said({"a": policy(**LIKE), "b": policy(**OTHER)})
-    counts, _ = judged({"a": policy(**LIKE), "b": policy(**OTHER)})
-    assert {held(one) for one in counts.values()} == {OPEN}
-    assert found[1].startswith("**3 of 3 findings are not decided.** It is open whether these hold. Under 5")
-    assert f"**Not decided**: holds in 1 of 2 on `{S}`, fails in `b`." in sentences
-    found, _ = said({"a": policy(**LIKE), "b": policy(**LIKE | {"fewer": 87})})
-    assert found[1].startswith("**1 of 3 findings is not decided.**")
+    records = {"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(**OTHER)}
+    found, sentences = said(records)
+    counts, policies = judged(records)
+    assert {held(stated.again(one, policies)) for one in counts.values()} == {OPEN}
+    assert found[1].startswith("**3 findings are not decided.** Under 5")
+    assert f"**Not decided**: it holds in 1 of 2 further trainings on `{S}`, fails in `c`." in sentences
 
 
 def test_an_answer_has_four_findings_at_most():
-    first = LIKE | {"fewer": 87}  # a conjecture, a finding that is open, one that fails in most, and one unlearned
-    rest = {"full": 90, "prefix": 80, "black": 5, "fewer": 90}
-    found, _ = said(
-        {"a": policy(**first), "b": policy(**rest), "c": policy(**rest | {"prefix": 86}), "weak": policy(8, **LIKE)}
-    )
-    assert len(found) == 4 and "conjecture" in found[2] and "`weak`" in found[3] and "most" in found[1]
+    records = {"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(**LIKE | {"fewer": 87, "full": 90, "prefix": 95})}
+    counts, policies = judged(records | {"weak": policy(8, **LIKE)})
+    found = answers.findings(counts, policies, "advice", 0.95)
+    assert len(found) == 4 and found[1] == "advice" and "not decided" in found[2] and "`weak`" in found[3]
 
 
 def test_a_further_policy_is_told_from_three_on():
     """With three there is one degree of freedom, so that a loss under the margin is not foretold; with ten it is."""
     found, _ = said({name: policy(**LIKE) for name in "abcdefghij"})
-    assert found[-1].startswith("**3 of 3 findings would hold in a further policy, as far as these tell.** Under 5")
+    assert found[-1].startswith(
+        f"**3 of 3 findings would hold in a further policy of `{S}`, as far as these tell.** Under 5"
+    )
     records = {name: policy(**LIKE) for name in "abc"}
     found, sentences = said(records)
-    assert found[-1].startswith("**2 of 3 findings would hold in a further policy, as far as these tell.** Over 5")
+    assert found[-1].startswith(
+        f"**2 of 3 findings would hold in a further policy of `{S}`, as far as these tell.** Over 5"
+    )
     low, high = map(int, re.findall(r"in a further policy (-?\d+) to (-?\d+) points", sentences)[1])
     assert low < -50 < high < -5
     spread = {name: policy(**LIKE | {"full": full}) for name, full in zip("abc", (5, 45, 85), strict=True)}
     assert said(spread)[0][-1].startswith("**None of 3 findings would hold in a further policy")
     table = further.means(*judged(records), 0.95)
-    assert table.loc[(str(ONE), "all"), ["policies", "spread"]].tolist() == ["3", "0"] and len(table) == 3
+    assert table.loc[(str(ONE), S), ["policies", "spread"]].tolist() == ["3", "0"] and len(table) == 3
+
+
+def test_a_further_policy_is_judged_on_its_own_suite_alone():
+    """What would hold over both suites together is said of neither; a suite with too few policies is named."""
+    records = {name: policy(**LIKE) for name in "ab"} | {"c": policy(suite=L, **LIKE), "d": policy(suite=L, **LIKE)}
+    found, sentences = said(records)
+    assert (
+        "**What a further training would give is not known.**" in found[-1] and "here there are 2 policies" in found[-1]
+    )
+    assert "the mean is" not in sentences and further.means(*judged(records), 0.95).empty
+    found, _ = said(records | {"e": policy(**LIKE)})
+    assert found[-1].startswith(f"**2 of 3 findings would hold in a further policy of `{S}`, as far as these tell.**")
+    assert found[-1].endswith(f"Of `{L}` that cannot be judged: it takes 3 policies that ran a finding.")
+    found, _ = said(records | {"e": policy(**LIKE), "f": policy(suite=L, **LIKE)})
+    assert all(f"**2 of 3 findings would hold in a further policy of `{suite}`" in found[-1] for suite in (S, L))
 
 
 def test_policy_and_suite_are_told_apart_by_three_policies_in_each():
     few = {name: policy(**LIKE) for name in "abc"} | {"d": policy(suite=L, **LIKE), "e": policy(suite=L, **LIKE)}
     told = further.suite_or_training(*judged(few), 0.95)
-    assert told.startswith("**Policy and suite cannot be told apart.** That takes 3 policies that have learned in each")
+    assert told.startswith("**Policy and suite cannot be told apart.** That takes 3 policies that have learned and ran")
     apart = few | {name: policy(suite=L, **LIKE | {"full": 70}) for name in "def"}
     told = further.suite_or_training(*judged(apart), 0.95)
     assert told.startswith("**In 2 of 3 effects the suites are shown to differ.**")
     assert told.endswith(f"These: {LOST}; {MORE}.")
     table = further.means(*judged(apart), 0.95).loc[str(LOST)]
-    assert table.index.tolist() == ["all", L, S, f"{L} minus {S}"] and table["policies"].tolist() == ["6", "3", "3", ""]
-    assert table["mean, points"].str.split().str[0].tolist()[1:] == ["-20", "-50", "30"]
+    assert table.index.tolist() == [L, S, f"{L} minus {S}"] and table["policies"].tolist() == ["3", "3", ""]
+    assert table["mean, points"].str.split().str[0].tolist() == ["-20", "-50", "30"]
     alike = few | {"f": policy(suite=L, **LIKE)}
     assert "**In none of 3 effects the suites are shown to differ.**" in further.suite_or_training(*judged(alike), 0.95)
     assert further.means(*judged({"a": few["a"]}), 0.95).empty
@@ -242,7 +292,7 @@ def test_policy_and_suite_are_told_apart_by_three_policies_in_each():
 def test_a_range_ends_where_no_difference_can_be():
     spread = {name: policy(**LIKE | {"full": full}) for name, full in zip("abc", (0, 45, 90), strict=True)}
     table = further.means(*judged(spread), 0.95)
-    assert table.loc[(str(LOST), "all"), "a further policy"] == "-100 to 100"
+    assert table.loc[(str(LOST), S), "a further policy"] == "-100 to 100"
 
 
 def test_a_policy_that_did_not_learn_is_reported_and_counts_in_nothing():
@@ -256,12 +306,15 @@ def test_a_policy_that_did_not_learn_is_reported_and_counts_in_nothing():
     assert "`weak` is not shown to have learned `libero_spatial`, and counts in no finding: without reuse" in found[-1]
     assert "it solves 8 of 100." in found[-1] and "it solves 26 of 100." in found[-1]
     everywhere = stated.judge(STATED, policies, 0.95)
-    labels, intervals, looks, over = answers.rows(ONE, everywhere[ONE], counts, policies, 0.95)
-    assert labels == ["a", "weak*", "half*"] and looks == [S] * 3 and over is None
+    labels, intervals, looks, means = forest.rows(ONE, everywhere[ONE], counts, policies, 0.95)
+    assert labels == ["a (first)", "weak*", "half*"] and looks == [S, "unjudged", "unjudged"] and means == {}
     assert intervals[1].estimate == 0
-    assert answers.below(policies).endswith("\n* not shown to have learned, counts in no finding")
-    assert answers.below(some({"a": records["a"]})) == "points, compared with no reuse or what is named"
-    assert answers.drawn(everywhere, counts, policies) == STATED
+    assert forest.drawn(everywhere, counts, policies) == STATED
+    assert forest.below(everywhere, counts, policies, 0.95).splitlines() == [
+        "points, compared with no reuse or what is named",
+        "a grey one is not judged",
+        "* not shown to have learned, counts in no finding",
+    ]
 
 
 def test_where_none_has_learned_nothing_is_judged_and_all_is_drawn():
@@ -269,7 +322,7 @@ def test_where_none_has_learned_nothing_is_judged_and_all_is_drawn():
     (only,) = said(records)[0]
     assert only.startswith("**No policy is shown to have learned its suite.** So no finding is judged. `weak` is not")
     counts, policies = judged(records)
-    assert counts == {} and answers.drawn(stated.judge(STATED, policies, 0.95), counts, policies) == STATED
+    assert counts == {} and forest.drawn(stated.judge(STATED, policies, 0.95), counts, policies) == STATED
 
 
 def test_a_setting_that_a_policy_lacks_is_left_out_there():
@@ -277,11 +330,29 @@ def test_a_setting_that_a_policy_lacks_is_left_out_there():
     found, sentences = said(records)
     counts, policies = judged(records)
     assert [*counts[ONE]] == [*records] and [*counts[LOST]] == ["a", "b", "mini_c"]
-    assert found[0].startswith("**3 further trainings: 3 of 3 findings hold in all policies.**")
-    assert "**Holds in all 3 policies.**" in sentences and "**Holds in all 4 policies.**" in sentences
-    labels, intervals, looks, over = answers.rows(LOST, counts[LOST], counts, policies, 0.95)
-    assert labels == ["a", "b", "c", "d", "mean, further"] and looks[-1] == "none"
-    assert intervals[3] is None and intervals[4] is None and over.further.low < -0.5 < over.further.high
+    assert found[0].startswith("**3 further trainings: 3 of 3 findings hold in all that ran them.**")
+    assert "it holds in 2 of 2 further" in sentences and "it holds in 3 of 3 further" in sentences
+    labels, intervals, looks, means = forest.rows(LOST, counts[LOST], counts, policies, 0.95)
+    assert labels == ["a (first)", "b", "c", "d", "a: mean"] and looks[:3] == [S] * 3 and looks[3] == "unjudged"
+    assert intervals[3] is None and intervals[4] is None and means[4].further.low < -0.5 < means[4].further.high
+    everywhere = stated.judge(STATED, policies, 0.95)
+    assert forest.below(everywhere, counts, policies, 0.95).splitlines() == [
+        "points, compared with no reuse or what is named",
+        "an empty row is not recorded",
+        "mean: thick; a further policy: thin, and may leave its panel",
+    ]
+
+
+def test_only_findings_that_were_tested_are_drawn_and_other_suites_are_grey():
+    records = {"mini_a": policy(**LIKE), "mini_a_b": policy(**LIKE), "c": policy(suite=L, **LIKE | {"fewer": 87})}
+    counts, policies = judged(records | {"lone": policy(suite=L, black=5)})
+    assert forest.drawn(counts, counts, policies) == STATED
+    labels, intervals, looks, _ = forest.rows(ONE, counts[ONE], counts, policies, 0.95)
+    assert labels == ["a (first)", "a b", "c (first)", "lone"] and looks == [S, S, "unjudged", "unjudged"]
+    assert intervals[2] is not None and intervals[3] is None
+    assert "an empty row is not recorded; a grey one is not judged" in forest.below(counts, counts, policies, 0.95)
+    alone, policies = judged({"a": policy(**LIKE | {"fewer": 87}), "b": policy(**LIKE), "c": policy(suite=L, **LIKE)})
+    assert forest.drawn(alone, alone, policies) == [LOST, MORE]
 
 
 def test_policies_and_settings_without_rows_are_named(untrained):
@@ -290,7 +361,11 @@ def test_policies_and_settings_without_rows_are_named(untrained):
     wanted = {"mini": Study(here, (NO_REUSE, lacking), 3), "new": Study(untrained, (NO_REUSE,), 3)}
     assert answers.not_recorded(wanted, comparable(wanted)) == [
         "Left out, since not all episodes without reuse are recorded: `new`.",
-        "`mini`: Not recorded in full for `libero_spatial`, so left out: `prefix when vision >= 0.1234`.",
+        "Left out, since not recorded in full for `mini`: all settings but no reuse.",
+    ]
+    wanted = {name: Study(here, (NO_REUSE, FULL, lacking), 3) for name in ("mini", "same")}
+    assert answers.not_recorded(wanted, comparable(wanted)) == [
+        "Left out, since not recorded in full for `mini` and `same`: `prefix when vision >= 0.1234`."
     ]
     assert answers.not_recorded({"mini": wanted["mini"]}, {"mini": wanted["mini"]}) == []
 

@@ -27,17 +27,26 @@ def policies(**solved: tuple[int, int | None]) -> Policies:
 def test_a_policy_is_described_by_its_own_folder(untrained):
     studies = {"mini": Study(CHECKPOINTS["libero_spatial"], (NO_REUSE,), 3), "new": Study(untrained, (NO_REUSE,), 3)}
     table = trainings.table(studies, policies(mini=(99, 5), new=(3, 0)))
-    assert table.loc["mini"].tolist() == ["libero_spatial", "8.2", "axis-angle", 0, 1086, 12000, "0.41", "yes"]
-    assert table.loc["new"].tolist()[3:] == ["not recorded"] * 4 + ["no"]
+    assert table.loc["mini"].tolist() == ["libero_spatial", "8.2", "axis-angle", 0, 1086, 12000, "0.41"]
+    assert table.loc["new"].tolist()[3:] == ["not recorded"] * 4
     curves = trainings.curves(studies)
     assert [*curves] == ["libero_spatial"] and [*curves["libero_spatial"]] == ["mini"]
     assert curves["libero_spatial"]["mini"].index.tolist() == [*range(1000, 12001, 1000)]
 
 
-def test_a_loss_that_rises_again_is_counted():
-    rising, falling = pd.Series([2.0, 1.0, 1.5]), pd.Series([2.0, 1.0])
-    told = trainings.headline({"a": {"x": rising, "y": falling}, "b": {"z": rising}})
-    assert told == "The held-out loss ends over its lowest in 2 of 3 trainings"
+def test_a_loss_that_rises_again_is_counted_and_said():
+    at = [1000, 2000, 3000]
+    rising, falling = pd.Series([2.0, 1.0, 1.5], at), pd.Series([2.0, 1.0], at[:2])
+    earlier = pd.Series([1.0, 1.5], at[:2])
+    found = {"a": {"x": rising, "y": falling}, "b": {"z": rising}}
+    assert trainings.headline(found) == "2 of 3 trainings went past the lowest held-out loss"
+    (said,) = trainings.past(found)
+    assert said.startswith("Of these the loss is lowest at step 2,000, and training went on to step 3,000. No policy")
+    (said,) = trainings.past({"a": {"x": rising, "y": earlier}})
+    assert said.startswith(
+        "Of these the loss is lowest at step 1,000 to 2,000, and training went on to step 2,000 to 3,"
+    )
+    assert trainings.past({"a": {"y": falling}}) == []
 
 
 def test_without_a_curve_there_is_no_loss(tmp_path: Path):
@@ -49,6 +58,7 @@ def test_success_has_a_row_with_its_interval_for_each_way_of_seeing():
     assert table.index.tolist() == [(name, cameras) for name in "ab" for cameras in ("on", "black")]
     assert table["successes"].tolist() == ["99 of 100", "5 of 100", "90 of 100", "not recorded"]
     assert table["%"].tolist()[0].startswith("99 (95 to ") and table["%"].iloc[3] == ""
+    assert table["learned"].tolist() == ["yes", "", "yes", ""]
 
 
 def test_a_training_that_diverged_is_reported_and_no_other(tmp_path: Path):
