@@ -47,6 +47,9 @@ def advice(setting: Setting | None, counts: Judged, policies: Policies, margin: 
         f"In `{policy}` {margins.loss_words(effect, margin)}: {text.difference(effect, 'without reuse', margin)}."
         for policy, effect in unsure.items()
     ]
+    contradict = any(one.fails for one in later.values())
+    if unsure and not contradict:
+        said.append(f"Nor do they contradict it: in none is it shown to lose over {points}.")
     ran = {policies.suites[policy] for policy in later}
     if lacking := [f"`{suite}`" for suite in policies.first if suite not in ran]:
         said.append(f"On {text.listed(lacking)} no further training ran it.")
@@ -54,9 +57,6 @@ def advice(setting: Setting | None, counts: Judged, policies: Policies, margin: 
         f"In a further policy of `{suite}` the difference is expected within {in_range(over)} points."
         for suite, over in over_policies(found, policies, confidence).items()
     ]
-    contradict = any(one.fails for one in later.values())
-    if unsure and not contradict:
-        said.append(f"Nor do they contradict it: in none of them is it shown to lose over {points}.")
     if unsure:
         said.append("So it is a candidate, to be tried on episodes of your own policy before you take it.")
     does = "contradict" if contradict else "do not confirm" if unsure else "confirm"

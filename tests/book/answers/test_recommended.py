@@ -49,8 +49,10 @@ def test_further_trainings_confirm_it_or_leave_it_open_or_contradict_it():
     told = said((S, 90), (S, 90), (S, 87))
     assert told.startswith("**Further trainings do not confirm what the book recommends, 1 denoising step.** It is")
     assert "in 1 of 2 further trainings on `libero_spatial`. In `p2` whether it loses over 5 points is open: 3" in told
-    assert "In a further policy of `libero_spatial` the difference is expected within -" in told
-    assert "Nor do they contradict it: in none of them is it shown to lose over 5 points. So it is a candidate" in told
+    assert (
+        "1 more). Nor do they contradict it: in none is it shown to lose over 5 points. In a further policy of" in told
+    )
+    assert told.endswith("points. So it is a candidate, to be tried on episodes of your own policy before you take it.")
     told = said((S, 90), (S, 60))
     assert told.startswith("**Further trainings contradict what the book recommends") and "Nor" not in told
     assert "In `p1` the loss is over 5 points: 30 points fewer" in told and "So it is a candidate" in told
