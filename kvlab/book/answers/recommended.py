@@ -10,6 +10,8 @@ from kvlab.book.answers.further import in_range, over_policies
 from kvlab.book.answers.stated import NO_REUSE, Judged, Policies, again
 from kvlab.book.recorded import in_full
 from kvlab.evidence import frontier, margins
+from kvlab.evidence.policies import Pooled
+from kvlab.evidence.verdicts import Prediction
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
 from kvlab.study.times import Latency
@@ -47,17 +49,38 @@ def advice(setting: Setting | None, counts: Judged, policies: Policies, margin: 
         f"In `{policy}` {margins.loss_words(effect, margin)}: {text.difference(effect, 'without reuse', margin)}."
         for policy, effect in unsure.items()
     ]
-    contradict = any(one.fails for one in later.values())
-    if unsure and not contradict:
-        said.append(f"Nor do they contradict it: in none is it shown to lose over {points}.")
+    if unsure and not any(one.fails for one in later.values()):
+        said.append(f"Nor is it contradicted: in none is it shown to lose over {points}.")
     ran = {policies.suites[policy] for policy in later}
     if lacking := [f"`{suite}`" for suite in policies.first if suite not in ran]:
         said.append(f"On {text.listed(lacking)} no further training ran it.")
     said += [
-        f"In a further policy of `{suite}` the difference is expected within {in_range(over)} points."
+        f"In a further policy of `{suite}` the difference is expected within {in_range(over)} points, as far as these "
+        f"tell: {_expected(over, margin)}."
         for suite, over in over_policies(found, policies, confidence).items()
     ]
     if unsure:
         said.append("So it is a candidate, to be tried on episodes of your own policy before you take it.")
-    does = "contradict" if contradict else "do not confirm" if unsure else "confirm"
-    return f"**Further trainings {does} what the book recommends, {name}.** {' '.join(said)}"
+    return f"**{_lead(later)} what the book recommends, {name}.** {' '.join(said)}"
+
+
+def _lead(later: Mapping[str, Prediction]) -> str:
+    holds, fails = (sum(getattr(one, kind) for one in later.values()) for kind in ("holds", "fails"))
+    if fails:
+        return "Further training contradicts"
+    every = "Every further training confirms" if len(later) > 1 else "The further training confirms"
+    return (
+        every
+        if holds == len(later)
+        else "Not every further training confirms"
+        if holds
+        else "No further training confirms"
+    )
+
+
+def _expected(over: Pooled, margin: float) -> str:
+    """What the range of a further policy says of the margin."""
+    there, points = Prediction(over.further, 1, -margin), f"{100 * margin:g} points"
+    if there.holds:
+        return f"a loss under {points}, if any"
+    return f"a loss over {points}" if there.fails else f"whether over {points} are lost is open"

@@ -43,19 +43,27 @@ def test_the_first_policies_alone_confirm_nothing():
 
 def test_further_trainings_confirm_it_or_leave_it_open_or_contradict_it():
     assert said((S, 90), (S, 90), (L, 90)) == (
-        "**Further trainings confirm what the book recommends, 1 denoising step.** It is shown to lose under 5 points "
-        "in 1 of 1 further training on `libero_spatial`. On `libero_10` no further training ran it."
+        "**The further training confirms what the book recommends, 1 denoising step.** It is shown to lose under 5 "
+        "points in 1 of 1 further training on `libero_spatial`. On `libero_10` no further training ran it."
     )
+    assert said((S, 90), *[(S, 90)] * 2).startswith("**Every further training confirms what the book recommends, 1")
+    assert said((S, 90), (S, 87)).startswith("**No further training confirms what the book recommends")
     told = said((S, 90), (S, 90), (S, 87))
-    assert told.startswith("**Further trainings do not confirm what the book recommends, 1 denoising step.** It is")
+    assert told.startswith("**Not every further training confirms what the book recommends, 1 denoising step.** It is")
     assert "in 1 of 2 further trainings on `libero_spatial`. In `p2` whether it loses over 5 points is open: 3" in told
-    assert (
-        "1 more). Nor do they contradict it: in none is it shown to lose over 5 points. In a further policy of" in told
-    )
-    assert told.endswith("points. So it is a candidate, to be tried on episodes of your own policy before you take it.")
+    assert "1 more). Nor is it contradicted: in none is it shown to lose over 5 points. In a further policy of" in told
+    assert told.endswith("So it is a candidate, to be tried on episodes of your own policy before you take it.")
     told = said((S, 90), (S, 60))
-    assert told.startswith("**Further trainings contradict what the book recommends") and "Nor" not in told
+    assert told.startswith("**Further training contradicts what the book recommends") and "Nor" not in told
     assert "In `p1` the loss is over 5 points: 30 points fewer" in told and "So it is a candidate" in told
+
+
+def test_what_is_expected_of_a_further_policy_is_held_against_the_margin():
+    few = said((S, 90), (S, 90), (S, 87))
+    assert "the difference is expected within -" in few and "tell: whether over 5 points are lost is open." in few
+    many = [(S, 90)] * 9
+    assert "points, as far as these tell: a loss under 5 points, if any." in said(*many)
+    assert "points, as far as these tell: a loss over 5 points." in said(*[(S, 50)] * 9)
 
 
 def test_what_is_recommended_loses_under_the_margin_by_the_recorded_rows():
