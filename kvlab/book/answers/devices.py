@@ -40,7 +40,7 @@ def no_reuse(episodes: pd.DataFrame, checkpoints: dict[str, str]) -> Found:
 
 def finding(found: Found, confidence: float) -> str:
     """What the devices' successes are, a sentence a suite, and how far apart they may be."""
-    said, apart, excluded = [], 0.0, 0.0
+    said, apart, excluded, close = [], 0.0, 0.0, True
     for suite, devices in found.items():
         (first, won), *others = devices.items()
         each = [f"{won.sum()} succeed {PROGRAMS[first]}", *(f"{won.sum()} {PROGRAMS[one]}" for one, won in others)]
@@ -49,9 +49,11 @@ def finding(found: Found, confidence: float) -> str:
             difference = paired_difference(pair(other, one), confidence)
             apart = max(apart, abs(difference.estimate))
             excluded = max(excluded, abs(difference.low), abs(difference.high))
+            close &= margins.apart(difference, margins.BUY) == margins.INSIDE
+    five = "" if close else f"; one of {100 * margins.BUY:.0f} points is not"
     return (
-        f"The small policy of each suite in closed loop: {'; '.join(said)}. No two of these are more than "
-        f"{100 * apart:.0f} points apart, and differences of over {ceil(100 * excluded)} points are excluded."
+        f"**In closed loop no two programs are more than {100 * apart:.0f} points apart.** By the small policy of each "
+        f"suite, {'; '.join(said)}. Differences of over {ceil(100 * excluded)} points are excluded{five}."
     )
 
 
@@ -75,7 +77,8 @@ def eight(found: Found, confidence: float) -> str:
 
 def _compared(won: pd.Series, other: pd.Series, program: str, confidence: float) -> str:
     difference = paired_difference(pair(won, other), confidence)
-    return f"In eight bits that is {text.difference(difference, program)}: {margins.apart_words(difference)}."
+    words = margins.apart_words(difference, margins.BUY)
+    return f"In eight bits that is {text.difference(difference, program)}: {words}."
 
 
 def table(found: Found, confidence: float) -> pd.DataFrame:

@@ -45,37 +45,48 @@ AGAINST = {  # column of an error table: what it compares
 }
 
 
-def summary(
-    stages: Mapping[str, pd.DataFrame],
-    errors: Mapping[str, pd.DataFrame],
-    facts: Mapping[str, dict],
-    watching: Interval,
-    closed_loop: str,
+def findings(
+    plain: pd.DataFrame, samples: pd.DataFrame, errors: pd.DataFrame, facts: dict, watching: Interval, closed_loop: str
 ) -> list[str]:
-    """The chapter in a few paragraphs. `watching` is `latency.ratio` of computing all similarities to none,
-    `closed_loop` of `devices.finding`.
+    """The chapter's answer, of Pi0. `plain`: `gpu.by_implementation` of the engine before; `samples` as in `faster`;
+    `watching` is `latency.ratio` of computing all similarities to none, `closed_loop` of `devices.finding`.
     """
-    engine, other = stages["base"].loc["engine"], stages["base_pi05"].loc["engine"]
-    full, none = engine.loc["none"], engine.total_p50
-    floor = facts["base"]["floors"]["denoise"]["floor_ms"]
+    full, floor = plain.loc["none"], facts["floors"]["denoise"]["floor_ms"]
     return [
-        f"Without reuse the engine takes {none['none']:.1f} ms, with everything kept {none[ON_IMAGES]:.1f} ms behind a "
-        f"gate on images and {none[ON_THUMBNAILS]:.1f} ms behind one on thumbnails.",
+        _now(samples, full.total_p50),
+        "**A cache of keys and values saves images and prefill; only a kept chunk saves denoising too.** In the engine "
+        f"before, {_shares(full).lower()}. Denoising takes {full.denoise_p50:.1f} ms, {full.denoise_p50 / floor:.1f} "
+        f"times what the memory's speed allows. To compute all similarities and to reuse nothing takes "
+        f"{watching.estimate:.2f} times as long as no reuse ({watching.low:.2f} to {watching.high:.2f}).",
         closed_loop,
-        f"{_shares(full)}. A cache of keys and values saves images and prefill; only a kept chunk saves denoising "
-        f"too. Denoising takes {full.denoise_p50:.1f} ms, {full.denoise_p50 / floor:.1f} times what the memory's "
-        f"speed allows.",
-        f"To compute all similarities and to reuse nothing takes {watching.estimate:.2f} times as long as no reuse "
-        f"({watching.low:.2f} to {watching.high:.2f}).",
-        f"Pi0.5 takes {other.total_p50['none']:.1f} ms without reuse. Words that are new behind kept images take "
-        f"{facts['base']['new_words_ms']:.1f} ms in Pi0 and {facts['base_pi05']['new_words_ms']:.1f} ms in Pi0.5.",
-        _exactness(errors["base"]),
+        _exactness(errors),
     ]
+
+
+def new_words(facts: Mapping[str, dict]) -> str:
+    """What words take that are new behind kept images, which no row of the tables has."""
+    each = [f"{facts[name]['new_words_ms']:.1f} ms in {says}" for name, says in MODELS.items()]
+    return (
+        "In these tables the instruction behind kept images is the one that was there before, and is kept too. "
+        f"A new one, timed by itself, takes {text.listed(each)}."
+    )
+
+
+def _now(samples: pd.DataFrame, before: float) -> str:
+    """What the engine is and takes now, and what it took when the other tables were timed."""
+    ms = samples[samples["steps"] == samples["steps"].max()].set_index(["engine", "kept"])["ms"]
+    return (
+        f"**Without reuse the engine takes {ms['now', 'none']:.1f} ms now.** It runs a Pi0 of the published size on "
+        f"one H100, from the same weights as the eager model, and starts whole recorded graphs in place of single "
+        f"kernels. Behind a gate on thumbnails it takes {ms['now', 'full']:.1f} ms with everything kept. **All its "
+        f"other times on this page are of the engine before:** {before:.1f} ms without reuse, and "
+        f"{ms['before', 'none']:.1f} ms in the run that compares both."
+    )
 
 
 def headline(engine: pd.DataFrame) -> str:
     """The title of the figure."""
-    return f"Without reuse: {_shares(engine.loc['none']).lower()}"
+    return f"Without reuse, the engine before: {_shares(engine.loc['none']).lower()}"
 
 
 def _shares(full: pd.Series) -> str:
@@ -211,14 +222,14 @@ def loops(by_loop: pd.DataFrame) -> pd.DataFrame:
 
 def _exactness(table: pd.DataFrame) -> str:
     own, eager = _largest(table, "error"), "the eager model's in bfloat16"
-    said = f"Over all modes its chunks are at most {own} of their length from {eager}."
+    lead = f"**Its chunks are at most {own} from {eager}**, over all modes, as a share of the chunk's own size (norm)."
     if not {"engine_float32", "eager_float32"} <= {*table}:
-        return f"{said} How far both are from float32 was not measured in this run."
+        return f"{lead} How far both are from float32 was not measured in this run."
     own, eager = _largest(table, "engine_float32"), _largest(table, "eager_float32")
     nearer = table.engine_float32.max() < table.eager_float32.max()
     of = "most of the difference is the eager model's own rounding" if nearer else "the engine rounds no less"
     return (
-        f"{said} From float32 with the same weights the engine is at most {own} away and the eager model {eager}: {of}."
+        f"{lead} From float32 with the same weights the engine is at most {own} away and the eager model {eager}: {of}."
     )
 
 

@@ -35,7 +35,7 @@ def _faster(device: str, both: pd.DataFrame) -> str:
     plain, mps = (float(speed[way]) for way in WAYS)
     return (
         f"Behind the daemon {mps:.1f} episodes a second run {PROGRAMS[device]}, and {plain:.1f} without it: "
-        f"{mps / plain:.2f} times as many."
+        f"{mps / plain:.2f} times as many. Each way ran once, so how far chance moves this is not known."
     )
 
 

@@ -32,27 +32,41 @@ def errors(**more):
     return {"base": pd.DataFrame([{"mode": "none", "error": 0.0075} | more, {"mode": "full", "error": 0.005} | more])}
 
 
-def summary(stages, **more):
-    return engine.summary(stages, errors(**more), FACTS, Interval(1.1, 1.05, 1.2, 0.95, "percentile"), "CLOSED LOOP")
+SAMPLES = pd.DataFrame(
+    [
+        {"engine": which, "kept": kept, "steps": steps, "ms": ms * factor}
+        for which, factor in (("before", 2), ("now", 1))
+        for kept, steps, ms in (("none", 10, 7.0), ("full", 10, 4.0), ("prefix", 2, 1.26), ("none", 2, 1.5))
+    ]
+)
+
+
+def findings(stages, **more):
+    watching = Interval(1.1, 1.05, 1.2, 0.95, "percentile")
+    plain = stages["base"].loc["engine"]
+    return engine.findings(plain, SAMPLES, errors(**more)["base"], FACTS["base"], watching, "CLOSED LOOP")
 
 
 def test_stages_are_told_from_what_a_cache_can_save(stages):
-    first, closed, shares, watched, other, _ = summary(stages)
-    assert "takes 16.0 ms, with everything kept 11.0 ms" in first and "9.0 ms behind one on thumbnails" in first
+    first, shares, closed, _ = findings(stages)
+    assert first.startswith("**Without reuse the engine takes 7.0 ms now.**") and "4.0 ms with everything kept" in first
+    assert first.endswith("the engine before:** 16.0 ms without reuse, and 14.0 ms in the run that compares both.")
     assert closed == "CLOSED LOOP"
-    assert shares.startswith("Images and prefill are 44 % of the time, denoising 50 %, inputs 6 %. A cache of keys and")
+    assert "In the engine before, images and prefill are 44 % of the time, denoising 50 %, inputs 6 %." in shares
     assert "8.0 ms, 4.0 times what the memory's speed" in shares
-    assert "1.10 times as long as no reuse (1.05 to 1.20)" in watched
-    assert "2.5 ms in Pi0 and 3.0 ms in Pi0.5" in other
-    title = engine.headline(stages["base"].loc["engine"])
-    assert title == "Without reuse: images and prefill are 44 % of the time, denoising 50 %, inputs 6 %"
+    assert shares.endswith("1.10 times as long as no reuse (1.05 to 1.20).")
+    assert engine.new_words(FACTS).endswith("timed by itself, takes 2.5 ms in Pi0 and 3.0 ms in Pi0.5.")
+    shares = "images and prefill are 44 % of the time, denoising 50 %, inputs 6 %"
+    assert engine.headline(stages["base"].loc["engine"]) == f"Without reuse, the engine before: {shares}"
 
 
 def test_errors_against_float32_are_said_as_soon_as_they_are_measured(stages):
-    assert summary(stages)[-1].endswith("How far both are from float32 was not measured in this run.")
-    nearer = summary(stages, engine_float32=0.0023, eager_float32=0.0073)[-1]
+    apart = findings(stages)[-1]
+    assert apart.startswith("**Its chunks are at most 0.75 % from the eager model's in bfloat16**, over all modes")
+    assert apart.endswith("How far both are from float32 was not measured in this run.")
+    nearer = findings(stages, engine_float32=0.0023, eager_float32=0.0073)[-1]
     assert "the engine is at most 0.23 % away and the eager model 0.73 %: most of the difference is" in nearer
-    assert summary(stages, engine_float32=0.01, eager_float32=0.007)[-1].endswith("the engine rounds no less.")
+    assert findings(stages, engine_float32=0.01, eager_float32=0.007)[-1].endswith("the engine rounds no less.")
 
 
 def test_the_table_of_errors_has_what_was_compared():
@@ -115,14 +129,6 @@ def test_eight_bits_save_what_is_in_eight_bits():
 
 
 def test_what_became_faster_stands_beside_what_it_was():
-    samples = pd.DataFrame(
-        [
-            {"engine": which, "kept": kept, "steps": steps, "ms": ms}
-            for which, factor in (("before", 2), ("now", 1))
-            for kept, steps, ms in (("none", 10, 7.0), ("prefix", 2, 1.26))
-            for ms in (factor * ms,)
-        ]
-    )
-    table = engine.faster(samples)
+    table = engine.faster(SAMPLES)
     assert table.loc["no reuse, 10 steps"].to_dict() == {"before": "14.0", "now": "7.0"}
     assert table.loc["images, instruction kept, 2 steps"].to_dict() == {"before": "2.5", "now": "1.3"}
