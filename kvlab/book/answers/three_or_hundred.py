@@ -105,7 +105,7 @@ def findings(
         _power(found, int(few.n.iloc[0]), int(many.n.iloc[0]), rate),
         _collapse(int(few.n.iloc[0]), rate),
         _agree(many, rates),
-        _pilots(pilots, int(few.n.iloc[0])),
+        _pilots(pilots, int(few.n.iloc[0]), len(many)),
     ]
 
 
@@ -116,8 +116,8 @@ def collapsed(few: pd.DataFrame, many: pd.DataFrame) -> str:
     within = sum(interval.collapsed for interval in few.bootstrap)
     return (
         f"The bootstrap here draws within tasks. It has no width in {within} of {text.count(len(few), 'pilot')}, since "
-        f"one episode of a task leaves nothing else to draw. If it drew from all tasks at once it would still have "
-        f"none in {pooled}. An exact interval is up to {wide[0]:.0f} points wide after "
+        f"one episode of a task leaves nothing else to draw. If it drew from all tasks at once it would still have no "
+        f"width in {pooled} of {len(few)}. An exact interval is up to {wide[0]:.0f} points wide after "
         f"{text.count(int(few.n.iloc[0]), 'episode')}, and up to {wide[1]:.0f} after {int(many.n.iloc[0])}."
     )
 
@@ -206,7 +206,7 @@ def _apart(many: pd.DataFrame, end: str) -> pd.Series:
     return bounds.max(axis=1) - bounds.min(axis=1)
 
 
-def _pilots(pilots: pd.DataFrame, few: int) -> str:
+def _pilots(pilots: pd.DataFrame, few: int, settings: int) -> str:
     said = []
     if (True, few) in pilots.index:
         row = pilots.loc[(True, few)]
@@ -223,4 +223,13 @@ def _pilots(pilots: pd.DataFrame, few: int) -> str:
             f"Of {text.count(int(row['pairs']), 'pair')} that all episodes do not tell apart, it still names a winner "
             f"in {text.percent(named)}.{wrong}"
         )
+    said.extend(_level(pilots, few, settings))
     return f"**A pilot seldom reverses two settings; it fails to tell them apart.** {' '.join(said)}"
+
+
+def _level(pilots: pd.DataFrame, few: int, settings: int) -> list[str]:
+    """How many pairs of `settings` have no order that a pilot could find, since both have the same successes."""
+    pairs = settings * (settings - 1) // 2
+    level = pairs - int(pilots.xs(few, level="episodes")["pairs"].sum())
+    have = "has" if level == 1 else "have"
+    return [f"The other {text.count(level, 'pair')} of {pairs} {have} equal successes."] if level else []

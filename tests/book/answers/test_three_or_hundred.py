@@ -69,6 +69,8 @@ def test_pilots_are_told_apart_from_what_all_episodes_decide():
     claim = said(100, 97, 5)[3]
     assert "Of 2 pairs that all episodes tell apart, a random pilot of 3 ranks" in claim
     assert "Of 1 pair that all episodes do not tell apart, it still names a winner in 9 %." in claim  # 1 of 3 lost
+    assert "equal successes" not in claim
+    assert said(100, 97, 97)[3].endswith(" The other 1 pair of 3 has equal successes.")
     decided = said(100, 50, 0)[3]
     assert "Of 3 pairs" in decided and "do not tell" not in decided
     alike = said(100, 99, 98)[3]
@@ -85,7 +87,7 @@ def test_the_order_of_pairs_is_a_table_of_chances():
 
 def test_collapsed_pilots_are_counted_within_tasks_and_pooled():
     claim = answers.collapsed(*answers.both(study(100, 97, 2), [NO_REUSE, GOOD, BAD], 0.95, 3))
-    assert "no width in 3 of 3 pilots, since" in claim and "it would still have none in 2." in claim
+    assert "no width in 3 of 3 pilots, since" in claim and "it would still have no width in 2 of 3." in claim
     assert claim.endswith("up to 90 points wide after 3 episodes, and up to 8 after 100.")
 
 
