@@ -3,14 +3,12 @@
 `counts` are the findings in the policies that have learned (`stated.counted`).
 """
 
-from collections.abc import Mapping
 from textwrap import fill
 
 from kvlab.book.answers.further import over_policies
 from kvlab.book.answers.stated import LEARNED, Finding, Judged, Policies, claims, only, tested
 from kvlab.evidence.policies import Pooled
 from kvlab.evidence.stats import Interval
-from kvlab.evidence.verdicts import Prediction
 
 PANEL = 26  # letters of a panel's title in one line
 NEAR = "\N{NO-BREAK SPACE}≥\N{NO-BREAK SPACE}"  # what a limit belongs to stands in its line
@@ -23,23 +21,24 @@ def drawn(everywhere: Judged, counts: Judged, policies: Policies) -> list[Findin
 
 
 def rows(
-    finding: Finding, found: Mapping[str, Prediction], counts: Judged, policies: Policies, confidence: float
+    finding: Finding, everywhere: Judged, counts: Judged, policies: Policies, confidence: float
 ) -> tuple[list[str], list[Interval | None], list[str], dict[int, Pooled]]:
-    """One panel of the figure: labels, intervals and looks of every policy, and by row the means over policies.
+    """One panel of the figure: labels, intervals and looks of the policies, and by row the means over them.
 
-    `found` is the finding in all policies. A label is the policy's name without `mini_`, with a * where it does not
-    count. A policy in which the finding is not judged is grey. The last rows are for the means of those suites in which
-    any finding has one.
+    `everywhere` has the findings in all policies; one that ran none has no row. A label is the policy's name without
+    `mini_`, with a * where it does not count. A policy in which the finding is not judged is grey. The last rows are
+    for the means of those suites in which any finding has one.
     """
     made = {one: over_policies(judged, policies, confidence) for one, judged in claims(counts, policies).items()}
     judged = claims(counts, policies).get(finding, {})
     suites = [suite for suite in policies.first if any(suite in over for over in made.values())]
-    means = {len(policies.states) + n: made.get(finding, {}).get(suite) for n, suite in enumerate(suites)}
-    labels = [_label(policy, policies) for policy in policies.states]
+    found, ran = everywhere[finding], _ran(everywhere, counts, policies)
+    means = {len(ran) + n: made.get(finding, {}).get(suite) for n, suite in enumerate(suites)}
+    labels = [_label(policy, policies) for policy in ran]
     return (
         labels + [f"{_name(policies.first[suite])}: mean" for suite in suites],
-        [found[policy].effect if policy in found else None for policy in policies.states] + [None] * len(suites),
-        [policies.suites[policy] if policy in judged else UNJUDGED for policy in policies.states] + suites,
+        [found[policy].effect if policy in found else None for policy in ran] + [None] * len(suites),
+        [policies.suites[policy] if policy in judged else UNJUDGED for policy in ran] + suites,
         {row: over for row, over in means.items() if over},
     )
 
@@ -55,7 +54,9 @@ def below(everywhere: Judged, counts: Judged, policies: Policies, confidence: fl
     """What stands below the figure: the unit, and how to read its rows, as far as there are such."""
     made, shown = claims(counts, policies), drawn(everywhere, counts, policies)
     notes = {
-        "an empty row is not recorded": any(len(everywhere[one]) < len(policies.states) for one in shown),
+        "an empty row is not recorded": any(
+            len(everywhere[one]) < len(_ran(everywhere, counts, policies)) for one in shown
+        ),
         "a grey one is not judged": any(everywhere[one].keys() - made.get(one, {}).keys() for one in shown),
         "\nmean: thick; a further policy: thin, and may leave its panel": any(
             over_policies(made.get(one, {}), policies, confidence) for one in shown
@@ -64,6 +65,12 @@ def below(everywhere: Judged, counts: Judged, policies: Policies, confidence: fl
     }
     said = "; ".join(note for note, is_so in notes.items() if is_so).replace("; \n", "\n")
     return f"points, compared with no reuse or what is named\n{said}".replace("\n\n", "\n").strip()
+
+
+def _ran(everywhere: Judged, counts: Judged, policies: Policies) -> list[str]:
+    """The policies that have a row: any finding that is drawn is recorded of them."""
+    shown = drawn(everywhere, counts, policies)
+    return [policy for policy in policies.states if any(policy in everywhere[one] for one in shown)]
 
 
 def _label(policy: str, policies: Policies) -> str:

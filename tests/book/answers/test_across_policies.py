@@ -306,7 +306,7 @@ def test_a_policy_that_did_not_learn_is_reported_and_counts_in_nothing():
     assert "`weak` is not shown to have learned `libero_spatial`, and counts in no finding: without reuse" in found[-1]
     assert "it solves 8 of 100." in found[-1] and "it solves 26 of 100." in found[-1]
     everywhere = stated.judge(STATED, policies, 0.95)
-    labels, intervals, looks, means = forest.rows(ONE, everywhere[ONE], counts, policies, 0.95)
+    labels, intervals, looks, means = forest.rows(ONE, everywhere, counts, policies, 0.95)
     assert labels == ["a (first)", "weak*", "half*"] and looks == [S, "unjudged", "unjudged"] and means == {}
     assert intervals[1].estimate == 0
     assert forest.drawn(everywhere, counts, policies) == STATED
@@ -332,7 +332,7 @@ def test_a_setting_that_a_policy_lacks_is_left_out_there():
     assert [*counts[ONE]] == [*records] and [*counts[LOST]] == ["a", "b", "mini_c"]
     assert found[0].startswith("**3 further trainings: 3 of 3 findings hold in all that ran them.**")
     assert "it holds in 2 of 2 further" in sentences and "it holds in 3 of 3 further" in sentences
-    labels, intervals, looks, means = forest.rows(LOST, counts[LOST], counts, policies, 0.95)
+    labels, intervals, looks, means = forest.rows(LOST, counts, counts, policies, 0.95)
     assert labels == ["a (first)", "b", "c", "d", "a: mean"] and looks[:3] == [S] * 3 and looks[3] == "unjudged"
     assert intervals[3] is None and intervals[4] is None and means[4].further.low < -0.5 < means[4].further.high
     everywhere = stated.judge(STATED, policies, 0.95)
@@ -344,13 +344,13 @@ def test_a_setting_that_a_policy_lacks_is_left_out_there():
 
 
 def test_only_findings_that_were_tested_are_drawn_and_other_suites_are_grey():
+    """A policy without any of them, `lone`, has no row."""
     records = {"mini_a": policy(**LIKE), "mini_a_b": policy(**LIKE), "c": policy(suite=L, **LIKE | {"fewer": 87})}
     counts, policies = judged(records | {"lone": policy(suite=L, black=5)})
     assert forest.drawn(counts, counts, policies) == STATED
-    labels, intervals, looks, _ = forest.rows(ONE, counts[ONE], counts, policies, 0.95)
-    assert labels == ["a (first)", "a b", "c (first)", "lone"] and looks == [S, S, "unjudged", "unjudged"]
-    assert intervals[2] is not None and intervals[3] is None
-    assert "an empty row is not recorded; a grey one is not judged" in forest.below(counts, counts, policies, 0.95)
+    labels, intervals, looks, _ = forest.rows(ONE, counts, counts, policies, 0.95)
+    assert labels == ["a (first)", "a b", "c (first)"] and looks == [S, S, "unjudged"] and None not in intervals
+    assert "is named\na grey one is not judged" in forest.below(counts, counts, policies, 0.95)
     alone, policies = judged({"a": policy(**LIKE | {"fewer": 87}), "b": policy(**LIKE), "c": policy(suite=L, **LIKE)})
     assert forest.drawn(alone, alone, policies) == [LOST, MORE]
 
