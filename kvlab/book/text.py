@@ -15,6 +15,10 @@ from kvlab.study.study import Study
 from kvlab.study.times import MEASURED_STEPS, Latency
 
 MOST_FINDINGS = 4
+DECIMALS = (
+    "An interval's end has decimals only where a whole number would hide on which side of 0, "
+    f"{100 * margins.BUY:.0f} or {100 * margins.MARGIN:.0f} points it lies."
+)
 
 
 def say(*paragraphs: str) -> Markdown:

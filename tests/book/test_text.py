@@ -3,6 +3,7 @@
 import pytest
 
 from kvlab.book import text
+from kvlab.evidence import margins
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.verdicts import Prediction
 from kvlab.study.protocol import Protocol
@@ -92,3 +93,9 @@ def test_times_of_fewer_steps_are_said_to_be_measured_where_they_were(untrained)
     assert text.compared(study, latency("cpu"), latency("h100")).endswith(
         f"{computed}; on one H100 those of 5, 2 and 1 were measured ([Inside the engine](engine.ipynb))."
     )
+
+
+def test_the_words_on_decimals_name_the_margins_that_ends_are_written_by():
+    assert "of 0, 5 or 10 points" in text.DECIMALS
+    ends = [margins.bound(end) for end in (0.03, 0.0497, 0.05, 0.0999, 0.102, -0.002)]
+    assert ends == ["3", "4.97", "5", "9.99", "10.2", "-0.2"]
