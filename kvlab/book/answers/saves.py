@@ -37,6 +37,7 @@ REPLANS = {  # one replan, by what it keeps: (a setting, whether its gate allows
     "the chunk, by a clock": ("chunk when every(2)", True),
     "nothing, 5 denoising steps": ("none steps=5", False),
     "nothing, 2 denoising steps": ("none steps=2", False),
+    "nothing, 1 denoising step": ("none steps=1", False),
     "images and instruction, 2 denoising steps": ("prefix when pixels >= 0.98 steps=2", True),
 }
 
@@ -226,21 +227,31 @@ def _usable(bought, machines, margin) -> str:
 
 def _solved(bought, records, times: Latency) -> str:
     """Inference to solve an episode: of the reuse that saves most, and of the cheapest lever."""
-    kinds, told, grown = (only_reuses, only_keeps_the_chunk, anything), [], False
+    kinds = {"a reused cache": only_reuses, "a kept chunk": only_keeps_the_chunk, "the best lever": anything}
+    told, back = [], {"all": [], "a part": [], "nothing": []}
     for suite, table in bought.items():
         found = {}
-        for setting in dict.fromkeys(filter(None, (_cheapest(table, kind) for kind in kinds))):
-            if ratio := inference_ratio(records[suite], setting, NO_REUSE, times):
-                step = cost(setting, records[suite], times) / cost(NO_REUSE, records[suite], times)
-                grown |= ratio.low > step
-                found[setting] = f"{100 * ratio.estimate:.0f} % ({_ends(ratio)}) with {tables.lever(setting)}"
-        told += [f"In `{suite}` it is {'; '.join(found.values())}."] if found else []
+        for name, kind in kinds.items():
+            setting = _cheapest(table, kind)
+            if setting in (None, *found) or not (ratio := inference_ratio(records[suite], setting, NO_REUSE, times)):
+                continue
+            step = cost(setting, records[suite], times) / cost(NO_REUSE, records[suite], times)
+            lost = "nothing" if ratio.low <= step else "a part" if ratio.estimate < 1 else "all"
+            back[lost].append(f"{name} in `{suite}`")
+            found[setting] = (
+                f"{tables.lever(setting)}: {text.percent(step)} a control step, {100 * ratio.estimate:.0f} % "
+                f"({_ends(ratio)}) an episode"
+            )
+        told += [f"In `{suite}` {'; '.join(found.values())}."] if found else []
     if not told:
         return "**No setting within the margin saves.** So there is no episode to compare with one without reuse."
-    lead = "Longer episodes take a part of it back" if grown else "Longer episodes are not shown to take it back"
+    kept = back.pop("nothing")
+    lead = "; ".join(f"{much} of the saving of {text.listed(which)}" for much, which in back.items() if which)
+    lead = f"Longer episodes take back {lead}" if lead else "Longer episodes are not shown to take any of it back"
+    rest = " The other settings named here are not shown to lose any of theirs." if kept and any(back.values()) else ""
     return (
-        f"**{lead}.** What counts is the inference of an episode that both solve, in percent of no reuse "
-        f"({times.name}). {' '.join(told)}"
+        f"**{lead}.**{rest} An episode here is one that both solve; its inference, as that of a control step, is in "
+        f"percent of no reuse ({times.name}). {' '.join(told)}"
     )
 
 

@@ -75,8 +75,9 @@ def test_what_reuse_saves_is_said_at_the_share_in_use():
     )
     assert "In `long` no setting with a kept chunk saves and is shown to lose under 5 points." in usable
     assert usable.endswith("Whatever it loses, a reused cache by itself leaves at least 82 % (CPU).")
-    assert solved.startswith("**Longer episodes are not shown to take it back.**")
-    assert "In `long` it is 82 % (82 to 82) with images, instruction kept, every(2); 55 %" in solved
+    assert solved.startswith("**Longer episodes are not shown to take any of it back.** An episode here")
+    kept, fewer = "82 % a control step, 82 % (82 to 82) an episode", "55 % a control step, 55 % (55 to 55) an episode"
+    assert f"In `long` images, instruction kept, every(2): {kept}; 2 denoising steps: {fewer}." in solved
 
 
 def test_every_machine_has_its_own_most():
@@ -132,10 +133,23 @@ def test_the_mean_and_the_longest_replan_are_held_against_a_control_step(slower,
     assert f"A replan that computes takes {71 * slower:.0f} ms, with a cache as without" in budget
 
 
-def test_longer_episodes_take_a_part_back():
-    solved = said(study(steps=40))[3]
-    assert solved.startswith("**Longer episodes take a part of it back.**")
-    assert "163 % (163 to 163) with images, instruction kept, every(2)" in solved
+def test_where_longer_episodes_take_a_saving_back_and_how_much_of_it():
+    solved = said(study(), study(steps=40))[3]
+    assert solved.startswith(
+        "**Longer episodes take back all of the saving of a reused cache in `long`.** The other settings named here "
+        "are not shown to lose any of theirs."
+    )
+    assert "kept, every(2): 82 % a control step, 163 % (163 to 163) an episode" in solved
+    longer = study()
+    some = (longer.episodes["mode"] == "prefix") & (longer.episodes["task"] == 0)
+    longer.episodes.loc[some, ["steps", "replans", "reused"]] = [40, 8, 4]
+    solved = said(longer)[3]
+    assert solved.startswith("**Longer episodes take back a part of the saving of a reused cache in `short`.** The")
+    solved = said(longer, study(steps=40))[3]
+    assert solved.startswith(
+        "**Longer episodes take back all of the saving of a reused cache in `long`; a part of the saving of a reused "
+        "cache in `short`.**"
+    )
 
 
 def test_where_nothing_is_bought_there_is_no_episode_to_compare():
@@ -156,6 +170,7 @@ def test_a_replan_that_was_never_timed_says_so():
     table = saves.one_replan(MACHINES)
     assert table.loc["everything, gate on thumbnails"].to_list() == ["59 %"]
     assert table.loc["single image tokens, skipped"].to_list() == ["not timed"]
+    assert table.loc["nothing, 1 denoising step"].to_list() == ["49 %"]  # 1 + 10 + 20 + 4 of 71
     assert list(table.index) == list(saves.REPLANS)
 
 
