@@ -35,8 +35,8 @@ def panels(curves: Mapping[str, Mapping[Setting, Mapping[float, Interval]]], lab
     """A panel a suite: success in percent with intervals over the ms of a full inference, a line a setting.
 
     `curves` by suite, of `answers.real_time.curves`. A setting looks the same in every panel, no reuse is thick. Speeds
-    are equally far apart, and points of one speed stand side by side. The legend begins with what ends highest
-    in the first panel.
+    are equally far apart, and points of one speed stand side by side; no line crosses a speed that a setting did not
+    run at. The legend begins with what ends highest in the first panel.
     """
     speeds = sorted({ms for each in curves.values() for points in each.values() for ms in points})
     style = looks(setting for each in curves.values() for setting in each)
@@ -47,8 +47,8 @@ def panels(curves: Mapping[str, Mapping[Setting, Mapping[float, Interval]]], lab
         for n, setting in enumerate(style):
             if setting in each:
                 aside, wide = _TOGETHER * ((n + 0.5) / len(style) - 0.5), 2.5 if setting == _NO_REUSE else 1
-                x = [speeds.index(ms) + aside for ms in each[setting]]
-                lines[setting] = _line(ax, x, [*each[setting].values()], linewidth=wide, **style[setting])
+                points = [each[setting].get(ms) for ms in speeds]
+                lines[setting] = _line(ax, np.arange(len(speeds)) + aside, points, linewidth=wide, **style[setting])
         ax.set(title=suite, ylabel="success, %", ylim=(-3, 103), xlim=(-0.5, len(speeds) - 0.5))
         ax.set_xticks(range(len(speeds)), [f"{ms:g}" if ms else "0: waits" for ms in speeds])
         ax.tick_params(axis="x", length=0)
@@ -62,6 +62,7 @@ def panels(curves: Mapping[str, Mapping[Setting, Mapping[float, Interval]]], lab
     return fig
 
 
-def _line(ax: Axes, x: Sequence[float], intervals: Sequence[Interval], **style) -> ErrorbarContainer:
-    y, low, high = (100 * np.array([getattr(one, end) for one in intervals]) for end in ("estimate", "low", "high"))
+def _line(ax: Axes, x: Sequence[float], intervals: Sequence[Interval | None], **style) -> ErrorbarContainer:
+    ends = [[getattr(one, end, np.nan) for one in intervals] for end in ("estimate", "low", "high")]
+    y, low, high = 100 * np.array(ends)
     return ax.errorbar(x, y, [y - low, high - y], elinewidth=1, capsize=2, markersize=4, **style)

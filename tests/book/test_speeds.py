@@ -5,6 +5,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from kvlab.book import plots, speeds
@@ -44,6 +45,12 @@ def test_points_of_a_speed_stay_in_its_room_and_say_which_it_is(fig):
     assert [label.get_text() for label in left.get_xticklabels()] == ["0: waits", "200", "400"]
     at = [x for container in left.containers for x in container.lines[0].get_xdata()]
     assert max(abs(x - round(x)) for x in at) < 0.5
+
+
+def test_no_line_crosses_a_speed_that_a_setting_did_not_run_at(fig):
+    drawn = [container.lines[0].get_ydata() for container in fig.axes[0].containers]
+    assert [float(y) for y in drawn[1]] == [90, 80, 10]
+    assert drawn[0][0] == 90 and np.isnan(drawn[0][1]) and drawn[0][2] == 40
 
 
 def test_the_legend_is_on_the_page_below_the_axes_and_begins_with_what_ends_highest(fig):
