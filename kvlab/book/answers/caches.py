@@ -16,7 +16,8 @@ from kvlab.study.settings import Setting
 
 EXPLAINED = (
     "Fewer denoising steps make an inference shorter with and without a cache. The next table compares every cache "
-    "with no reuse of as many denoising steps. Its intervals hold together over the speeds of a setting."
+    "with no reuse of as many denoising steps. Its intervals hold together over the speeds of a setting, so they are "
+    "wider than those of the tables above."
 )
 FEW = 20  # episodes that no reuse solves: below it a loss can hardly show
 
@@ -62,7 +63,10 @@ def _many(caches: list[Setting]) -> str:
     many = text.count(len({*caches}), "cache")
     again = len({cache for cache in caches if caches.count(cache) > 1})
     several = f", {again} of them in more than one suite" if again else ""
-    return f"{many[0].upper()}{many[1:]} compared{several}, each with no reuse of as many denoising steps"
+    return (
+        f"{many[0].upper()}{many[1:]} compared{several}, each with no reuse of as many denoising steps, by "
+        "intervals that hold together over its speeds"
+    )
 
 
 def _cached(speeds: Mapping[float, Records], chunks: bool = False) -> list[tuple[Setting, Setting]]:
@@ -91,7 +95,7 @@ def _chunks(records: BySuite, confidence: float) -> str:
         for kept, other in _cached({ms: each}, chunks=True)
         if (gained := summary.difference(each, kept, other, confidence)).low > 0
     ]
-    return f" A kept chunk does: {'; '.join(won)}." if won else ""
+    return f" A kept chunk is no cache, and it is shown to beat no reuse: {'; '.join(won)}." if won else ""
 
 
 def _at_best(compared: pd.DataFrame) -> tuple[float, Interval]:
@@ -108,14 +112,15 @@ def _range(suite: str, cache: Setting, compared: pd.DataFrame) -> str:
     neither = compared.index.difference([*worse, *better])
     ms, difference = _at_best(compared)
     turn = (
-        " If its advantage grows with the time of an inference, the range in which it wins begins between "
+        " If its advantage grows with the time of an inference, the range in which it solves more begins between "
         f"{max(worse):g} and {min(better):g} ms."
         if len(worse) and len(better) and max(worse) < min(better)
         else ""
     )
     return (
-        f"In `{suite}` {tables.lever(cache)} is shown to win at {said(better)}; it is shown to lose at {said(worse)}"
-        f"{f'; neither is shown at {said(neither)}' if len(neither) else ''}.{_floor(compared.loc[neither])} "
+        f"In `{suite}` {tables.lever(cache)} is shown to solve more than without at {said(better)}. It is shown to "
+        f"solve fewer at {said(worse)}.{f' At {said(neither)} neither is shown.' if len(neither) else ''}"
+        f"{_floor(compared.loc[neither])} "
         f"Above 0 ms it does best at {ms:g} ms: it solves {text.difference(difference, 'without')}, "
         f"{text.count(int(compared.n[ms]), 'episode')}.{turn}"
     )

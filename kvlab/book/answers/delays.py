@@ -33,12 +33,12 @@ def elsewhere(ms: float, setting: Setting) -> str:
 
 def rounding(records: BySuite) -> str:
     """How rounding to control steps parts two settings, and how many delays another machine's shares would change."""
-    there = dict.fromkeys((ms, setting) for _, ms, each in timed(records) for setting in rows.recorded(each))
+    there = [(ms, setting) for _, ms, each in timed(records) for setting in rows.recorded(each)]
     changed = sum(elsewhere(ms, setting) not in ("", "not timed") for ms, setting in there)
-    many = f"{changed} of {len(there)} delays" if changed else "none of the delays"
+    told = " The column *H100's delay* says which; success with it is not recorded." if changed else ""
     return (
-        f"{_nearest([*there])}The shares of stages on an H100 are others: by them {many} in these tables would be "
-        "longer or shorter, and the column *H100's delay* says to what."
+        f"{_nearest([*dict.fromkeys(there)])}The shares of stages on an H100 are others: by them the delay would be "
+        f"another in {changed or 'none'} of the {text.count(len(there), 'row')} above 0 ms in the next tables.{told}"
     )
 
 

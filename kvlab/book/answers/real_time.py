@@ -14,7 +14,7 @@ from kvlab.study.clock import Clock
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
-FEWEST = 20  # episodes that both solve, for control steps to be compared in the answer
+FEWEST = 20  # episodes that both solve, for control steps to be compared
 
 
 def curves(speeds: Mapping[float, Records], confidence: float) -> dict[Setting, dict[float, Interval]]:
@@ -28,12 +28,12 @@ def curves(speeds: Mapping[float, Records], confidence: float) -> dict[Setting, 
 
 
 def headline(records: BySuite) -> str:
-    """The title of the figure: what solves most on the slowest machine of the first suite."""
+    """The title of the figure: what solves most, going on, on the slowest machine of the first suite."""
     suite, speeds = next(iter(records.items()))
     slowest = speeds[ms := max(speeds)]
     best, without = ranked(slowest)[0], solved(slowest, NO_REUSE)
     other = f"; {tables.lever(best)}: {solved(slowest, best)}" if best != NO_REUSE else ", the most"
-    return f"{suite} at {ms:g} ms an inference: no reuse solves {without}{other}"
+    return f"{suite} at {ms:g} ms an inference, going on: no reuse solves {without}{other}"
 
 
 def findings(records: BySuite, standing_still: str, confidence: float) -> list[str]:
@@ -70,15 +70,14 @@ def table(speeds: Mapping[float, Records], confidence: float) -> pd.DataFrame:
 
 
 def steps_table(records: BySuite, confidence: float) -> pd.DataFrame:
-    """Control steps to success over no reuse's at the same speed, on the episodes that both solve."""
+    """Control steps to success over no reuse's at the same speed, on the episodes that both solve, if `FEWEST` do."""
     found = []
     for suite, speeds in records.items():
         for setting, each in curves(speeds, confidence).items():
             for ms in each if setting != NO_REUSE else ():
-                both = successes(speeds[ms], setting) & successes(speeds[ms], NO_REUSE)
-                ratio = control_steps.steps_ratio(speeds[ms], setting, NO_REUSE, confidence)
-                row = {"setting": tables.lever(setting), "suite": suite, "inference, ms": f"{ms:g}"}
-                found.append(row | {"both solve": int(both.sum()), "control steps": wording.ratio(ratio)})
+                both, ratio = _sooner(speeds[ms], setting, confidence)
+                row = {"setting": tables.lever(setting), "suite": suite, "inference, ms": f"{ms:g}", "both solve": both}
+                found.append(row | {"control steps": wording.ratio(ratio) if ratio else "too few to compare"})
     return tables.headed(found)
 
 
@@ -113,29 +112,37 @@ def _with_itself(waits: Records, moves: Records) -> Pairs:
     return pair(successes(moves, NO_REUSE), successes(waits, NO_REUSE))
 
 
+def _sooner(records: Records, setting: Setting, confidence: float) -> tuple[int, Interval | None]:
+    """How many episodes a setting and no reuse both solve, and the ratio of their control steps where enough do."""
+    both = int((successes(records, setting) & successes(records, NO_REUSE)).sum())
+    ratio = control_steps.steps_ratio(records, setting, NO_REUSE, confidence) if both >= FEWEST else None
+    return both, ratio
+
+
 def _steps(records: BySuite, confidence: float) -> str:
-    """Control steps to success of what solves most of each suite on its slowest machine."""
+    """Control steps to success of what solves most, at every speed at which enough are solved by it and no reuse."""
     told, shorter = [], []
     for suite, speeds in records.items():
-        ms = max(speeds)
-        setting = ranked(speeds[ms])[0]
-        both = int((successes(speeds[ms], setting) & successes(speeds[ms], NO_REUSE)).sum())
-        if setting == NO_REUSE:
-            continue
-        if both < FEWEST:
-            told.append(f"In `{suite}` both solve {text.count(both, 'episode')}, too few to compare.")
-            continue
-        ratio = control_steps.steps_ratio(speeds[ms], setting, NO_REUSE, confidence)
-        shorter.append(ratio.high < 1)
-        told.append(
-            f"In `{suite}` at {ms:g} ms {tables.lever(setting)}: an episode takes {wording.ratio(ratio)} times "
-            f"as many control steps as with no reuse. This is on the {text.count(both, 'episode')} that both solve."
-        )
+        best = {ms: ranked(speeds[ms])[0] for ms in sorted(speeds) if ms}
+        sooner = {ms: _sooner(speeds[ms], one, confidence) for ms, one in best.items() if one != NO_REUSE}
+        compared = {ms: ratio for ms, (_, ratio) in sooner.items() if ratio}
+        shown = [ms for ms, ratio in compared.items() if ratio.high < 1]
+        shorter += [ms in shown for ms in compared]
+        if compared:
+            ms, rest = max(compared), [ms for ms in compared if ms not in shown]
+            told.append(
+                f"In `{suite}` this is shown at {said(shown)}{f', not at {said(rest)}' if shown and rest else ''}. "
+                f"At {ms:g} ms it takes {wording.ratio(compared[ms])} times as many control steps as no reuse, with "
+                f"{tables.lever(best[ms])}. That is on the {sooner[ms][0]} episodes that both solve."
+            )
+        if few := [ms for ms in sooner if ms not in compared]:
+            told.append(f"In `{suite}` at {said(few)} both solve under {FEWEST} episodes, too few to compare.")
     if not shorter:
         return "**Time to success is not compared.** No reuse solves most, or too few episodes are solved by both."
+    compared = text.count(len(shorter), "comparison")
     lead = (
-        "What solves most also succeeds sooner, where that can be compared"
-        if all(shorter)
-        else ("What solves most is not everywhere shown to succeed sooner")
+        f"What solves most also succeeds sooner than no reuse in {sum(shorter)} of {compared}"
+        if any(shorter)
+        else "What solves most is nowhere shown to succeed sooner than no reuse"
     )
     return f"**{lead}.** {' '.join(told)}"

@@ -55,7 +55,9 @@ def table(found: Outcomes, confidence: float) -> pd.DataFrame:
 
 
 def finding(found: Outcomes, confidence: float) -> str:
-    """Whether standing still is shown to be better or worse than going on; nothing where nothing is compared."""
+    """What solves most standing still, and whether it is shown to be better or worse than going on; nothing where
+    nothing is compared.
+    """
     gains = {which: gain for which, both in found.items() if (gain := _gain(*both, confidence))}
     if not gains:
         return ""
@@ -63,7 +65,8 @@ def finding(found: Outcomes, confidence: float) -> str:
     worse = [which for which, gain in gains.items() if gain.high < 0]
     compared = text.count(len(gains), "recorded comparison")
     said = (
-        f" To stand still meanwhile is shown to be better in {len(better) or 'none'} of {compared} and worse in "
+        f" A robot that stands still meanwhile is apart from those above. There the best solves {_most(found)}. "
+        f"To stand still is shown to be better than going on in {len(better) or 'none'} of {compared} and worse in "
         f"{len(worse) or 'none'}."
     )
     if not better:
@@ -73,6 +76,17 @@ def finding(found: Outcomes, confidence: float) -> str:
         f"{said} It gains most in `{suite}` at {ms:g} ms with {tables.lever(setting)}: {_solved(found[most][0])}. "
         f"That is {text.difference(gains[most], 'going on')}."
     )
+
+
+def _most(found: Outcomes) -> str:
+    """What solves most of the recorded settings that stand still, by suite and speed."""
+    told = []
+    for world in dict.fromkeys((suite, ms) for suite, ms, _ in found):
+        won = {setting: still for (*where, setting), (still, _) in found.items() if (*where,) == world}
+        if won := {setting: still for setting, still in won.items() if still is not None}:
+            setting = max(won, key=lambda one: won[one].sum())
+            told.append(f"{_solved(won[setting])} in `{world[0]}` at {world[1]:g} ms ({tables.lever(setting)})")
+    return "; ".join(told)
 
 
 def _recorded(study: Study, settings: Sequence[Setting], world: str) -> dict[Setting, pd.Series]:

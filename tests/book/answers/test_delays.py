@@ -34,14 +34,20 @@ def test_the_nearest_two_that_round_apart_and_the_other_machines_delays_are_said
     # 46 and 52 ms of 100 on the one, 64 and 68 on the other
     assert said == (
         "Rounding counts: at 100 ms a replan takes 46 ms with 1 denoising step. With 2 denoising steps it takes 52 ms. "
-        "Of control steps of 50 ms that is 1 and 2. The shares of stages on an H100 are others: by them 1 of 4 delays "
-        "in these tables would be longer or shorter, and the column *H100's delay* says to what."
+        "Of control steps of 50 ms that is 1 and 2. The shares of stages on an H100 are others: by them the delay "
+        "would be another in 1 of the 4 rows above 0 ms in the next tables. The column *H100's delay* says which; "
+        "success with it is not recorded."
     )
 
 
 def test_where_nothing_is_rounded_apart_nothing_is_said_of_it():
     said = delays.rounding({"short": {100: records(NONE), 200: records(TWO)}})
-    assert said.startswith("The shares of stages on an H100 are others: by them none of the delays in these tables")
+    assert said.endswith("the delay would be another in none of the 2 rows above 0 ms in the next tables.")
+
+
+def test_rows_are_counted_as_the_tables_have_them():
+    both = {suite: {100: records(NONE, ONE)} for suite in ("short", "long")}
+    assert "another in 2 of the 4 rows above 0 ms" in delays.rounding(both)
 
 
 def test_a_delay_is_told_for_both_kinds_of_replan_where_they_differ_and_elsewhere_where_it_is_another():
