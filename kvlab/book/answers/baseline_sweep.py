@@ -70,7 +70,10 @@ def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
     if setting is None:
         setting = table.drop(NO_REUSE).reuse.astype(float).idxmin()
         over = {margins.loss(one, margin) for one in table.drop(NO_REUSE).difference} == {margins.OUTSIDE}
-        lead = f"every threshold loses over {points}" if over else f"whether any threshold loses under {points} is open"
+        tried = text.count(len(table) - 1, "threshold")
+        lead = (
+            f"each of {tried} loses over {points}" if over else f"whether any of {tried} loses under {points} is open"
+        )
         which = f"The strictest, {tables.gate(setting)}, allows reuse at"
     else:
         lead = f"at {text.percent(table.reuse[setting])} of replans reuse loses under {points}"

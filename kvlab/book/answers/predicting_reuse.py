@@ -68,8 +68,8 @@ def by_family(found: pd.DataFrame) -> pd.DataFrame:
 def cancelling(loop: pd.DataFrame) -> pd.DataFrame:
     """The table of `drift.loop`: shares of replans in percent, one row per plain image gate."""
     columns = {
-        "an older anchor passes": loop["old"],
-        "the one before would": loop["step"],
+        "older images pass": loop["old"],
+        "those before would": loop["step"],
         "reuse until no reuse finished": loop["within"],
         "after": loop["after"],
     }
@@ -182,15 +182,17 @@ def _worst(found: pd.DataFrame, tolerance: float) -> str:
         return "**Other gates were not tried.** All of these compare the images with those of the last computed replan."
     (_, setting) = worst = others["error"].abs().idxmax()
     row = others.loc[worst]
-    wrong = others[others["error"].abs() > tolerance]["family"].unique()
-    lead = (
-        f"It fails where a gate uses {text.listed([f'the {name}' for name in wrong]).replace(' and ', ' or ')}"
-        if len(wrong)
-        else "Other gates are predicted as well"
-    )
+    wrong, limited = others["error"].abs() > tolerance, others.index.map(lambda one: "age <" in one[1].gate)
+    missed = [
+        f"{some.sum()} of {text.count(len(some), 'gate')} that use{'s' * (len(some) == 1)} the {name}"
+        for name, some in wrong.groupby(others["family"], sort=False)
+        if some.any()
+    ]
+    lead = f"It fails for {text.listed(missed)}" if missed else "Other gates are predicted as well"
+    young = " None that it fails for has an age limit." if missed and limited.any() and not wrong[limited].any() else ""
     return (
         f"**{lead}.** The largest miss is that of {tables.gate(setting)}: {text.percent(row['control'])} predicted, "
-        f"{text.percent(row['measured'].estimate)} measured."
+        f"{text.percent(row['measured'].estimate)} measured.{young}"
     )
 
 
@@ -200,10 +202,11 @@ def _why(loop: pd.DataFrame) -> str:
     opposed = row["old"] < row["step"] and row["after"] > row["within"]
     lead = "Two errors cancel, until one of them wins" if opposed else "The errors do not cancel"
     return (
-        f"**{lead}.** Recorded without reuse, an anchor is always one replan old. With {tables.gate(loosest)} an older "
-        f"one passes at {text.percent(row['old'])} of replans, where that of the replan before would at "
-        f"{text.percent(row['step'])}. After the replan at which no reuse had finished, the gate allows reuse at "
-        f"{text.percent(row['after'])}, before at {text.percent(row['within'])}: a robot that has failed stands still."
+        f"**{lead}.** Recorded without reuse, images are always compared with those one replan old. With "
+        f"{tables.gate(loosest)} older ones pass at {text.percent(row['old'])} of replans, where those of the replan "
+        f"before would at {text.percent(row['step'])}. After the replan at which no reuse had finished, the gate "
+        f"allows reuse at {text.percent(row['after'])}, before at {text.percent(row['within'])}: a robot that has "
+        "failed stands still."
     )
 
 

@@ -46,8 +46,8 @@ def test_a_strict_gate_loses_less_than_the_margin():
 def test_a_smaller_margin_or_fewer_episodes_leave_it_open(episodes, successes):
     within = said(study(*successes, episodes=episodes), margin=0.05)[0]
     assert within.startswith(
-        "**`short`: whether any threshold loses under 5 points is open.** The strictest, images ≥ 0.98, allows reuse "
-        "at 33 % of replans. There "
+        "**`short`: whether any of 2 thresholds loses under 5 points is open.** The strictest, images ≥ 0.98, allows "
+        "reuse at 33 % of replans. There "
     )
     assert within.endswith("whether it loses over 5 points is open.")
 
@@ -57,10 +57,10 @@ def test_every_threshold_loses_more_only_where_each_is_shown_to():
         "**`short`: at 67 % of replans reuse loses under 5 points"
     )
     assert said(study(100, 80, 94), margin=0.05)[0].startswith(
-        "**`short`: whether any threshold loses under 5 points is"
+        "**`short`: whether any of 2 thresholds loses under 5 points is"
     )
     assert said(study(100, 80, 5), margin=0.05)[0].startswith(
-        "**`short`: every threshold loses over 5 points.** The st"
+        "**`short`: each of 2 thresholds loses over 5 points.** The st"
     )
 
 

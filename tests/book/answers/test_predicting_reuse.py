@@ -90,18 +90,27 @@ def test_nothing_is_predicted_well_where_the_strictest_is_missed():
 
 def test_the_worst_of_the_other_gates_is_named():
     claim = said(GOOD | {PREVIOUS: (0.18, 0.5), STATE: (0.1, 0.12)})[2]
-    assert claim.startswith("**It fails where a gate uses the replan before.**")
+    assert claim.startswith("**It fails for 1 of 1 gate that uses the replan before.**")
     phased = Setting("full", "vision >= 0.9 if gripper < 1 else 0.98")
     claim = said(GOOD | {PREVIOUS: (0.18, 0.5), phased: (0.2, 0.4)})[2]
-    assert claim.startswith("**It fails where a gate uses the replan before or the phase.**")
+    assert claim.startswith(
+        "**It fails for 1 of 1 gate that uses the replan before and 1 of 1 gate that uses the phase.**"
+    )
     assert claim.endswith("images of the replan before ≥ 0.98: 18 % predicted, 50 % measured.")
+    limited = Setting("full", "vision@previous >= 0.98 & age < 3")
+    claim = said(GOOD | {PREVIOUS: (0.18, 0.5), limited: (0.2, 0.22)})[2]
+    assert claim.startswith("**It fails for 1 of 2 gates that use the replan before.**")
+    assert claim.endswith(" None that it fails for has an age limit.")
+    assert "age limit" not in said(GOOD | {PREVIOUS: (0.18, 0.5), limited: (0.2, 0.4)})[2]
     assert said(GOOD)[2].startswith("**Other gates are predicted as well.**")
     assert said({STRICT: (0.2, 0.2)})[2].startswith("**Other gates were not tried.**")
 
 
 def test_why_it_fails_is_told_by_both_errors():
     claim = said(GOOD)[3]
-    assert claim.startswith("**Two errors cancel") and "passes at 70 % of replans" in claim and "at 90 %" in claim
+    assert (
+        claim.startswith("**Two errors cancel") and "older ones pass at 70 % of replans" in claim and "at 90 %" in claim
+    )
     other = LOOP.assign(old=LOOP["step"])
     assert said(GOOD, loop=other)[3].startswith("**The errors do not cancel.**")
 
