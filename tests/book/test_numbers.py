@@ -124,7 +124,8 @@ def test_why_reuse_fails_sets_share_age_moment_and_plan_apart():
     rare, seldom, half = (k("full", gate) for gate in ("every(8, 7)", "every(4, 3)", "every(2)"))
     late = k("none", "never", "late(all, 1)")
     assert (
-        f"{rare} of 100 episodes succeed at an eighth of the replans, {seldom} at a quarter and {half} at half." in said
+        f"{rare} of 100 episodes succeed where every eighth replan reuses, {seldom} where every fourth does and {half} "
+        "where every second does." in said
     )
     assert (
         f"{half} of 100 episodes succeed at half of the replans and {late} where all inputs are a replan late" in said
@@ -167,7 +168,7 @@ def test_why_reuse_fails_reads_the_mechanism_as_it_was_measured():
     relative = curves / full.filter(like="step_").to_numpy()[:, None]
     best = relative.sum(2, keepdims=True) / (relative**2).sum(2, keepdims=True)
     rate = rates[((best * relative - 1) ** 2).sum(2).argmin(1)].mean()
-    assert measured == pytest.approx(rate, abs=0.001) and "**Amplification: not shown" in said
+    assert measured == pytest.approx(rate, abs=0.001) and "**Amplification at one exponential rate: not shown" in said
     assert ((full["step_10"] - full["step_5"]) / full["step_5"]).max() < 2**0.5  # half of the steps, half of a doubling
     gains = pd.read_csv(DATA / "mechanism" / "sensitivity.csv").pivot(
         index=["episode", "replan"], columns="input", values=["relative", "moved", "real"]

@@ -17,6 +17,7 @@ from kvlab.study.settings import Setting, parse_setting
 
 SPATIAL, TEN = "libero_spatial", "libero_10"
 NO_REUSE = Setting("none")
+ALIKE = 0.5  # replans: mean ages that differ by less count as one
 SHARE, LATE, AGE, MOMENT, NEEDED, PLAN = (
     "reuse more often",
     "inputs late at every replan",
@@ -59,7 +60,9 @@ def _ladder(explanation: str, suite: str, alike: str, rungs: Mapping[str, str]) 
 def _shares(suite: str, mode: str, computed: Mapping[str, int]) -> Ladder:
     """Clocks that compute the first of so many replans and reuse the last: always one replan old."""
     rungs = {words: f"{mode} when every({k}, {k - 1})" for words, k in computed.items()}
-    return _ladder(SHARE, suite, f"{KEPT[mode]}, one replan old", rungs | {"at half": f"{mode} when every(2)"})
+    return _ladder(
+        SHARE, suite, f"{KEPT[mode]}, one replan old", rungs | {"where every second does": f"{mode} when every(2)"}
+    )
 
 
 def _late(suite: str, mode: str, part: str, inputs: str) -> Ladder:
@@ -73,7 +76,7 @@ def _late(suite: str, mode: str, part: str, inputs: str) -> Ladder:
 
 def _ages(suite: str, mode: str, ages: Mapping[str, str], gate: str) -> list[Ladder]:
     """Clocks at half of the replans by the mean age of their caches; the oldest held against a young one and a gate."""
-    alike, *_, age = f"{KEPT[mode]} at half of the replans", *ages
+    alike, *_, age = f"{KEPT[mode]} at about half of the replans", *ages
     older = {f"when it is {age} old": f"{mode} when {clock}" for age, clock in ages.items()}
     moments = {"by an image gate": f"{mode} when {gate}", "by a clock": f"{mode} when {ages[age]}"}
     return [
@@ -91,9 +94,9 @@ def _plans(suite: str) -> Ladder:
 
 
 KEPT = {"full": "with everything kept", "prefix": "with images and instruction kept"}
-RARELY = {"at a quarter of the replans": 4}
+RARELY = {"where every fourth replan reuses": 4}
 LADDERS = (
-    _shares(SPATIAL, "full", {"at an eighth of the replans": 8, "at a quarter": 4}),
+    _shares(SPATIAL, "full", {"where every eighth replan reuses": 8, "where every fourth does": 4}),
     _shares(TEN, "full", RARELY),
     _shares(TEN, "prefix", RARELY),
     *(_late(suite, "full", "all", "all inputs are") for suite in (SPATIAL, TEN)),
@@ -124,7 +127,7 @@ LEADS = {
     SHARE: "At one age, reuse more often costs episodes",
     LATE: "Inputs that are late at every replan cost more than a cache as old at half of them",
     AGE: "At one share, an older cache costs episodes",
-    MOMENT: "At one share and age, a clock's moments cost more than a gate's",
+    MOMENT: "At about one share and age, a clock's moments cost more than a gate's",
     PLAN: "To begin the old plan again costs more than to go on in it",
 }
 
@@ -230,6 +233,7 @@ def _needed_said(records: Mapping[str, Records], mine: Sequence[Ladder], predict
         for one in mine
         if _fewer_than_gates(one) in predictions
     ]
+    verdict += _older(records, mine)
     return " ".join(
         [
             f"**The same, counting only as many replans of an episode as no reuse took: {verdict}.** A gate also "
@@ -241,6 +245,20 @@ def _needed_said(records: Mapping[str, Records], mine: Sequence[Ladder], predict
             "caches are in [Synchronized gating](synchronized_gating.ipynb), in both counts.",
         ]
     )
+
+
+def _older(records: Mapping[str, Records], mine: Sequence[Ladder]) -> str:
+    """Where a clock's caches are clearly older than its gate's in that count, so that moments are not all: a clause."""
+    older = pd.Series(
+        [
+            clock - gate
+            for one in mine
+            for clock, gate in [[mean_age(records[one.suite], end, NO_REUSE) for end in one.ends]]
+        ]
+    )
+    if not (older > ALIKE).any():
+        return ""
+    return f"; but the clock's caches are up to {older.max():.1f} replans older there, so age and moment are not apart"
 
 
 def _unlike(records: Mapping[str, Records], mine: Sequence[Ladder], within: Setting | None) -> tuple[str, str]:

@@ -109,8 +109,8 @@ def findings(
     confidence: float = 0.95,
 ) -> list[str]:
     """What each look tells; the gap in every suite, and what becomes of it where the gates recompute near grasps."""
-    first, *others = records
-    behind, recomputing = (difference(records[first], *gates(condition), confidence) for condition in ("", GRASPS))
+    first = next(iter(records))
+    recomputing = difference(records[first], *gates(GRASPS), confidence)
     rank = looks[(looks["mode"] == "prefix") & (looks["camera"] == "both")].groupby("look")["rank"].mean()
     tell = (
         f"**That thumbnails are too small: {text.verdict(explained[SMALL])}. That pixels tell less than image tokens: "
@@ -118,22 +118,24 @@ def findings(
         f"image tokens changed and how far the answer is off have a rank correlation of {rank['image tokens']:.2f}. Of "
         f"whole frames it is {rank['frames']:.2f}, of thumbnails {rank['thumbnails']:.2f}."
     )
-    elsewhere = [
+    behind = [
         f"In `{suite}`, behind {tables.gate(one)}, the policy solves "
         f"{text.difference(gap, f'behind {tables.gate(two)}')}; they reuse at "
         f"{text.percent(reuse_share(records[suite], one))} and {text.percent(reuse_share(records[suite], two))} of "
         "replans."
-        for suite in others
-        for one, two in beside(records)[suite]
+        for suite, both in beside(records).items()
+        for one, two in both
         for gap in [difference(records[suite], one, two, confidence)]
     ]
     apart = (
         f"**That thumbnails do worse since they allow reuse near grasps: {text.verdict(explained[MOMENTS])}. That they "
-        f"do since they let caches grow old: {text.verdict(explained[OLDER])}.** In `{first}`, behind thumbnails, the "
-        f"policy solves {text.difference(behind, 'behind image tokens')}. Where both recompute near grasps, it solves "
-        f"{text.difference(recomputing, 'behind image tokens')}."
+        f"do since they let caches grow old: {text.verdict(explained[OLDER])}.**"
     )
-    return [tell, " ".join([apart, *elsewhere])]
+    grasps = (
+        f"Where {tables.gate(gates()[0])} and {tables.gate(gates()[1])} both recompute near grasps, in `{first}`, the "
+        f"policy solves {text.difference(recomputing, 'behind image tokens')}."
+    )
+    return [tell, " ".join([apart, *behind, grasps])]
 
 
 def table(records: Mapping[str, Records]) -> pd.DataFrame:

@@ -152,16 +152,17 @@ def findings(
     suite: str,
     episodes: int,
     apart: Mapping[str, Predictions],
+    added: Mapping[str, Interval],
 ) -> list[str]:
     """The chapter's answer. `squares`: `square` by lag in replans of `replan_every` control steps; `aged`: successes by
-    period, both of `suite`; `apart` as `set_apart.explanations` gives it.
+    period, both of `suite`; `apart` as `set_apart.explanations` gives it; `added` is of `added_late`.
     """
     return [
         " ".join(
             [_inconsistency(squares, explained[INCONSISTENCY], replan_every, suite, episodes), *_elsewhere(explained)]
         ),
         _staleness(explained["staleness"], aged, suite, episodes, apart),
-        _amplification(explained["amplification"]),
+        _amplification(explained["amplification"], added),
         _sensitivity(explained["sensitivity"]),
     ]
 
@@ -227,11 +228,20 @@ def _staleness(
     )
 
 
-def amplification_title(explained: Mapping[str, Predictions]) -> str:
-    """The title of the figure of distances by denoising step."""
+def amplification_title(explained: Mapping[str, Predictions], added: Mapping[str, Interval]) -> str:
+    """The title of the figure of distances by denoising step; `added` is of `added_late`."""
     grows = {verdicts.SUPPORTED: "more than", verdicts.REFUTED: "less than"}
-    found = grows.get(verdicts.verdict(explained["amplification"]))
-    return f"Each denoising step adds {found} the first" if found else "That later steps add more is not shown"
+    if found := grows.get(verdicts.verdict(explained["amplification"])):
+        return f"Each denoising step adds {found} the first"
+    if more := _later_add_more(added):
+        return f"Later denoising steps add more{more}; exponential growth at one rate is not shown"
+    return "That later steps add more is not shown"
+
+
+def _later_add_more(added: Mapping[str, Interval]) -> str:
+    """With which modes the later half of the steps adds more; empty where with none."""
+    modes = [mode for mode, ratio in added.items() if ratio.low > 1]
+    return f" with {text.listed(modes)}" if modes else ""
 
 
 def added_late(near: pd.DataFrame, confidence: float = 0.95) -> dict[str, Interval]:
@@ -247,25 +257,40 @@ def halves(near: pd.DataFrame, predictions: Predictions, confidence: float = 0.9
 
     And what it would add by the fitted rate of `predictions`, those of `amplification`.
     """
-    full, prefix = added_late(near, confidence).values()
-    rate = next(iter(predictions.values())).effect
-    ends = (exp(near.filter(like="step_").shape[1] // 2 * end) for end in (rate.estimate, rate.low, rate.high))
-    fitted = Interval(*ends, rate.confidence, rate.method)
-    apart = " Late steps add more, but not by the same factor from step to step." if full.low > 1 >= fitted.low else ""
-    return (
-        f"Without any fit: with `full` the second half of the steps adds {wording.ratio(full)} times what the first "
-        f"half adds. With `prefix` it adds {wording.ratio(prefix)} times as much. Growth at the fitted rate, which all "
-        f"steps share, would make it {wording.ratio(fitted)} with `full`.{apart}"
-    )
+    added, half = added_late(near, confidence), near.filter(like="step_").shape[1] // 2
+    fitted = fitted_late(predictions, half)
+    said = [
+        f"With `{mode}` the second half of the steps adds {wording.ratio(ratio)} times what the first half adds. "
+        f"Growth at the fitted rate, which all its steps share, would make it {wording.ratio(fitted[mode])}."
+        for mode, ratio in added.items()
+    ]
+    off = [f"`{mode}`" for mode, ratio in added.items() if fitted[mode].high < ratio.low]
+    misfit = [f"With {text.listed(off)} more was measured than one rate allows: it does not fit."] if off else []
+    return " ".join(["Without any fit.", *said, *misfit])
 
 
-def _amplification(predictions: Predictions) -> str:
+def fitted_late(predictions: Predictions, half: int) -> dict[str, Interval]:
+    """What growth at the fitted rates of `amplification` makes of `added_late`, over `half` of the steps, by mode."""
+    rates = {says.split(":")[0]: one.effect for says, one in predictions.items()}
+    return {
+        mode: Interval(*(exp(half * end) for end in (r.estimate, r.low, r.high)), r.confidence, r.method)
+        for mode, r in rates.items()
+    }
+
+
+def _amplification(predictions: Predictions, added: Mapping[str, Interval]) -> str:
     mode, first = next(iter(predictions.items()))
-    end = exp(STEPS * first.effect.high)
+    verdict, more = verdicts.verdict(predictions), _later_add_more(added)
+    lead = f"{verdict}; later steps do add more{more}" if more and verdict != verdicts.SUPPORTED else verdict
+    halves = [
+        f"Without a fit, with `{mode}`, the second half of the steps adds {wording.ratio(ratio)} times what the first "
+        "adds."
+        for mode, ratio in added.items()
+    ]
     return (
-        f"**Amplification: {verdicts.verdict(predictions)}.** The February report says that denoising amplifies small "
+        f"**Amplification at one exponential rate: {lead}.** The February report says that denoising amplifies small "
         f"differences exponentially. With `{mode.split(':')[0]}`, what one step adds grows by a rate of "
-        f"{rate(first.effect)} in each later one. The upper end makes a factor of {end:.2f} over {STEPS} steps."
+        f"{rate(first.effect)} in each later one. {' '.join(halves)}"
     )
 
 

@@ -77,17 +77,19 @@ def test_what_is_recorded_is_told(further, share, late, age, moment):
     assert [len(explained[name]) for name in (set_apart.AGE, set_apart.MOMENT)] == [age, moment]
     said = " ".join(set_apart.findings(rows, explained))
     assert said.count("The last is") == share + late + age + moment + 2
-    assert ("at a quarter of the replans and 50 at half" in said and "one and a half replans old and" in said) == (
-        further == 5
-    )
+    assert (
+        "where every fourth replan reuses and 50 where every second does" in said
+        and "one and a half replans old and" in said
+    ) == (further == 5)
 
 
 def test_a_ladder_is_told_with_its_ends_compared():
     rows = records(rare=90, late=5)
     share, late, *_ = set_apart.findings(rows, set_apart.explanations(rows))
     assert (
-        "In `libero_spatial`, with everything kept, one replan old, 90 of 100 episodes succeed at an eighth of the "
-        "replans, 90 at a quarter and 50 at half. The last is 40 points fewer than at an eighth of the replans ("
+        "In `libero_spatial`, with everything kept, one replan old, 90 of 100 episodes succeed where every eighth "
+        "replan reuses, 90 where every fourth does and 50 where every second does. The last is 40 points fewer than "
+        "where every eighth replan reuses ("
     ) in share
     assert (
         "50 of 100 episodes succeed at half of the replans and 5 where all inputs are a replan late at every one, "
@@ -101,7 +103,7 @@ def test_a_clock_and_a_gate_are_compared_in_both_counts():
     explained = set_apart.explanations(rows)
     *_, moment, needed, _, _ = set_apart.findings(rows, explained)
     assert verdicts.verdict(explained[set_apart.MOMENT]) == "supported"
-    assert moment.startswith("**At one share and age, a clock's moments cost more than a gate's: supported.**")
+    assert moment.startswith("**At about one share and age, a clock's moments cost more than a gate's: supported.**")
     assert verdicts.verdict(explained[set_apart.NEEDED]) == "refuted"
     assert needed.startswith(
         "**The same, counting only as many replans of an episode as no reuse took: refuted.** A gate also allows reuse "
@@ -109,6 +111,21 @@ def test_a_clock_and_a_gate_are_compared_in_both_counts():
     )
     assert "four replans old, the clock solves 20 points more than image gates (" in needed
     assert "shares differ by up to 8 points and ages by up to 0.5 replans; in this count, by 25 points" in needed
+
+
+def test_a_clock_of_older_caches_is_said_to_mix_moment_and_age(monkeypatch):
+    """By two replans for the clocks of one suite, by none for the others."""
+    rows = records(old=30, needed=10)
+    ages = {"every(14, 7)": 4.0, "vision >= 0.96": 2.0}
+    monkeypatch.setattr(set_apart, "mean_age", lambda _, setting, within=None: ages.get(setting.gate, 3.0))
+    explained = set_apart.explanations(rows)
+    *_, needed, _, _ = set_apart.findings(rows, explained)
+    assert (
+        "refuted; but the clock's caches are up to 2.0 replans older there, so age and moment are not apart.**"
+        in needed
+    )
+    monkeypatch.setattr(set_apart, "mean_age", lambda _, setting, within=None: 3.0)
+    assert "as no reuse took: refuted.**" in set_apart.findings(rows, explained)[-3]
 
 
 def test_a_clock_beyond_every_image_gate_is_not_told():

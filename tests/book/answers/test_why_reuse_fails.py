@@ -53,11 +53,17 @@ def gains(gain: float, change: float) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(moved=0.5, linear=1.0)
 
 
+def added(rate: float) -> dict:
+    return answers.added_late(curves(rate))
+
+
 def said(**changed) -> list[str]:
     records, found = explained(**changed)
     aged = {2: changed.get("young", 60), 4: changed.get("old", 0)}
     apart = {set_apart.SHARE: found["staleness"], set_apart.AGE: found["seed"]}
-    return answers.findings({1: answers.square(records, 1)}, found, aged, 5, "short", 100, apart)
+    return answers.findings(
+        {1: answers.square(records, 1)}, found, aged, 5, "short", 100, apart, added(changed.get("rate", 0.0))
+    )
 
 
 def test_late_inputs_that_do_better_apart_are_told_with_their_effect():
@@ -118,16 +124,31 @@ def test_staleness_says_what_age_and_share_do_each_for_itself():
 def test_amplification_is_told_by_its_rate(rate, verdict, title):
     _, found = explained(rate=rate)
     claim = said(rate=rate)[2]
-    assert claim.startswith(f"**Amplification: {verdict}.** The February report says that denoising amplifies")
-    assert answers.amplification_title(found) == f"Each denoising step adds {title} the first"
+    assert claim.startswith(f"**Amplification at one exponential rate: {verdict}.** The February report says that")
+    assert answers.amplification_title(found, added(rate)) == f"Each denoising step adds {title} the first"
     if rate == 0.3:
-        assert "a rate of 0.300 (0.297 to 0.303)" in claim and claim.endswith("a factor of 20.61 over 10 steps.")
+        assert "a rate of 0.300 (0.297 to 0.303)" in claim
+        assert "with `prefix`, the second half of the steps adds 4.48 (4." in claim
 
 
-def test_a_rate_around_zero_shows_no_amplification_and_says_what_is_left():
+def test_a_rate_around_zero_shows_no_amplification():
     claim = said(rate=0.0001)[2]
-    assert claim.startswith("**Amplification: not shown.**") and "The upper end makes a factor of 1.0" in claim
-    assert answers.amplification_title(explained(rate=0.0001)[1]) == "That later steps add more is not shown"
+    assert claim.startswith("**Amplification at one exponential rate: not shown.**")
+    found = explained(rate=0.0001)[1]
+    assert answers.amplification_title(found, added(0.0001)) == "That later steps add more is not shown"
+
+
+def test_later_steps_that_add_more_are_said_where_no_rate_is_shown():
+    found = explained(rate=0.0001)[1]
+    assert answers.amplification_title(found, added(0.3)) == (
+        "Later denoising steps add more with full and prefix; exponential growth at one rate is not shown"
+    )
+    claim = answers._amplification(found["amplification"], added(0.3))
+    assert claim.startswith(
+        "**Amplification at one exponential rate: not shown; later steps do add more with full and prefix.**"
+    )
+    one = {"full": added(0.0001)["full"], "prefix": added(0.3)["prefix"]}
+    assert "Later denoising steps add more with prefix;" in answers.amplification_title(found, one)
 
 
 def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
@@ -135,10 +156,12 @@ def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
         return answers.halves(near, explained(rate=rate)[1]["amplification"])
 
     said = halves(curves(0.3), 0.3)
-    assert said.startswith("Without any fit: with `full` the second half of the steps adds 4.48 (4.")
-    assert "would make it 4.48 (4." in said and said.endswith("with `full`.")
+    assert said.startswith("Without any fit. With `full` the second half of the steps adds 4.48 (4.")
+    assert said.count("would make it 4.48 (4.") == 2 and "does not fit" not in said
     assert halves(curves(0.0001), 0.0001).count("adds 1.00 (") == 2
-    assert halves(curves(0.3), 0.0001).endswith("Late steps add more, but not by the same factor from step to step.")
+    assert halves(curves(0.3), 0.0001).endswith(
+        "With `full` and `prefix` more was measured than one rate allows: it does not fit."
+    )
 
 
 def test_sensitivity_is_told_by_both_of_its_ratios():
