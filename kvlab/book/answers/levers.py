@@ -48,7 +48,7 @@ def _of_suite(suite: str, records: BySuite, confidence: float) -> str:
     alone = [ms for ms, each in above.items() if ranked(each)[1:2] == [NO_REUSE]]
     best = [ms for ms, each in above.items() if ms not in alone and _beaten(each, ranked(each)[1:2], confidence)]
     return (
-        f"In `{suite}`, of {' to '.join(map(str, many[:: max(1, len(many) - 1)]))} settings, the best solves "
+        f"In `{suite}` the best of {' to '.join(map(str, many[:: max(1, len(many) - 1)]))} settings solves: "
         f"{'; '.join(most)}. It is shown to solve more than no reuse at "
         f"{said(more)}{f', not at {said(rest)}' if more and rest else ''}. It is shown to beat the next best at "
         f"{said(best)}{f'; at {said(alone)} no reuse is the next' if alone else ''}. "

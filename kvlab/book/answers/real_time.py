@@ -132,8 +132,8 @@ def _steps(records: BySuite, confidence: float) -> str:
             ms, rest = max(compared), [ms for ms in compared if ms not in shown]
             told.append(
                 f"In `{suite}` this is shown at {said(shown)}{f', not at {said(rest)}' if shown and rest else ''}. "
-                f"At {ms:g} ms it takes {wording.ratio(compared[ms])} times as many control steps as no reuse, with "
-                f"{tables.lever(best[ms])}. That is on the {sooner[ms][0]} episodes that both solve."
+                f"At {ms:g} ms it is {tables.lever(best[ms])}: it takes {wording.ratio(compared[ms])} times as many "
+                f"control steps as no reuse, on the {sooner[ms][0]} episodes that both solve."
             )
         if few := [ms for ms in sooner if ms not in compared]:
             told.append(f"In `{suite}` at {said(few)} both solve under {FEWEST} episodes, too few to compare.")

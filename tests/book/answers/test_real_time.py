@@ -1,5 +1,6 @@
 """What *In real time* says of made rows: other rows, other sentences; what is not recorded is left out and said."""
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -38,7 +39,7 @@ def test_what_solves_most_at_every_speed_is_said_of_the_recorded_settings_alone(
     )
     assert winner.startswith(
         "**Take fewer denoising steps and keep no cache.** This is of robots that go on during an inference; one that "
-        "stands still is apart, below. In `short`, of 3 settings, the best solves 97 of 100 at 200 ms (2 denoising "
+        "stands still is apart, below. In `short` the best of 3 settings solves: 97 of 100 at 200 ms (2 denoising "
         "steps); 70 of 100 at 400 ms (2 denoising steps). It is shown to solve more than no reuse at 200 and 400 ms. "
         "It is shown to beat the next best at no recorded speed; at 200 and 400 ms no reuse is the next. At 400 ms "
         "the best solves 30 points more than with no reuse ("
@@ -58,8 +59,8 @@ def test_what_solves_most_at_every_speed_is_said_of_the_recorded_settings_alone(
     )
     assert steps == (
         "**What solves most also succeeds sooner than no reuse in 1 of 2 comparisons.** In `short` this is shown at "
-        "200 ms, not at 400 ms. At 400 ms it takes 1.00 (1.00 to 1.00) times as many control steps as no reuse, with "
-        "2 denoising steps. That is on the 40 episodes that both solve."
+        "200 ms, not at 400 ms. At 400 ms it is 2 denoising steps: it takes 1.00 (1.00 to 1.00) times as many control "
+        "steps as no reuse, on the 40 episodes that both solve."
     )
 
 
@@ -206,7 +207,7 @@ def fewest(one, two, none=10, cache=None):
 def test_several_counts_of_fewer_steps_are_told_together_and_which_is_best_only_where_it_is_shown():
     winner, *_ = said(short={200: fewest(40, 42), 400: fewest(30, 28)})
     assert winner.startswith("**Take fewer denoising steps and keep no cache; whether 1 or 2 is not decided.**")
-    assert "of 3 settings, the best solves 42 of 100 at 200 ms (2 denoising steps); 30 of 100 at 400 ms (1 " in winner
+    assert "the best of 3 settings solves: 42 of 100 at 200 ms (2 denoising steps); 30 of 100 at 400 ms (1 " in winner
     assert "more than no reuse at 200 and 400 ms. It is shown to beat the next best at no recorded speed." in winner
     assert " are compared 2 times. 1 is shown to solve more nowhere; 2, nowhere." in winner
     winner, *_ = said(short={200: fewest(40, 42), 400: fewest(30, 90)}, long={200: fewest(40, 42)})
@@ -215,7 +216,7 @@ def test_several_counts_of_fewer_steps_are_told_together_and_which_is_best_only_
     assert "compared 3 times. 1 is shown to solve more nowhere; 2, in `short` at 400 ms. By intervals that" in winner
     winner, *_ = said(short={200: speed(40, 42), 400: fewest(30, 90)}, long={200: fewest(90, 20)})
     assert winner.startswith("**Take fewer denoising steps and keep no cache; whether 1 or 2 is not decided.**")
-    assert "In `short`, of 2 to 3 settings, the best" in winner
+    assert "In `short` the best of 2 to 3 settings solves: " in winner
     assert "solve more than no reuse at 400 ms, not at 200 ms." in winner
 
 
@@ -228,7 +229,7 @@ def test_a_number_of_steps_that_wins_by_its_own_interval_alone_is_not_decided_on
         "1 denoising step and 2, with as many executed actions, are compared 6 times. 1 is shown to solve more in "
         "`short` at 400 ms; 2, nowhere. By intervals that hold together neither is anywhere."
     ) in winner
-    assert "In `long`, of 3 settings, the best solves 30 of 100 at 50 ms (2 denoising steps and 1 denoising s" in winner
+    assert "In `long` the best of 3 settings solves: 30 of 100 at 50 ms (2 denoising steps and 1 denoising s" in winner
 
 
 def test_what_ran_in_another_suite_or_at_another_speed_and_not_here_is_said():
@@ -276,3 +277,12 @@ def test_a_cache_without_what_it_is_compared_with_at_any_speed_is_not_compared()
     records = {"short": {0: fewest(9, 9), 400: both}}
     assert real_time.findings(records, "", 0.95)[1].startswith("**No cache is recorded in real time.**")
     assert caches.ranges(records, 0.95).empty
+
+
+def test_no_sentence_has_more_than_five_numbers_whatever_solves_most():
+    ten = replace(FEWER, execute="10")
+    both = made({s: [(n < k, 20, [False]) for n in range(100)] for s, k in {NONE: 30, ONE: 40, ten: 60}.items()})
+    four = {ms: both for ms in (50, 100, 200)} | {400: fewest(31, 33, cache=20)}
+    claims = said(short={0: speed(99, 99, 94)} | four, long={0: fewest(80, 90), 200: both, 400: both})
+    sentences = re.split(r"[.!?:;]\**\s+", re.sub("`[^`]*`", "", " ".join(claims)))
+    assert [one for one in sentences if len(re.findall(r"\d[\d,.]*", one)) > 5] == []
