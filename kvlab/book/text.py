@@ -38,10 +38,10 @@ def count(many: int, noun: str, plural: str | None = None) -> str:
     return f"no {noun}" if many == 0 else f"{many:,} {noun if many == 1 else plural or noun + 's'}"
 
 
-def listed(items: Sequence[object]) -> str:
-    """`a`, `a and b`, `a, b and c`; `none` where there is none."""
+def listed(items: Sequence[object], word: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`, or with another `word`; `none` where there is none."""
     *first, last = map(str, items or ["none"])
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def percent(share: float) -> str:

@@ -4,8 +4,9 @@ import pandas as pd
 
 from kvlab.book import text
 from kvlab.evidence.duration import from_nothing
+from kvlab.evidence.stats import rate_interval
 from kvlab.study.records import ORIGIN, SETTING
-from kvlab.study.settings import Setting
+from kvlab.study.settings import Setting, parse_setting
 
 ORIGINS = {
     "processor": "processor",
@@ -14,6 +15,13 @@ ORIGINS = {
     "drawn_by": "frames drawn by",
     "computed_by": "policy computed by",
     "numerics": "numerics",
+}
+_KINDS = {  # of episodes, by what a table of them says
+    "with a gate on thumbnails": lambda table: table["gate"].str.contains("pixels"),
+    "with single image tokens": lambda table: table["mode"].str.startswith("tokens"),
+    "shown late or other inputs": lambda table: table["seeing"] != "live",
+    "with delays": lambda table: table["delays"] != "",
+    "of another seed": lambda table: table["seed"] != 0,
 }
 _RECORDING = ["suite", "policy", "device", *SETTING, "delays", "seed"]
 
@@ -24,6 +32,15 @@ def findings(episodes: pd.DataFrame, now: pd.DataFrame, elsewhere: pd.DataFrame)
     processor and run again on another.
     """
     return [_recorded(episodes), _again(now, elsewhere), _duration(episodes)]
+
+
+def not_again(episodes: pd.DataFrame, *again: pd.DataFrame) -> str:
+    """Which kinds of recorded episodes are not among those of `again`, which ran without delays."""
+    ran = pd.concat(again, ignore_index=True)
+    settings = [vars(parse_setting(one)) for one in ran["setting"]]
+    ran = pd.concat([ran[["suite", "seed"]].assign(delays=""), pd.DataFrame(settings)], axis=1)
+    lacking = [name for name, has in _KINDS.items() if has(episodes).any() and not has(ran).any()]
+    return f"Among all episodes that were run again there is none {text.listed(lacking, 'or')}." if lacking else ""
 
 
 def by_policy(episodes: pd.DataFrame) -> pd.DataFrame:
@@ -153,7 +170,11 @@ def _recorded(episodes: pd.DataFrame) -> str:
 def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
     both = pd.concat([now.assign(while_made=True), elsewhere.assign(while_made=False)], ignore_index=True)
     agrees = both["agrees"].astype(bool)
-    lead = "Recorded episodes come out again to the bit" if agrees.all() else "Some episodes come out otherwise"
+    lead = (
+        f"{agrees.sum()} of {text.count(len(agrees), 'episode')} that were run again came out to the bit"
+        if agrees.all()
+        else "Some episodes come out otherwise"
+    )
     here, there = agrees[both["while_made"]], agrees[~both["while_made"]]
     machines = f"recorded on {_machines(elsewhere['recorded_on'])} and run again on {_machines(elsewhere['run_on'])}"
     said = [
@@ -162,7 +183,10 @@ def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
         "recorded chunk of actions.",
         f"So have {there.sum()} of {len(there)} that were {machines}.",
     ]
-    if not agrees.all():
+    if agrees.all():
+        least = rate_interval(len(agrees), len(agrees)).low
+        said.append(f"Had they been drawn at random, {text.percent(least)} or more of all would (95 %, exact).")
+    else:
         said.append(_first(both[~agrees].iloc[0]))
     return " ".join(said)
 

@@ -28,7 +28,7 @@ def episodes(make_row, make_records) -> pd.DataFrame:
 @pytest.fixture
 def now() -> pd.DataFrame:
     same = {"suite": "libero_spatial", "task": 2, "initial_state": 0, "setting": "none", "steps": 80, "replans": 16}
-    same |= {"agrees": True, "first_difference": pd.NA, "machine": f"processor {XEON} / {EPYC}"}
+    same |= {"seed": 0, "agrees": True, "first_difference": pd.NA, "machine": f"processor {XEON} / {EPYC}"}
     return pd.DataFrame([same, same | {"task": 3}])
 
 
@@ -54,12 +54,25 @@ def test_what_is_recorded_is_counted(episodes, now, elsewhere):
 def test_bits_that_agree_are_said_without_a_word_of_this_machine(episodes, now, elsewhere):
     said = recordings.findings(episodes, now, elsewhere)[1]
     assert said.startswith(
-        "**Recorded episodes come out again to the bit.** Of 2 episodes that were run again while this page was made, "
-        "2 have the recorded outcome and, to the bit, every recorded chunk of actions."
+        "**3 of 3 episodes that were run again came out to the bit.** Of 2 episodes that were run "
+        "again while this page was made, 2 have the recorded outcome and, to the bit, every recorded chunk of actions."
     )
-    assert said.endswith("So have 1 of 1 that were recorded on an Intel Xeon and run again on an AMD EPYC.")
+    assert said.endswith(
+        "So have 1 of 1 that were recorded on an Intel Xeon and run again on an AMD EPYC. Had they been drawn at "
+        "random, 29 % or more of all would (95 %, exact)."
+    )
     assert "family" not in said and recordings.compared(now)["first that differs"].tolist() == ["none", "none"]
     assert recordings.compared(now).columns[-1] == "first that differs"
+
+
+def test_kinds_of_episodes_that_were_not_run_again_are_named(episodes, now, elsewhere):
+    assert recordings.not_again(episodes, now, elsewhere) == ""
+    later = pd.concat([episodes, episodes.assign(seed=1), episodes.assign(gate="pixels >= 0.9")])
+    assert recordings.not_again(later, now, elsewhere) == (
+        "Among all episodes that were run again there is none with a gate on thumbnails or of another seed."
+    )
+    there = elsewhere.assign(setting="full when pixels >= 0.9")
+    assert recordings.not_again(later, now, there).endswith("there is none of another seed.")
 
 
 def test_the_first_that_differs_is_named_with_what_differs_between_the_machines(episodes, now, elsewhere):
