@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
 
 import pandas as pd
 
@@ -280,11 +279,10 @@ def _keeping(mode: str) -> str:
 
 def _no_one_rate(predictions: Mapping[str, Prediction], added: Mapping[str, Interval]) -> str:
     """Of which modes one rate of growth for all steps, fitted to their distances, is refused by what they add."""
-    half, said = why.STEPS // 2, []
-    for mode, one in zip(added, predictions.values(), strict=True):
-        low, high = (exp(half * end) for end in (one.effect.low, one.effect.high))
-        if high < added[mode].low or low > added[mode].high:
-            allowed = f"with {_keeping(mode)} it would be {low:.2f} to {high:.2f} times"
+    said = []
+    for mode, one in why.fitted_late(predictions, why.STEPS // 2).items():
+        if one.high < added[mode].low or one.low > added[mode].high:
+            allowed = f"with {_keeping(mode)} it would be {one.low:.2f} to {one.high:.2f} times"
             said.append(f" One rate of growth for all steps does not fit: {allowed}.")
     return "".join(said)
 
