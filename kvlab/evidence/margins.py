@@ -69,10 +69,17 @@ def bound(share: float, margin: float = MARGIN) -> str:
     return f"{points:z.{next(shown)}f}"
 
 
-def word(verdict: str, margin: float = MARGIN) -> str:
-    """The verdict of `loss` as a table says it: `under 5`, `over 5` or `open`, of points."""
-    points = f"{100 * margin:g}"
-    return {INSIDE: f"under {points}", OUTSIDE: f"over {points}", UNDECIDED: "open"}[verdict]
+def word(difference: Interval, margin: float = MARGIN) -> str:
+    """The verdict of `loss` as a table says it: `under 5`, `over 5` or `open`, of points.
+
+    As in `loss_words`, a loss that is shown is not called open, only its size.
+    """
+    points, shown = f"{100 * margin:g}", difference.high < 0
+    return {
+        INSIDE: f"under {points}",
+        OUTSIDE: f"over {points}",
+        UNDECIDED: f"loses, over {points} open" if shown else "open",
+    }[loss(difference, margin)]
 
 
 def _place(farthest: float, nearest: float, margin: float) -> str:

@@ -71,6 +71,15 @@ def test_a_margin_is_a_share():
         margins.loss(between(-0.1, 0.1), 10)
 
 
-@pytest.mark.parametrize(("verdict", "word"), [(INSIDE, "under 5"), (OUTSIDE, "over 5"), (UNDECIDED, "open")])
-def test_a_table_says_the_verdict_with_its_margin(verdict, word):
-    assert margins.word(verdict, 0.05) == word
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-0.04, 0.05, "under 5"),
+        (-0.13, -0.06, "over 5"),
+        (-0.06, 0.04, "open"),
+        (-0.13, -0.01, "loses, over 5 open"),  # a loss for sure
+        (-0.04, -0.01, "under 5"),
+    ],
+)
+def test_a_table_says_the_verdict_with_its_margin(low, high, word):
+    assert margins.word(between(low, high), 0.05) == word

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.book.answers.second_seed import NO_REUSE, SecondSeed
+from kvlab.book.answers import trained_again
+from kvlab.book.answers.second_seed import NO_REUSE, Again, SecondSeed
 from kvlab.evidence import control_steps, margins, summary, wording
+from kvlab.evidence.cost import inference_ratio
 from kvlab.evidence.frontier import cheapest
-from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -52,7 +53,7 @@ def findings(
     reuse = _reusing(bought)
     said = [recommendation(bought, records, machines, second, margin)]
     if len(reuse):
-        said.append(_reuse(reuse, records, machines, second, margin))
+        said.append(_reuse(reuse, records, machines, second, margin, confidence))
     return [*said, _frontier(places), *_longer(recommended(bought), records, confidence)]
 
 
@@ -75,30 +76,33 @@ def recommendation(
     second: SecondSeed,
     margin: float,
 ) -> str:
-    """What to take, in the words that every page with a recommendation has, and whether a second seed confirms it."""
+    """What to take, in the words that every page with a recommendation has, and how sure that is."""
     setting = recommended(bought)
     if setting is None:
         return f"**No lever is shown to be worth it.** {_none(records, margin)}"
-    return f"**Take {tables.lever(setting)}.** {_best(setting, bought, records, machines, second, margin)}"
+    again = second.of(setting)
+    return f"**{again.advice}.** {_best(again, bought, records, machines, second, margin)}"
 
 
-def unexplained(setting: Setting, changes: Mapping[str, Interval]) -> str:
-    """Where fewer denoising steps are shown to solve more: where the book looks for the reason."""
-    more = [f"`{suite}`" for suite, change in changes.items() if change.low > 0]
-    if not more or not setting.denoising_steps:
+def unexplained(again: Again, changes: Mapping[str, Interval]) -> str:
+    """Where fewer denoising steps are shown to solve more: whether both seeds show it, and that the reason is open."""
+    gains = again.gains(changes)
+    if not gains or not again.setting.denoising_steps:
         return ""
-    return (
-        f" Why it solves more in {text.listed(more)} is open ([what was tested](buy_instead.ipynb)). A larger policy "
-        "may lose: test yours."
-    )
+    told = {
+        "Why": [f"`{suite}`" for suite, too in gains.items() if too],
+        "Whether": [f"`{suite}`" for suite, too in gains.items() if not too],
+    }
+    said = [f"{word} it solves more in {text.listed(suites)} is open" for word, suites in told.items() if suites]
+    return f" {'. '.join(said)} ([what was tested](buy_instead.ipynb)). A larger policy may lose: test yours."
 
 
 def table(bought: pd.DataFrame, machines: Mapping[str, Latency], margin: float) -> pd.DataFrame:
     """`bought` for readers, one row a setting; the intervals of its points stand in `losses`."""
     columns = {}
     for suite in _suites(bought):
-        found = zip(bought[suite, "difference"], bought[suite, "loss"], strict=True)
-        columns[suite] = [f"{100 * lost.estimate:z.0f}: {margins.word(verdict, margin)}" for lost, verdict in found]
+        found = bought[suite, "difference"]
+        columns[suite] = [f"{100 * lost.estimate:z.0f}: {margins.word(lost, margin)}" for lost in found]
     columns |= {machine: bought[machine, "of_control"].map("{:.0%}".format) for machine in machines}
     return _readable(pd.DataFrame(columns, bought.index).drop(NO_REUSE).rename(index=tables.lever))
 
@@ -110,7 +114,7 @@ def losses(
 
     def row(suite: str, setting: Setting) -> dict[str, str]:
         lost = summary.difference(records[suite], setting, NO_REUSE, confidence)
-        return {"points": wording.points(lost, margin), "loss": margins.word(margins.loss(lost, margin), margin)}
+        return {"points": wording.points(lost, margin), "loss": margins.word(lost, margin)}
 
     return _by_suite(places, row)
 
@@ -168,40 +172,76 @@ def _reuse(
     machines: Mapping[str, Latency],
     second: SecondSeed,
     margin: float,
+    confidence: float,
 ) -> str:
-    """The cheapest setting that reuses, or what of it holds in one suite alone."""
-    if setting := recommended(reuse):
-        said = _best(setting, reuse, records, machines, second, margin, "that reuse ")
-        return f"**If you reuse: {tables.lever(setting)}.** {said}"
+    """The cheapest setting that reuses, and what of a cheaper one holds in one suite alone."""
+    setting, alone = recommended(reuse), _alone(reuse)
+    if setting is None:
+        told = [
+            f"In `{suite}` by itself the cheapest that has is: {tables.lever(one)}." for suite, one in alone.items()
+        ]
+        return " ".join(["**No setting that reuses is shown to be worth it.**", _none(records, margin), *told])
     told = [
-        f"In `{suite}` by itself the cheapest that has is: {tables.lever(setting)}."
-        for suite, setting in _alone(reuse).items()
+        f"In `{suite}` alone a cheaper one is shown to as well: {tables.lever(one)}."
+        for suite, one in alone.items()
+        if one != setting
     ]
-    return " ".join(["**No setting that reuses is shown to be worth it.**", _none(records, margin), *told])
+    again = second.of(setting)
+    lead = f"**If you reuse: {again.advice[0].lower()}{again.advice[1:]}.**"
+    said = _best(again, reuse, records, machines, second, margin, "that reuse ")
+    return " ".join(filter(None, [lead, said, _whole_episodes(setting, records, machines, confidence), *told]))
 
 
-def _best(setting, bought, records, machines, second, margin, among="") -> str:
-    costs = [f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()]
-    changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
-    losses = [
-        f"In `{suite}` {margins.loss_words(change, margin)}: {text.difference(change, 'without reuse', margin)}, "
-        f"{text.count(len(successes(records[suite], setting)), 'episode')}."
-        for suite, change in changes.items()
+def _whole_episodes(
+    setting: Setting, records: Mapping[str, Records], machines: Mapping[str, Latency], confidence: float
+) -> str:
+    """What the setting saves over an episode that both solve, by the first machine; nothing where too few are."""
+    first = next(iter(machines.values()))
+    ratios = {suite: inference_ratio(rows, setting, NO_REUSE, first, confidence) for suite, rows in records.items()}
+    told = [f"{_percent(ratio)} in `{suite}`" for suite, ratio in ratios.items() if ratio]
+    if not told:
+        return ""
+    nothing = [f"`{suite}`" for suite, ratio in ratios.items() if ratio and ratio.high >= 1]
+    saves = f", so that in {text.listed(nothing)} no saving is shown" if nothing else ""
+    return f"An episode that both solve takes {text.listed(told)} of the inference ({first.name}){saves}."
+
+
+def _percent(ratio: Interval) -> str:
+    return f"{100 * ratio.estimate:.0f} % ({100 * ratio.low:.0f} to {100 * ratio.high:.0f})"
+
+
+def _best(
+    again: Again,
+    bought: pd.DataFrame,
+    records: Mapping[str, Records],
+    machines: Mapping[str, Latency],
+    second: SecondSeed,
+    margin: float,
+    among: str = "",
+) -> str:
+    """Why a setting was chosen, how sure that is, what it costs, and how it did with both seeds and trained again."""
+    costs = [
+        f"{text.percent(bought.loc[again.setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()
     ]
+    changes = {suite: bought.loc[again.setting, (suite, "difference")] for suite in records}
     return (
         f"Of the settings listed here {among}it is the cheapest that is shown to lose under {100 * margin:.0f} points"
-        f"{' in every suite' * (len(records) > 1)}. A control step takes {text.listed(costs)} of the inference without "
-        f"reuse. {' '.join(losses)} A choice among many favours the lucky. {second.clause(setting)}"
-        f"{unexplained(setting, changes)}"
-    )
+        f"{' in every suite' * (len(records) > 1)}. A choice among many favours the lucky. {again.clause} "
+        f"{again.effects(records)} A control step takes {text.listed(costs)} of the inference without reuse. "
+        f"{trained_again.clause(second.studies, again.setting, margin, second.confidence)}{unexplained(again, changes)}"
+    ).strip()
 
 
 def _frontier(places: Mapping[str, pd.DataFrame]) -> str:
     best = {suite: list(place.index[place.pareto]) for suite, place in places.items()}
     reusing = any(setting.mode != "none" for settings in best.values() for setting in settings)
     lead = "Settings that reuse are among the unbeaten" if reusing else "Every setting that reuses is beaten"
-    said = [f"In `{suite}`: {'; '.join(map(tables.lever, settings))}." for suite, settings in best.items()]
-    return f"**{lead}.** No other setting beats these in both cost and success. {' '.join(said)}"
+    suites = {}
+    for suite, settings in best.items():
+        suites.setdefault("; ".join(map(tables.lever, settings)), []).append(f"`{suite}`")
+    said = [f"In {text.listed(some)} these are unbeaten: {settings}." for settings, some in suites.items()]
+    beaten = "A setting is beaten where another is at least as cheap and as good, and better in one of these."
+    return f"**{lead}.** {beaten} {' '.join(said)}"
 
 
 def _longer(setting: Setting | None, records: Mapping[str, Records], confidence: float) -> list[str]:
@@ -213,9 +253,9 @@ def _longer(setting: Setting | None, records: Mapping[str, Records], confidence:
     if not known:
         return []
     grown = [suite for suite, ratio in known.items() if ratio.low > 1]
-    lead = "It takes longer to succeed" if grown else "It is not shown to take longer"
+    lead = "Episodes are shown to take longer" if grown else "Episodes are not shown to take longer"
     said = [f"In `{suite}` the ratio is {wording.ratio(ratio)}." for suite, ratio in known.items()]
     return [
-        f"**{lead}.** How many times as many control steps does an episode that both solve take with "
-        f"{tables.lever(setting)} as without reuse? {' '.join(said)}"
+        f"**{lead} with {tables.lever(setting)}.** How many times as many control steps does an episode that both "
+        f"solve take as without reuse? {' '.join(said)}"
     ]

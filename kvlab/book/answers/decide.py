@@ -7,11 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from kvlab.book import tables, text
+from kvlab.book.answers import trained_again
 from kvlab.book.answers.buy_instead import unexplained
-from kvlab.book.answers.second_seed import NO_REUSE, SAME, SecondSeed
+from kvlab.book.answers.second_seed import NO_REUSE, SAME, Again, SecondSeed
 from kvlab.book.recorded import already, in_full, left_out
 from kvlab.evidence import decision, margins, rows, summary
 from kvlab.evidence.cost import CONTROL_STEP_MS
+from kvlab.evidence.stats import Interval
 from kvlab.evidence.wording import points
 from kvlab.paths import DATA, ROOT
 from kvlab.pi0 import Policy
@@ -114,19 +116,20 @@ def read(question: Question, run: bool, workers: int) -> Records | None:
     return study.run(workers)
 
 
-LADDER = {  # the steps of `decision.choice`
+LADDER = {  # the steps of `decision.choice`; of a setting that was chosen a second seed decides how it is advised
     "enough": "Change nothing",
-    "lever": "Take {lever}",
-    "reuse": "Reuse: {lever}",
     "undecided": "Run more episodes of one: {lever}",
     "outside": "Nothing that fits is good enough",
     "nothing": "Nothing fits the budget",
 }
+CHOSEN = ("lever", "reuse")  # the steps at which a setting is chosen among several
 
 
-def headline(judged: pd.DataFrame) -> str:
+def headline(question: Question, judged: pd.DataFrame) -> str:
     """The recommendation in a few words."""
     step, setting = decision.choice(judged)
+    if step in CHOSEN:
+        return question.second.of(setting).advice
     return LADDER[step].format(lever=setting and tables.lever(setting))
 
 
@@ -143,17 +146,17 @@ def findings(question: Question, records: Records | None, judged: pd.DataFrame |
         kept = f"**If you keep anything of the cache, try `{mode}` first.** {why}"
         return [f"**There is no verdict yet.** {NOTHING} {question.study.estimate(workers)}", _reach(question), kept]
     return [
-        recommendation(question, judged),
+        recommendation(question, records, judged),
         _fits(question, judged),
         _kept(question, records, judged),
-        *_confirm(question, judged),
+        *_confirm(question, records, judged),
     ]
 
 
-def recommendation(question: Question, judged: pd.DataFrame) -> str:
+def recommendation(question: Question, records: Records, judged: pd.DataFrame) -> str:
     """What to do, with its cost and its loss."""
     step, setting = decision.choice(judged)
-    lead, budget = f"**{headline(judged)}.**", f"{question.budget_ms:g} ms"
+    lead, budget = f"**{headline(question, judged)}.**", f"{question.budget_ms:g} ms"
     if step == "outside":
         return (
             f"{lead} Every setting within {budget} loses over {question.points}. Take a faster machine, compile the "
@@ -166,22 +169,33 @@ def recommendation(question: Question, judged: pd.DataFrame) -> str:
             f"{budget}. Next: time the policy on a faster machine (`kvlab bench`), let `settings` execute more of each "
             "chunk, or allow a larger budget."
         )
-    costs = f"A control step takes {row.ms:.1f} ms of inference; the budget is {budget}."
     longest = longest_ms(question.times, setting)
-    replan = f"Its longest replan takes {_against_step(longest)}."
+    costs = (
+        f"A control step takes {row.ms:.1f} ms of inference; the budget is {budget}. Its longest replan takes "
+        f"{_against_step(longest)}."
+    )
     if step == "enough":
         late = " A robot that must act at every control step needs a shorter replan." * (longest > CONTROL_STEP_MS)
-        return f"{lead} {costs} {replan} By the mean no cache is needed, and no other lever.{late}"
-    loss = margins.loss_words(row.difference, question.margin)
-    effect = f"{text.difference(row.difference, 'without reuse', question.margin)}, {text.count(row.n, 'episode')}"
+        return f"{lead} {costs} By the mean no cache is needed, and no other lever.{late}"
+    if step == "undecided":
+        loss = margins.loss_words(row.difference, question.margin)
+        effect = f"{text.difference(row.difference, 'without reuse', question.margin)}, {text.count(row.n, 'episode')}"
+        return f"{lead} {costs} {loss[0].upper()}{loss[1:]}: {effect}. {_needed(row)}"
     more = {
         "lever": "Nothing is kept, so nothing can be stale.",
         "reuse": "No setting without reuse fits with a loss that is shown to be inside the margin.",
-        "undecided": _needed(row),
     }[step]
-    why = unexplained(setting, {question.study.protocol.suite: row.difference})
-    confirmed = "" if step == "undecided" else f" {question.second.clause(setting)}"
-    return f"{lead} {costs} {replan} {loss[0].upper()}{loss[1:]}: {effect}.{confirmed} {more}{why}"
+    return f"{lead} {costs} {_sure(question, records, row.difference, setting)} {more}"
+
+
+def _sure(question: Question, records: Records, change: Interval, setting: Setting) -> str:
+    """How the chosen setting did with both seeds and trained again."""
+    again, suite = question.second.of(setting), question.study.protocol.suite
+    trained = trained_again.clause([question.study], setting, question.margin, question.confidence)
+    return (
+        f"It is shown to lose under {question.points}. {again.clause} {again.effects({suite: records})} "
+        f"{trained}{unexplained(again, {suite: change})}"
+    ).strip()
 
 
 def _needed(row: pd.Series) -> str:
@@ -243,10 +257,22 @@ def _kept(question: Question, records: Records, judged: pd.DataFrame) -> str:
     caches = judged[[setting.mode not in ("none", "chunk") for setting in judged.index]]
     if len(caches) and not caches.fits.any():
         lead = "No setting that keeps any of the cache fits the budget"
-        compared = (
-            f"The cheapest, {tables.lever(caches.index[0])}, takes {caches.ms.iloc[0]:.1f} ms. {compared}".strip()
-        )
+        cheapest = f"The cheapest, {tables.lever(caches.index[0])}, takes {caches.ms.iloc[0]:.1f} ms."
+        compared = " ".join(filter(None, (cheapest, _kept_chunks(question, judged), compared)))
     return f"**{lead}.** {' '.join(filter(None, (why, compared)))}"
+
+
+def _kept_chunks(question: Question, judged: pd.DataFrame) -> str:
+    """Which kept chunks fit, where no cache does; nothing where none of them does either."""
+    chunks = judged[[setting.mode == "chunk" for setting in judged.index]]
+    if not (many := int(chunks.fits.sum())):
+        return ""
+    inside = [tables.lever(setting) for setting in chunks.index[chunks.fits & (chunks.loss == margins.INSIDE)]]
+    shown = f"{'; '.join(inside)} is shown to lose under {question.points}" if inside else ""
+    return (
+        f"A kept chunk is reuse, but no cache of keys and values: {many} of {text.count(len(chunks), 'kept chunk')} "
+        f"fit{'s' * (many == 1)}, {f'of which {shown}' if shown else f'none shown to lose under {question.points}'}."
+    )
 
 
 def _against_full(question: Question, records: Records, judged: pd.DataFrame, mode: str) -> tuple[str, str]:
@@ -263,23 +289,37 @@ def _against_full(question: Question, records: Records, judged: pd.DataFrame, mo
         if gained.low > 0
         else f"That it is better to keep the cache by `{mode}` than everything is not shown here"
     )
-    return (
-        lead,
-        f"With the gate `{setting.gate}`, `{mode}` solves {text.difference(gained, 'with everything kept')}, {n}.",
-    )
+    what = f"Behind the gate {tables.gate(setting)} `{mode}`, with {tables.kept(setting)} kept, solves"
+    return lead, f"{what} {text.difference(gained, '`full`, with everything kept')}, {n}."
 
 
-def _confirm(question: Question, judged: pd.DataFrame) -> list[str]:
-    """How to confirm a setting that was chosen among several; nothing where none was."""
+def _confirm(question: Question, records: Records, judged: pd.DataFrame) -> list[str]:
+    """What is left to do for a setting that was chosen among several; nothing where none was."""
     step, setting = decision.choice(judged)
-    if step not in ("lever", "reuse"):
+    if step not in CHOSEN:
         return []
-    others, needed = text.count(len(judged) - 1, "setting"), text.count(judged.needed[setting], "episode")
-    return [
-        f"**Confirm it with another seed.** It was chosen among {others}, which favours the lucky. Another `seed` runs "
-        f"{SAME}. With {needed} a loss of {question.points} is excluded with a chance of 80 %, if the setting is as "
-        "good as no reuse."
-    ]
+    again = question.second.of(setting)
+    lead, after = {
+        None: ("Confirm it with another seed", f"Another `seed` runs {SAME}."),
+        margins.UNDECIDED: ("Confirm it with a third seed", "A second seed leaves it open."),
+        margins.INSIDE: ("A second seed confirms it; tasks and initial states were the same", "Other ones may differ."),
+        margins.OUTSIDE: ("Choose another setting, and confirm that one", "By a second seed this one loses too much."),
+    }[again.verdict]
+    said = f"**{lead}.** It was chosen among {text.count(len(judged) - 1, 'setting')}, which favours the lucky. {after}"
+    return [said if again.verdict == margins.OUTSIDE else f"{said} {_enough(question, records, again)}"]
+
+
+def _enough(question: Question, records: Records, again: Again) -> str:
+    """How many episodes would decide, by the seed that tells it more cautiously."""
+    (seeds,) = again.seeds({question.study.protocol.suite: records}).values()
+    worst = max(seeds, key=lambda counts: (counts.setting_only + counts.control_only) / counts.n)
+    apart = worst.setting_only + worst.control_only
+    needed = text.count(decision.needed(apart, worst.n, question.margin, question.confidence), "episode")
+    return (
+        f"It takes {needed} to exclude a loss of {question.points} with a chance of 80 %, if the setting is as good as "
+        f"no reuse. That is by the {apart} of {text.count(worst.n, 'episode')} that ended differently"
+        f"{' with the seed in which more did' if len(seeds) > 1 else ''}."
+    )
 
 
 def verdicts(question: Question, judged: pd.DataFrame) -> pd.DataFrame:
@@ -297,7 +337,7 @@ def verdicts(question: Question, judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(question: Question, row: pd.Series) -> str:
-    loss = f"; {margins.word(row.loss, question.margin)}" if isinstance(row.loss, str) else ""
+    loss = f"; {margins.word(row.difference, question.margin)}" if isinstance(row.loss, str) else ""
     return f"{'fits' if row.fits else 'too slow'}{loss}"
 
 
@@ -315,8 +355,8 @@ def design(question: Question, judged: pd.DataFrame) -> pd.DataFrame:
 def snippet(question: Question, judged: pd.DataFrame | None) -> str:
     """A control loop with the setting that is recommended, as a block of code; without one it reuses nothing."""
     step, setting = ("nothing", None) if judged is None else decision.choice(judged)
-    taken = step in ("enough", "lever", "reuse")
-    why = headline(judged) if taken else "nothing is recommended: no reuse"
+    taken = step in ("enough", *CHOSEN)
+    why = headline(question, judged) if taken else "nothing is recommended: no reuse"
     setting = setting if taken else NO_REUSE
     return f"""```python
 from kvlab.pi0 import load

@@ -314,7 +314,8 @@ def _better_ways(
         )
         verdict, again = _way(tried, saving, reuse, times.name), ""
         if verdict == verdicts.SUPPORTED:
-            verdict, again = verdict if second.confirms(best) else ONCE, second.clause(best)
+            seed = second.of(best)
+            verdict, again = verdict if seed.verdict == margins.INSIDE else ONCE, seed.clause
         found.append(Claim(says[way], printed, told, verdict, "more episodes", again=again))
     return found
 

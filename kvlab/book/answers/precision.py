@@ -146,7 +146,7 @@ def success(outcomes: Outcomes, confidence: float) -> pd.DataFrame:
             row |= {"successes": f"{solved.sum()} of {len(solved)}", "points": "", "loss": ""}
             if precision != FLOATS:
                 row |= {"points": wording.points(lost, margins.BUY)}
-                row |= {"loss": margins.word(margins.loss(lost, margins.BUY), margins.BUY)}
+                row |= {"loss": margins.word(lost, margins.BUY)}
             found.append(row)
     columns = ["precision", "suite", "setting", "successes", "points", "loss"]
     return pd.DataFrame(found, columns=columns).set_index("precision").rename_axis(index=None, columns="precision")

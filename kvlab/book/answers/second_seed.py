@@ -1,87 +1,153 @@
 """Whether a second seed confirms a setting that was chosen among many, in every chapter that recommends one."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kvlab.book import tables, text
-from kvlab.evidence import margins, summary
-from kvlab.evidence.stats import Interval
+from kvlab.evidence import margins, wording
+from kvlab.evidence.rows import pairs
+from kvlab.evidence.stats import Interval, Pairs, paired_difference
+from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 
 NO_REUSE = Setting("none")
 SAME = "the same tasks and initial states, with other noise and other places of cabinet and stove"
+SEEDS = ("the first seed", "the second")
 _LEADS = {
     margins.INSIDE: "A second seed confirms it",
     margins.OUTSIDE: "A second seed contradicts it",
     margins.UNDECIDED: "A second seed does not confirm it",
     None: "No second seed is recorded that could confirm it",
 }
+_ADVICE = {margins.INSIDE: "Take {}", margins.OUTSIDE: "Do not rely on {}"}  # what is not confirmed is only to be tried
 
 
 @dataclass(frozen=True)
 class SecondSeed:
-    """What the seed after that of `studies`, one a suite, says of a loss of `margin` (a share).
-
-    A suite counts where all of its episodes are recorded, of the setting and of no reuse.
-    """
+    """What the seed after that of `studies`, one a suite, says of a loss of `margin` (a share)."""
 
     studies: tuple[Study, ...]
     margin: float = margins.BUY
     confidence: float = 0.95
 
-    def confirms(self, setting: Setting) -> bool:
-        """Whether the loss is inside the margin in every suite."""
-        return self._lead([*self._found(setting)]) == _LEADS[margins.INSIDE]
-
-    def clause(self, setting: Setting) -> str:
-        """One sentence, for the answer that recommends `setting`."""
-        found, points = list(self._found(setting)), f"{100 * self.margin:.0f} points"
-        if (lead := self._lead(found)) == _LEADS[None]:
-            return f"{lead}."
-        words = {
-            margins.INSIDE: f"it loses under {points}",
-            margins.OUTSIDE: f"it loses over {points}",
-            margins.UNDECIDED: f"a loss of {points} is open",
-        }
-        suites = {}
-        for study, many, lost in found:
-            said = words[margins.loss(lost, self.margin)] if lost else _so_far(study, many)
-            suites.setdefault(said, []).append(f"`{study.protocol.suite}`")
-        each = "; ".join(f"in {text.listed(some)} {said}" for said, some in suites.items())
-        return f"{lead}: {each}."
-
-    def told(self, setting: Setting) -> str:
-        """The same with what is compared, and the effect in each suite."""
-        found = list(self._found(setting))
-        seeds = sorted({study.seed for study, *_ in found})
-        said = [
-            f"In `{study.protocol.suite}` {margins.loss_words(lost, self.margin)}: "
-            f"{text.difference(lost, 'without reuse', self.margin)}, {text.count(many, 'episode')}."
-            if lost
-            else f"In `{study.protocol.suite}` {_so_far(study, many)}, so none counts."
-            for study, many, lost in found
-        ]
-        return (
-            f"**{self._lead(found)}.** Here {tables.lever(setting)} and no reuse are compared once more: {SAME} "
-            f"(seed {text.listed(list(map(str, seeds)))}). {' '.join(said)}"
-        )
-
-    def _found(self, setting: Setting) -> Iterator[tuple[Study, int, Interval | None]]:
-        """Of each suite the study, how many episodes are recorded, and the difference where all are."""
+    def of(self, setting: Setting) -> "Again":
+        """What it says of `setting`."""
+        found = {}
         for one in self.studies:
             study = replace(one, settings=(NO_REUSE, setting), seed=one.seed + 1)
             many = int(study.plan()["recorded"].min())
-            whole = many == study.episodes
-            yield study, many, summary.difference(study.read(), setting, NO_REUSE, self.confidence) if whole else None
+            found[study] = many, pairs(study.read(), setting, NO_REUSE) if many == study.episodes else None
+        return Again(setting, found, self.margin, self.confidence)
 
-    def _lead(self, found: list[tuple[Study, int, Interval | None]]) -> str:
-        if not any(many for _, many, _ in found):
-            return _LEADS[None]
-        losses = [margins.loss(lost, self.margin) if lost else margins.UNDECIDED for *_, lost in found]
-        if margins.OUTSIDE in losses:
-            return _LEADS[margins.OUTSIDE]
-        return _LEADS[margins.INSIDE if {*losses} == {margins.INSIDE} else margins.UNDECIDED]
+
+@dataclass(frozen=True)
+class Again:
+    """A setting and no reuse once more: of each suite's study how many episodes are recorded, and the pairs if all are.
+
+    A suite without pairs does not count.
+    """
+
+    setting: Setting
+    found: Mapping[Study, tuple[int, Pairs | None]]
+    margin: float
+    confidence: float
+
+    @property
+    def verdict(self) -> str | None:
+        """Of `margins`, over all suites: outside in one is enough, inside takes all; None where nothing is recorded."""
+        if not any(many for many, _ in self.found.values()):
+            return None
+        losses = {self._loss(counts) if counts else margins.UNDECIDED for _, counts in self.found.values()}
+        return next(one for one in (margins.OUTSIDE, margins.UNDECIDED, margins.INSIDE) if one in losses)
+
+    @property
+    def advice(self) -> str:
+        """What to do with the setting: `Take 1 denoising step`, or try it first, or do not rely on it."""
+        return _ADVICE.get(self.verdict, "Try {} first").format(tables.lever(self.setting))
+
+    @property
+    def clause(self) -> str:
+        """One sentence, for the answer that recommends the setting."""
+        if self.verdict is None:
+            return f"{_LEADS[None]}."
+        said = {
+            study.protocol.suite: self._words(counts) if counts else _so_far(study, many)
+            for study, (many, counts) in self.found.items()
+        }
+        return f"{_LEADS[self.verdict]}: {_together(said)}."
+
+    @property
+    def told(self) -> str:
+        """The same with what is compared, and the effect in each suite."""
+        seeds, said = sorted({study.seed for study in self.found}), []
+        for study, (many, counts) in self.found.items():
+            if counts:
+                lost = self._lost(counts)
+                effect = f"{text.difference(lost, 'without reuse', self.margin)}, {text.count(many, 'episode')}"
+                said.append(f"In `{study.protocol.suite}` {margins.loss_words(lost, self.margin)}: {effect}.")
+            else:
+                said.append(f"In `{study.protocol.suite}` {_so_far(study, many)}, so none counts.")
+        return (
+            f"**{_LEADS[self.verdict]}.** Here {tables.lever(self.setting)} and no reuse are compared once more: "
+            f"{SAME} (seed {text.listed(list(map(str, seeds)))}). {' '.join(said)}"
+        )
+
+    def seeds(self, first: Mapping[str, Records]) -> dict[str, list[Pairs]]:
+        """By suite the pairs of the first seed, whose rows are given, and those of the second where it counts."""
+        again = {study.protocol.suite: [counts] for study, (_, counts) in self.found.items() if counts}
+        return {suite: [pairs(rows, self.setting, NO_REUSE), *again.get(suite, [])] for suite, rows in first.items()}
+
+    def effects(self, first: Mapping[str, Records]) -> str:
+        """Of each suite the difference with the first seed, whose rows are given, with the second and with both."""
+        said, both = [], {}
+        for suite, counts in self.seeds(first).items():
+            shown, many = [self._points(one) for one in counts], sum(one.n for one in counts)
+            if len(counts) > 1:
+                both[suite] = _sum(counts)
+                shown = [f"{one} with {seed}" for one, seed in zip(shown, SEEDS, strict=True)]
+                shown.append(f"{self._points(both[suite])} with both")
+            said.append(f"Points compared with no reuse, in `{suite}`: {'; '.join(shown)}, {many} episodes.")
+        if both:
+            words = _together({suite: self._words(counts) for suite, counts in both.items()})
+            said.append(f"With both seeds together, of which the first chose it, {words}.")
+        return " ".join(said)
+
+    def gains(self, first: Mapping[str, Interval]) -> dict[str, bool]:
+        """The suites in which the `first` seed shows that more is solved: does the second show it too?"""
+        again = {study.protocol.suite: counts for study, (_, counts) in self.found.items() if counts}
+        more = [suite for suite, change in first.items() if change.low > 0]
+        return {suite: suite in again and self._lost(again[suite]).low > 0 for suite in more}
+
+    def _lost(self, counts: Pairs) -> Interval:
+        return paired_difference(counts, self.confidence)
+
+    def _loss(self, counts: Pairs) -> str:
+        return margins.loss(self._lost(counts), self.margin)
+
+    def _points(self, counts: Pairs) -> str:
+        return wording.points(self._lost(counts), self.margin)
+
+    def _words(self, counts: Pairs) -> str:
+        points = f"{100 * self.margin:.0f} points"
+        return {
+            margins.INSIDE: f"it loses under {points}",
+            margins.OUTSIDE: f"it loses over {points}",
+            margins.UNDECIDED: f"a loss of {points} is open",
+        }[self._loss(counts)]
+
+
+def _sum(counts: list[Pairs]) -> Pairs:
+    names = ("both", "setting_only", "control_only", "neither")
+    return Pairs(*(sum(getattr(one, name) for one in counts) for name in names))
+
+
+def _together(said: Mapping[str, str]) -> str:
+    """What is said of several suites is said once: `in A and B it loses under 5 points; in C that is open`."""
+    suites = {}
+    for suite, words in said.items():
+        suites.setdefault(words, []).append(f"`{suite}`")
+    return "; ".join(f"in {text.listed(some)} {words}" for words, some in suites.items())
 
 
 def _so_far(study: Study, many: int) -> str:

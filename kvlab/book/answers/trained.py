@@ -1,4 +1,4 @@
-"""What *What to buy instead* says of levers that need training: smaller and larger policies, and int8.
+"""What *What to buy instead* says of smaller and larger policies, which need training, and of int8, which does not.
 
 Each is compared with the recorded policy of its suite without reuse, on the same episodes. `places` are frontiers by
 suite, of `frontier.of_runs`, of a `Lever` each.
@@ -18,6 +18,7 @@ from kvlab.book.recorded import in_full
 from kvlab.evidence import frontier, margins, rows, wording
 from kvlab.evidence.stats import Interval, pair, paired_difference
 from kvlab.paths import ROOT
+from kvlab.pi0.int8 import PRECISIONS
 from kvlab.study.protocol import Protocol
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -50,12 +51,12 @@ class Suite:
 
     @property
     def runs(self) -> dict[Lever, tuple[Records, Setting, Latency]]:
-        """What is recorded and timed."""
+        """What is recorded and timed: of the recorded policy every setting of the chapter, of others SETTINGS."""
         return {
             Lever(policy, setting): (found, setting, self.times[policy])
             for policy, found in self.records.items()
-            for setting in SETTINGS
-            if policy in self.times and setting in rows.recorded(found)
+            for setting in rows.recorded(found)
+            if policy in self.times and (policy == self.first or setting in SETTINGS)
         }
 
     def lost(self, lever: Lever, confidence: float) -> Interval:
@@ -69,11 +70,12 @@ def suites(
     checkpoints: Mapping[str, str],
     trained: Mapping[str, Sequence[str]],
     int8: Outcomes,
+    base: Latency,
     times: Mapping[tuple[str, str], Latency],
     episodes: int,
 ) -> dict[str, Suite]:
     """By suite: the `records` of its first checkpoint, those of `trained` (paths) that are recorded in full without
-    reuse, and int8; `times` of `times.of_checkpoints`.
+    reuse, and int8. `base` are the first ones' times, `times` the others', of `times.of_checkpoints`.
     """
     found = {}
     for suite, mine in records.items():
@@ -83,7 +85,7 @@ def suites(
             for path in trained.get(suite, [])
         }
         others |= {name: rounded for (where, name), rounded in int8.items() if where == suite and name != FLOATS}
-        timed = {policy: one for (where, policy), one in times.items() if where == suite}
+        timed = {policy: one for (where, policy), one in times.items() if where == suite} | {first: base}
         found[suite] = Suite(first, {first: mine} | {name: one for name, one in others.items() if one}, timed)
     return found
 
@@ -124,13 +126,14 @@ def cheapest(place: pd.DataFrame, suite: Suite, margin: float, confidence: float
 
 def headline(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], margin: float, confidence: float) -> str:
     """The title of the figure."""
-    paid = [
-        f"{best.policy}, {tables.lever(best.setting)}, in {suite}"
-        for suite, place in places.items()
-        if (best := cheapest(place, found[suite], margin, confidence)) and best.policy != found[suite].first
-    ]
+    best = {suite: cheapest(place, found[suite], margin, confidence) for suite, place in places.items()}
+    paid = {suite: one for suite, one in best.items() if one and one.policy != found[suite].first}
     points = f"{100 * margin:.0f} points"
-    return f"Cheapest within {points}: {'; '.join(paid)}" if paid else f"No training makes it cheaper within {points}"
+    if not paid:
+        return f"Neither training nor int8 makes it cheaper within {points}"
+    said = [f"{one.policy}, {tables.lever(one.setting)}, in {suite}" for suite, one in paid.items()]
+    said += [f"none of these in {suite}" for suite in best if suite not in paid]
+    return f"Cheapest within {points}: {'; '.join(said)}"
 
 
 def said(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], margin: float, confidence: float) -> list[str]:
@@ -142,7 +145,7 @@ def said(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], margin:
 
 def _bought(suite: str, one: Suite, place: pd.DataFrame, margin: float, confidence: float) -> str:
     points = f"{100 * margin:.0f} points"
-    untrained = place[[lever.policy == one.first for lever in place.index]]
+    untrained = place[[lever.policy in (one.first, *PRECISIONS) for lever in place.index]]
     best, plain = (cheapest(some, one, margin, confidence) for some in (place, untrained))
     solved = {lever: rows.successes(one.records[lever.policy], lever.setting) for lever in place.index[place.pareto]}
     unbeaten = "; ".join(f"{lever} ({won.sum()} of {len(won)})" for lever, won in solved.items())
@@ -154,29 +157,38 @@ def _bought(suite: str, one: Suite, place: pd.DataFrame, margin: float, confiden
         for lever in place.index
     }
     without = (
-        f"Without training it is {tables.lever(plain.setting)}, at {text.percent(share[plain])}. " if plain else ""
+        f"Without training it is {_named(plain, one)}, at {text.percent(share[plain])}. "
+        if plain and best.policy not in PRECISIONS
+        else ""
     )
     if best.policy == one.first:
         return (
-            f"**In `{suite}` no training makes it cheaper.** The cheapest that is shown to lose under {points} is "
-            f"{tables.lever(best.setting)} of the recorded policy, at {text.percent(share[best])} of its inference "
-            f"without reuse. {last}"
+            f"**In `{suite}` neither training nor int8 makes it cheaper.** The cheapest that is shown to lose under "
+            f"{points} is {tables.lever(best.setting)} of the recorded policy, at {text.percent(share[best])} of its "
+            f"inference without reuse. {last}"
         )
     lost = text.difference(one.lost(best, confidence), f"with `{one.first}` without reuse", margin)
+    needs = "is in lower precision" if best.policy in PRECISIONS else "needs training"
     return (
-        f"**In `{suite}` the cheapest within {points} needs training: {best}.** A control step takes "
+        f"**In `{suite}` the cheapest within {points} {needs}: {best}.** A control step takes "
         f"{text.percent(share[best])} of the inference of `{one.first}` without reuse. {without}It solves {lost}. "
         f"{last}"
     )
 
 
+def _named(lever: Lever, one: Suite) -> str:
+    return tables.lever(lever.setting) if lever.policy == one.first else str(lever)
+
+
 def table(
     found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], margin: float, confidence: float
 ) -> pd.DataFrame:
-    """One row per lever of each suite, the cheapest first, for readers."""
+    """One row per lever of each suite, the cheapest first: those with SETTINGS, and others that none beats."""
     told = []
     for suite, place in places.items():
         for lever, row in place.iterrows():
+            if lever.setting not in SETTINGS and not row.pareto:
+                continue
             lost = found[suite].lost(lever, confidence)
             control = lever == Lever(found[suite].first, NO_REUSE)
             told.append(
@@ -187,7 +199,7 @@ def table(
                     "ms per control step": f"{row.ms_step.estimate:.1f}",
                     "successes, %": f"{100 * row.success.estimate:.0f}",
                     "points": "" if control else wording.points(lost, margin),
-                    "loss": "" if control else margins.word(margins.loss(lost, margin), margin),
+                    "loss": "" if control else margins.word(lost, margin),
                     "unbeaten": f"{row.chance:.0%}",
                 }
             )
@@ -203,7 +215,7 @@ def figure(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame]) -> Fi
     looks = dict(zip(["first", *others], plots.series(1 + len(others)), strict=True))
     for ax, (suite, place) in zip(axes, places.items(), strict=True):
         for policy in dict.fromkeys(lever.policy for lever in place.index):
-            mine = place[[lever.policy == policy for lever in place.index]]
+            mine = place[[lever.policy == policy and lever.setting in SETTINGS for lever in place.index]]
             x, success = [one.estimate for one in mine.ms_step], list(mine.success)
             y = [100 * one.estimate for one in success]
             ends = [[100 * (one.estimate - one.low), 100 * (one.high - one.estimate)] for one in success]

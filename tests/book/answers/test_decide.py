@@ -53,19 +53,55 @@ def said(question, records) -> tuple[list[str], pd.DataFrame]:
 
 def test_a_cheaper_lever_comes_before_a_cache(untrained, tmp_path):
     (taken, fits, kept, confirmed), judged = said(question(untrained, tmp_path), rows(everything=60))
-    assert taken.startswith("**Take 1 denoising step.** A control step takes 7.0 ms of inference; the budget is 12 ms.")
-    assert "The loss, if any, is under 4 points: as many as without reuse" in taken and "100 episodes" in taken
+    assert taken.startswith(
+        "**Try 1 denoising step first.** A control step takes 7.0 ms of inference; the budget is 12 ms."
+    )
+    assert "It is shown to lose under 5 points. No second seed is recorded that could confirm it. Points" in taken
+    assert "in `libero_spatial`: 0 (-4 to 4), 100 episodes. Nothing is kept, so nothing can be stale." in taken
     assert fits.startswith("**Without reuse a control step takes 14.2 ms, over the budget.**")
     assert "the replan itself takes 71 ms, over a control step of 50 ms." in fits
     assert "Of 4 settings listed here 1 fit, 1 of them without reuse" in fits and "takes as long with a cache" in fits
     assert "Its longest replan takes 35 ms, within a control step of 50 ms." in taken
     assert kept.startswith("**No setting that keeps any of the cache fits the budget.** In a Pi0 the robot state is a")
-    assert "The cheapest, everything kept, images ≥ 0.9, takes 12.6 ms. With the gate `vision >= 0.9`, `prefix`" in kept
-    assert kept.endswith("`prefix` solves 40 points more than with everything kept (31 to 50), 100 episodes.")
+    assert "The cheapest, everything kept, images ≥ 0.9, takes 12.6 ms. Behind the gate images ≥ 0.9 `prefix`" in kept
+    assert kept.endswith("solves 40 points more than `full`, with everything kept (31 to 50), 100 episodes.")
     assert confirmed.startswith("**Confirm it with another seed.** It was chosen among 3 settings")
     assert "Another `seed` runs the same tasks and initial states, with other noise and other places of" in confirmed
-    assert "100 episodes. No second seed is recorded that could confirm it. Nothing is kept, so" in taken
-    assert decide.headline(judged) == "Take 1 denoising step"
+    assert confirmed.endswith("That is by the 0 of 100 episodes that ended differently.")
+    assert decide.headline(question(untrained, tmp_path), judged) == "Try 1 denoising step first"
+
+
+@pytest.mark.parametrize(
+    ("lost", "lead", "advice"),
+    [
+        (0, "**A second seed confirms it; tasks and initial states were the same.**", "Take 1 denoising step"),
+        (3, "**Confirm it with a third seed.**", "Try 1 denoising step first"),
+        (30, "**Choose another setting, and confirm that one.**", "Do not rely on 1 denoising step"),
+    ],
+)
+def test_a_second_seed_says_what_is_left_to_do(untrained, tmp_path, make_row, lost, lead, advice):
+    asked = question(untrained, tmp_path)
+    again = replace(asked.study, settings=(NO_REUSE, FEWER), seed=1)
+    for setting, failed in ((NO_REUSE, 0), (FEWER, lost)):
+        for n, (task_, state) in enumerate(again.trials()):
+            again.recording(setting).add(make_row(task_, state, seed=1) | {"success": n >= failed})
+    (taken, *_, last), _ = said(asked, rows(everything=60))
+    assert taken.startswith(f"**{advice}.**") and "200 episodes" in taken
+    assert last.startswith(lead)
+    assert ("by the 3 of 100 episodes that ended differently with the seed in which more did." in last) == (lost == 3)
+    assert ("It takes 155 episodes to exclude a loss of 5 points" in last) == (lost == 3)
+
+
+def test_a_kept_chunk_that_fits_is_reuse_and_no_cache(untrained, tmp_path):
+    chunk = Setting("chunk", "every(2)")
+    won = {NO_REUSE: 100, EVERYTHING: 100, chunk: 100}
+    records = made({s: [(n < k, 20, [False, s != NO_REUSE] * 2) for n in range(100)] for s, k in won.items()})
+    kept = said(question(untrained, tmp_path), records)[0][2]
+    assert kept.startswith("**No setting that keeps any of the cache fits the budget.**")
+    assert (
+        "A kept chunk is reuse, but no cache of keys and values: 1 of 1 kept chunk fits, of which chunk kept, every(2) "
+        "is shown to lose under 5 points." in kept
+    )
 
 
 def test_what_to_keep_follows_the_rows(untrained, tmp_path):
@@ -88,7 +124,7 @@ def test_what_to_keep_follows_the_rows(untrained, tmp_path):
     ("budget_ms", "solved", "starts"),
     [
         (20, {}, "**Change nothing.** A control step takes 14.2 ms of inference; the budget is 20 ms. Its"),
-        (13.5, {"fewer": 60}, "**Reuse: everything kept, images ≥ 0.9.** A control step takes"),
+        (13.5, {"fewer": 60}, "**Try everything kept, images ≥ 0.9 first.** A control step takes"),
         (13.5, {"fewer": 97, "images": 60, "everything": 60}, "**Run more episodes of one: 1 denoising step.**"),
         (12, {"fewer": 60}, "**Nothing that fits is good enough.** Every setting within 12 ms loses over 5 points."),
         (5, {}, "**Nothing fits the budget.** With 1 denoising step, the cheapest listed here, a control step"),
@@ -249,10 +285,10 @@ class Robot:
 @pytest.mark.parametrize(
     ("solved", "line"),
     [
-        ({}, 'parse_setting("none steps=1")  # Take 1 denoising step'),
+        ({}, 'parse_setting("none steps=1")  # Try 1 denoising step first'),
         (
             {"fewer": 60, "images": 60},
-            'parse_setting("full when vision >= 0.9")  # Reuse: everything kept, images ≥ 0.9',
+            'parse_setting("full when vision >= 0.9")  # Try everything kept, images ≥ 0.9 first',
         ),
         ({"fewer": 60, "images": 60, "everything": 60}, 'parse_setting("none")  # nothing is recommended: no reuse'),
     ],

@@ -12,7 +12,7 @@ from kvlab.book.answers import february_claims as claims
 from kvlab.book.answers import february_report as answers
 from kvlab.book.answers import why_reuse_fails as why
 from kvlab.book.answers.second_seed import SecondSeed
-from kvlab.evidence import reported
+from kvlab.evidence import margins, reported
 from kvlab.paths import BOOK
 from kvlab.study.settings import parse_setting
 from made import TIMES, made
@@ -146,7 +146,7 @@ def test_a_gate_is_safer_only_where_both_counts_say_so():
     assert claim.verdict == "not shown" and claim.found.startswith("5 thresholds, compared with the image gate at ")
 
 
-def test_an_effect_has_one_interval_and_one_verdict_in_both_chapters():
+def test_an_effect_has_one_interval_and_one_said_by_itin_both_chapters():
     """The parameters of the other chapters are those that the claims here are judged by."""
     gates, late = ((BOOK / f"{name}.md").read_text() for name in ("synchronized_gating", "why_reuse_fails"))
     cell = re.search(r":tags: \[parameters\]\n(.*?)```", gates, re.DOTALL)[1]
@@ -178,7 +178,10 @@ def test_each_way_is_better_where_it_costs_less_at_a_loss_that_is_small(levers, 
 
 @pytest.mark.parametrize(("confirms", "verdict"), [(True, "supported"), (False, claims.ONCE)])
 def test_what_a_second_seed_says_stands_beside_a_way_that_is_better(confirms, verdict):
-    second = SimpleNamespace(confirms=lambda _: confirms, clause=lambda setting: f"The second says so of `{setting}`.")
+    said_by_it = margins.INSIDE if confirms else margins.UNDECIDED
+    second = SimpleNamespace(
+        of=lambda setting: SimpleNamespace(verdict=said_by_it, clause=f"The second says so of `{setting}`.")
+    )
     found = judged(levers={FEWER: (75, 0), KEPT: (75, 10)}, second=second)
     assert claims.table(found)["ends as"].iloc[8] == f"{verdict}. The second says so of none steps=2."
     lead, said = answers.findings(found[8:], reported.load())[0].split("** ")

@@ -12,6 +12,7 @@ from kvlab.book.answers.trained import NO_REUSE, SETTINGS, Lever, Suite
 from kvlab.paths import CHECKPOINTS
 from kvlab.pi0.int8 import WEIGHTS
 from kvlab.study.records import Records
+from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 from made import TIMES, made
 
@@ -61,11 +62,39 @@ def test_where_what_is_trained_loses_or_costs_more_nothing_is_bought():
     found = suite(worse=(0.5, solved(80, 80, 80)), dearer=(2, solved(95, 95, 95)))
     (told,) = said(found)
     assert told.startswith(
-        f"**In `{WHERE}` no training makes it cheaper.** The cheapest that is shown to lose under 5 points is 2 "
-        "denoising steps of the recorded policy, at 55 % of its inference without reuse."
+        f"**In `{WHERE}` neither training nor int8 makes it cheaper.** The cheapest that is shown to lose under 5 "
+        "points is 2 denoising steps of the recorded policy, at 55 % of its inference without reuse."
     )
     assert answers.headline(found, answers.places(found, 0.95), 0.05, 0.95) == (
-        "No training makes it cheaper within 5 points"
+        "Neither training nor int8 makes it cheaper within 5 points"
+    )
+
+
+def test_int8_is_no_training():
+    (told,) = said(suite(**{WEIGHTS: (0.5, solved(95, 95, 60))}))
+    assert told.startswith(
+        f"**In `{WHERE}` the cheapest within 5 points is in lower precision: `{WEIGHTS}`, 2 denoising"
+    )
+    assert "Without training" not in told
+    (told,) = said(suite(small=(0.4, solved(95, 95, 60)), **{WEIGHTS: (0.5, solved(95, 95, 60))}))
+    assert "needs training: `small`" in told
+    assert f"Without training it is `{WEIGHTS}`, 2 denoising steps, at 27 %." in told
+
+
+def test_it_is_compared_with_every_setting_of_the_chapter():
+    """Two steps and ten executed actions take half of what two steps do."""
+    long = Setting("none", denoising_steps=2, execute="10")
+    others = suite(small=(0.9, solved(95, 95, 60)))
+    (one,) = others.values()
+    counts = {NO_REUSE: (95, 4), TWO: (95, 4), long: (95, 2)}
+    rows = made({s: [(n < k, 20, [False] * replans) for n in range(100)] for s, (k, replans) in counts.items()}, WHERE)
+    found = {WHERE: Suite("first", {"first": rows, "small": one.records["small"]}, one.times)}
+    (told,) = said(found)
+    assert told.startswith(f"**In `{WHERE}` neither training nor int8 makes it cheaper.**")
+    assert "is 2 denoising steps, executes 10 of the recorded policy, at 27 %" in told
+    assert (
+        "2 denoising steps, executes 10"
+        in answers.table(found, answers.places(found, 0.95), 0.05, 0.95).setting.to_list()
     )
 
 
@@ -105,7 +134,13 @@ def test_policies_are_read_by_their_folders_and_int8_by_its_precision():
     first = CHECKPOINTS[WHERE]
     rounded = {(WHERE, FLOATS): solved(95), (WHERE, WEIGHTS): solved(94), ("libero_10", WEIGHTS): solved(90)}
     found = answers.suites(
-        {WHERE: solved(95)}, {WHERE: f"x/{first.name}"}, {WHERE: [str(first)]}, rounded, {(WHERE, WEIGHTS): times(1)}, 3
+        {WHERE: solved(95)},
+        {WHERE: f"x/{first.name}"},
+        {WHERE: [str(first)]},
+        rounded,
+        times(1),
+        {(WHERE, WEIGHTS): times(1)},
+        3,
     )
-    assert [*found[WHERE].records] == [first.name, WEIGHTS] and [*found[WHERE].times] == [WEIGHTS]
+    assert [*found[WHERE].records] == [first.name, WEIGHTS] and [*found[WHERE].times] == [WEIGHTS, first.name]
     assert len(found[WHERE].records[first.name].episodes) == 3 * len(SETTINGS)  # read from its recordings

@@ -1,0 +1,67 @@
+"""How a claim stands in further trainings: of none, some and all of their episodes, and by how they end."""
+
+import pytest
+
+from kvlab.book.answers import trained_again
+from kvlab.book.answers.trained_again import AGAIN, clause
+from kvlab.paths import CHECKPOINTS, DATA
+from kvlab.study.protocol import Protocol
+from kvlab.study.settings import Setting
+from kvlab.study.study import Study
+
+NO_REUSE, FEWER = Setting("none"), Setting("none", denoising_steps=1)
+WHERE = "libero_spatial"
+
+
+@pytest.fixture
+def studies(tmp_path, make_row):
+    """A function of (solved without reuse, lost by FEWER, episodes recorded), one a further training of a suite."""
+
+    def recorded(*trainings: tuple[int, int, int]) -> list[Study]:
+        first = Study(CHECKPOINTS[WHERE], (NO_REUSE,), 100, Protocol(WHERE), folder=tmp_path)
+        for name, (solved, lost, many) in zip(AGAIN[WHERE], trainings, strict=False):
+            again = Study(DATA / "checkpoints" / name, (NO_REUSE, FEWER), 100, Protocol(WHERE), folder=tmp_path)
+            for setting, won in ((NO_REUSE, solved), (FEWER, solved - lost)):
+                for n, (task, state) in enumerate(again.trials()[:many]):
+                    again.recording(setting).add(make_row(task, state) | {"success": n < won})
+        return [first]
+
+    return recorded
+
+
+@pytest.mark.parametrize(
+    ("trainings", "said"),
+    [
+        ([], "No further training is recorded with it"),
+        ([(100, 0, 99)], "No further training is recorded with it"),
+        ([(5, 0, 100)], "No further training is recorded with it"),  # it has not learned
+        (
+            [(100, 0, 100)],
+            "In 1 of 1 further training on `libero_spatial` it is shown to lose under 5 points, in none over",
+        ),
+        (
+            [(100, 0, 100), (100, 4, 100)],
+            "In 1 of 2 further trainings on `libero_spatial` it is shown to lose under 5 points, in none over",
+        ),
+        (
+            [(100, 4, 100), (100, 30, 100)],
+            "In none of 2 further trainings on `libero_spatial` it is shown to lose under 5 points, in 1 over",
+        ),
+    ],
+)
+def test_the_clause_follows_from_the_rows(studies, trainings, said):
+    assert clause(studies(*trainings), FEWER, 0.05, 0.95) == f"{said} ({trained_again.LINK})."
+
+
+def test_another_policy_has_no_further_trainings(untrained, tmp_path):
+    assert clause([Study(untrained, (NO_REUSE,), 3, folder=tmp_path)], FEWER, 0.05, 0.95) == ""
+
+
+def test_a_suite_that_has_none_is_named(studies, tmp_path):
+    both = [
+        *studies((100, 0, 100)),
+        Study(CHECKPOINTS["libero_10"], (NO_REUSE,), 100, Protocol("libero_10"), folder=tmp_path),
+    ]
+    assert clause(both, FEWER, 0.05, 0.95).endswith(
+        "in none over (" + trained_again.LINK + "); on `libero_10` there is none yet."
+    )
