@@ -202,8 +202,8 @@ def _whole_episodes(
     if not told:
         return ""
     nothing = [f"`{suite}`" for suite, ratio in ratios.items() if ratio and ratio.high >= 1]
-    saves = f", so that in {text.listed(nothing)} no saving is shown" if nothing else ""
-    return f"An episode that both solve takes {text.listed(told)} of the inference ({first.name}){saves}."
+    saves = f"; so in {text.listed(nothing)} no saving is shown" if nothing else ""
+    return f"Of the inference to solve an episode that both do ({first.name}), it takes {'; '.join(told)}{saves}."
 
 
 def _percent(ratio: Interval) -> str:

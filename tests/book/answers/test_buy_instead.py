@@ -54,8 +54,8 @@ def test_the_cheapest_lever_and_the_cheapest_reuse_are_named():
     assert unconfirmed in lever and unconfirmed in reuse
     assert "in `short`: 0 (-4 to 4), 100 episodes. Points compared with no reuse, in `long`: 0 (" in lever
     assert reuse.endswith(
-        "An episode that both solve takes 82 % (82 to 82) in `short` and 82 % (82 to 82) in `long` of the inference "
-        "(a machine)."
+        "Of the inference to solve an episode that both do (a machine), it takes 82 % (82 to 82) in `short`; 82 % (82 "
+        "to 82) in `long`."
     )
     assert reuse.startswith(
         "**If you reuse: try images, instruction kept, every(2) first.** Of the settings listed here"
@@ -93,7 +93,7 @@ def test_longer_episodes_may_take_the_saving_of_reuse_back():
         )
 
     assert "no saving is shown" not in said(solved(6))[1]
-    assert "so that in `short` no saving is shown." in said(solved(8))[1]
+    assert "; so in `short` no saving is shown." in said(solved(8))[1]
 
 
 def test_a_cheaper_reuse_that_one_suite_alone_has_is_said():
