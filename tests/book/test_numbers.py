@@ -140,7 +140,7 @@ def test_why_reuse_fails_sets_share_age_moment_and_plan_apart():
         assert again < on - 20 and late < half < seldom < rare and old < gate - 20
     for lead in ("more often costs episodes", "older cache costs episodes", "than a gate's", "than to go on in it"):
         assert f"{lead}: supported.**" in said
-    assert "as many replans of an episode as no reuse took: supported.**" in said
+    assert "as many replans of an episode as no reuse took: supported; but the clock's caches are up to" in said
 
 
 def test_modality_separation_holds_vla_caches_rule_against_random_tokens():
