@@ -28,7 +28,7 @@ def findings(
     told = {parse_setting(text): name for text, name in ANSWERS.items()}
     return [
         buy_instead.recommendation(bought, records, machines, second, margins.BUY),
-        *(_told(setting, name, bought, records, machines) for setting, name in told.items() if setting in bought.index),
+        *(_told(setting, name, bought, records) for setting, name in told.items() if setting in bought.index),
     ]
 
 
@@ -38,15 +38,14 @@ def named(bought: pd.DataFrame) -> list[Setting]:
     return [buy_instead.NO_REUSE, *([taken] if taken else []), *map(parse_setting, ANSWERS)]
 
 
-def _told(setting: Setting, name: str, bought: pd.DataFrame, records, machines) -> str:
+def _told(setting: Setting, name: str, bought: pd.DataFrame, records: Mapping[str, Records]) -> str:
     changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
     said = [
         f"`{suite}`: {int((solved := successes(records[suite], setting)).sum())} of "
         f"{text.count(len(solved), 'episode')}, {text.difference(change, 'without reuse')}."
         for suite, change in changes.items()
     ]
-    costs = [f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({key.upper()})" for key in machines]
-    return f"**{name}{_loss(changes)}.** {' '.join(said)} Inference: {text.listed(costs)} of no reuse."
+    return f"**{name}{_loss(changes)}.** {' '.join(said)}"
 
 
 def _loss(changes: Mapping[str, Interval]) -> str:

@@ -26,8 +26,7 @@ def line(ways: pd.DataFrame, executed: int) -> str:
     share = text.percent(ms[ENGINE] / (executed * CONTROL_STEP_MS))
     return (
         "**In this order:** nothing, where no reuse fits your budget; a faster program, which puts no success at "
-        "stake; fewer denoising steps; a kept chunk; a KV cache last. On one H100 a replan of a full-size policy takes "
-        f"{ms[ENGINE]:.0f} ms by the [engine](engine.ipynb) in place of {ms['eager']:.0f} ms eager "
-        f"([What it saves](saves.ipynb)): without any reuse that is {share} of the {control_steps} that its actions "
-        "take."
+        "stake; fewer denoising steps; a kept chunk; a KV cache last. On one H100 a full-size policy takes "
+        f"{ms[ENGINE]:.0f} ms a replan by the [engine](engine.ipynb), not {ms['eager']:.0f} ms "
+        f"([What it saves](saves.ipynb)): {share} of its {control_steps}, without reuse."
     )
