@@ -70,7 +70,7 @@ def bound(share: float, margin: float = MARGIN) -> str:
 
 
 def word(difference: Interval, margin: float = MARGIN) -> str:
-    """The verdict of `loss` as a table says it: `under 5`, `over 5` or `open`, of points.
+    """The verdict of `loss` as a table says it: `under 5`, `over 5`, `loses` or `open`, of points.
 
     As in `loss_words`, a loss that is shown is not called open, only its size.
     """
@@ -78,7 +78,7 @@ def word(difference: Interval, margin: float = MARGIN) -> str:
     return {
         INSIDE: f"under {points}",
         OUTSIDE: f"over {points}",
-        UNDECIDED: f"loses, over {points} open" if shown else "open",
+        UNDECIDED: "loses" if shown else "open",
     }[loss(difference, margin)]
 
 

@@ -77,7 +77,7 @@ def test_a_margin_is_a_share():
         (-0.04, 0.05, "under 5"),
         (-0.13, -0.06, "over 5"),
         (-0.06, 0.04, "open"),
-        (-0.13, -0.01, "loses, over 5 open"),  # a loss for sure
+        (-0.13, -0.01, "loses"),  # a loss for sure
         (-0.04, -0.01, "under 5"),
     ],
 )

@@ -16,10 +16,10 @@ from kvlab.study.settings import Setting
 
 
 def finding(records: BySuite, confidence: float) -> str:
-    """What solves most of what goes on during an inference, and what of that is more than the luck of 100 episodes."""
+    """What solves most of what goes on during an inference, and where that is shown to be more than no reuse."""
     worlds = [each for *_, each in timed(records)]
     best = [ranked(each)[0] for each in worlds]
-    decided, numbers = _numbers(records, confidence)
+    decided, _ = _numbers(records, confidence)
     if all(map(_fewer, best)) and any(_beaten(each, [NO_REUSE], confidence) for each in worlds):
         lead = f"Take fewer denoising steps and keep no cache{decided}"
     elif len({*best}) == 1:
@@ -28,31 +28,40 @@ def finding(records: BySuite, confidence: float) -> str:
         lead = "Which of the recorded settings solves most depends on the speed"
     else:
         lead = "At different speeds different settings solved most, and none is shown to be the best"
-    suites = [_of_suite(suite, records, confidence) for suite in records]
+    suites = [_of_suite(above, suite, confidence) for suite, above in _above(records).items()]
     return (
         f"**{lead}.** This is of robots that go on during an inference; one that stands still is apart, below. "
-        f"{' '.join(suites)}{numbers}{_elsewhere(records)}"
+        f"{' '.join(suites)}"
     )
+
+
+def details(records: BySuite, confidence: float) -> list[str]:
+    """What stands behind `finding`: the next best, what did not run, fewer steps held against each other, delays."""
+    told = [
+        f"In `{suite}` {_next(above, confidence)}{_not_run(above, records)}" for suite, above in _above(records).items()
+    ]
+    return [*told, f"{_numbers(records, confidence)[1]}{_elsewhere(records)}".strip()]
+
+
+def _above(records: BySuite) -> dict[str, dict[float, Records]]:
+    """By suite and speed, without the world that waits."""
+    return {suite: {ms: each for which, ms, each in timed(records) if which == suite} for suite in records}
 
 
 def _fewer(setting: Setting) -> bool:
     return bool(setting.denoising_steps) and setting.mode == "none"
 
 
-def _of_suite(suite: str, records: BySuite, confidence: float) -> str:
-    above = {ms: each for which, ms, each in timed(records) if which == suite}
+def _of_suite(above: Mapping[float, Records], suite: str, confidence: float) -> str:
     many = sorted({len(rows.recorded(each)) for each in above.values()})
     most = [f"{solved(each, ranked(each)[0])} at {ms:g} ms ({_first(each)})" for ms, each in above.items()]
     more = [ms for ms, each in above.items() if _beaten(each, [NO_REUSE], confidence)]
     rest = [ms for ms in above if ms not in more]
-    alone = [ms for ms, each in above.items() if ranked(each)[1:2] == [NO_REUSE]]
-    best = [ms for ms, each in above.items() if ms not in alone and _beaten(each, ranked(each)[1:2], confidence)]
     return (
         f"In `{suite}` the best of {' to '.join(map(str, many[:: max(1, len(many) - 1)]))} settings solves: "
         f"{'; '.join(most)}. It is shown to solve more than no reuse at "
-        f"{said(more)}{f', not at {said(rest)}' if more and rest else ''}. It is shown to beat the next best at "
-        f"{said(best)}{f'; at {said(alone)} no reuse is the next' if alone else ''}. "
-        f"{_slowest(max(above), above[max(above)], confidence)}{_not_run(above, records)}"
+        f"{said(more)}{f', not at {said(rest)}' if more and rest else ''}."
+        f"{_slowest(max(above), above[max(above)], confidence)}"
     )
 
 
@@ -64,13 +73,27 @@ def _first(records: Records) -> str:
 
 
 def _slowest(ms: float, records: Records, confidence: float) -> str:
-    """By how much the best leads at the slowest speed, and what comes next."""
-    best, *others = ranked(records)
-    if best == NO_REUSE:
+    """By how much the best leads at the slowest speed."""
+    if (best := ranked(records)[0]) == NO_REUSE:
         return ""
     gained = text.difference(summary.difference(records, best, NO_REUSE, confidence), "with no reuse")
-    then = f"{tables.lever(others[0])}: {solved(records, others[0])}"
-    return f"At {ms:g} ms the best solves {gained}. The next best there is {then}."
+    return f" At {ms:g} ms the best solves {gained}."
+
+
+def _next(above: Mapping[float, Records], confidence: float) -> str:
+    """Where the best is shown to beat the next best, and what that is at the slowest speed."""
+    alone = [ms for ms, each in above.items() if ranked(each)[1:2] == [NO_REUSE]]
+    best = [ms for ms, each in above.items() if ms not in alone and _beaten(each, ranked(each)[1:2], confidence)]
+    _, *others = ranked(above[slowest := max(above)])
+    then = (
+        f" The next best at {slowest:g} ms is {tables.lever(others[0])}: {solved(above[slowest], others[0])}."
+        if others
+        else ""
+    )
+    return (
+        f"the best is shown to beat the next best at {said(best)}"
+        f"{f'; at {said(alone)} no reuse is the next' if alone else ''}.{then}"
+    )
 
 
 def _not_run(above: Mapping[float, Records], records: BySuite) -> str:
