@@ -11,8 +11,8 @@ WAYS = {"plain": "each process its own", "mps": "shared by the daemon"}
 EXPLAINED = (
     "**Studies on a GPU.** Many processes run episodes without reuse on one H100. As a rule each has a GPU context of "
     "its own, and kernels of different contexts take turns. NVIDIA's MPS daemon gives them one context, in which they "
-    "run at the same time. *Same bits* says whether every chunk of actions is that of the episodes recorded without it. "
-    "Start it by `nvidia-cuda-mps-control -d` before `kvlab run --device cuda --workers 16`; `echo quit | "
+    "run at the same time. *Same bits* says whether every chunk of actions is that of the episodes recorded without it."
+    " Start it by `nvidia-cuda-mps-control -d` before `kvlab run --device cuda --workers 16`; `echo quit | "
     "nvidia-cuda-mps-control` ends it."
 )
 
