@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import drift, margins, matching, summary
+from kvlab.book.answers.clocks import clock
+from kvlab.book.answers.gate_kinds import BEFORE, BOTH, CLOCK, kind, looks
+from kvlab.evidence import drift, margins, summary
 from kvlab.evidence.rows import pairs, recorded
-from kvlab.evidence.share import mean_age, reuse_share
+from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval, paired_difference
 from kvlab.evidence.wording import points
 from kvlab.reuse import parse_gate
@@ -17,40 +19,9 @@ from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 
-NO_REUSE = Setting("none")
 EQUAL = ("At equal reuse over all replans", "Counting only as many replans as no reuse took")
-CLOCK, BOTH, BEFORE = "nothing (a clock)", "images and robot state", "images of the replan before"
-# what a gate compares, by the signals that it reads: how sentences and tables call it, how figures draw it
-KINDS = {
-    frozenset(): (CLOCK, "every"),
-    frozenset({"vision_anchor"}): ("images", "full"),
-    frozenset({"vision_anchor", "state_anchor"}): (BOTH, "synchronized"),
-    frozenset({"state_anchor"}): ("robot state", "state"),
-    frozenset({"vision_previous"}): (BEFORE, "previous"),
-    frozenset({"pixels_anchor"}): ("thumbnails", "pixels"),
-}
-PHASED = ("images by the phase of the task", "adaptive")
 BETTER, WORSE, OPEN = "better", "worse", "open"
 BOTH_BETTER, BOTH_WORSE = f"{BETTER} in both", f"{WORSE} in both"
-
-
-def kind(setting: Setting) -> str:
-    """What the gate of a setting compares, in words. ValueError: signals that this chapter has no word for."""
-    return _kind(setting)[0]
-
-
-def looks(settings: Sequence[Setting]) -> list[str]:
-    """Names of `plots.look`, one for each kind of gate."""
-    return [_kind(setting)[1] for setting in settings]
-
-
-def _kind(setting: Setting) -> tuple[str, str]:
-    gate = parse_gate(setting.gate)
-    if gate.phases:
-        return PHASED
-    if gate.reads not in KINDS:
-        raise ValueError(f"this chapter has no word for what the gate `{gate}` compares")
-    return KINDS[gate.reads]
 
 
 def headline(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]) -> str:
@@ -227,54 +198,6 @@ def _losers(judged: list[tuple]) -> dict[str, tuple]:
         if row[-1] == BOTH_WORSE:
             clearest.setdefault(kind(row[1]), row)
     return clearest
-
-
-def clock(
-    gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], records: Mapping[str, Records]
-) -> str | None:
-    """Gates that look at nothing, in both counts of reuse and by suite; told of the one of which the counts differ
-    most, with the mean ages of its caches and of an image gate's.
-    """
-    told, said = set(), []
-    for suite, table in gained.items():
-        both = {s: (gain, needed[suite].gain[s]) for s, gain in table.gain.items() if kind(s) == CLOCK}
-        both = {s: counts for s, counts in both.items() if None not in counts}
-        if not both:
-            continue
-        setting = max(both, key=lambda one: abs(both[one][1].estimate - both[one][0].estimate))
-        every, within = (text.difference(gain, "with the image gate") for gain in both[setting])
-        told |= {_than_looking(gains) for gains in zip(*both.values(), strict=True)}
-        said.append(
-            f"In `{suite}`, at equal reuse over all replans, `{setting.gate}` solves {every}. Counting only as many "
-            f"replans as no reuse took, it solves {within}. {_ages(records[suite], setting)}"
-        )
-    if not said:
-        return None
-    one = f"A clock is {next(iter(told))}"
-    lead = one if len(told) == 1 else "Whether a clock does better than looking depends on the suite and on the count"
-    apart = "What age and moments do apart: [Why reuse fails](why_reuse_fails.ipynb)."
-    return f"**{lead}.** A clock looks at nothing. {' '.join([*said, apart])}"
-
-
-def _ages(records: Records, clock: Setting) -> str:
-    """How old the caches of a clock are, and those of the image gate that reuses about as often, in that count."""
-
-    def share(setting: Setting) -> float:
-        return reuse_share(records, setting, NO_REUSE)
-
-    near = min(matching.image_gates(records, clock.mode), key=lambda one: abs(share(one) - share(clock)))
-    mine, its = (mean_age(records, one, NO_REUSE) for one in (clock, near))
-    return (
-        f"In that count its caches are {mine:.1f} replans old in the mean, those of {tables.gate(near)} are {its:.1f}."
-    )
-
-
-def _than_looking(gains: Sequence[Interval]) -> str:
-    """What one count of reuse says of all clocks of a suite."""
-    better, worse = any(gain.low > 0 for gain in gains), any(gain.high < 0 for gain in gains)
-    if better == worse:
-        return "now better and now worse than looking" if better else "not told apart from looking"
-    return "better than looking" if better else "worse than looking"
 
 
 def _gates(gained: Mapping[str, pd.DataFrame]) -> list[tuple[str, Setting, Interval]]:

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from kvlab.book.answers import clocks, gate_kinds
 from kvlab.book.answers import synchronized_gating as answers
 from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
@@ -170,7 +171,7 @@ def test_a_clock_is_told_in_both_counts(every, within, lead):
 def test_a_clock_is_told_of_every_suite():
     tables = {"short": gained({CLOCK: ALIKE}), "long": gained({CLOCK: LOSS}), "none": gained({STATE: ALIKE})}
     records = dict.fromkeys(("short", "long", "none"), aged())
-    claim = answers.clock(tables, tables, records)
+    claim = clocks.clock(tables, tables, records)
     lead = "Whether a clock does better than looking depends on the suite and on the count"
     assert claim.startswith(f"**{lead}.**")
     assert (
@@ -178,21 +179,21 @@ def test_a_clock_is_told_of_every_suite():
         in claim
     )
     assert [*answers.counted(tables, tables).index] == ["short", "long", "none"]
-    assert answers.clock({"none": tables["none"]}, tables, records) is None
+    assert clocks.clock({"none": tables["none"]}, tables, records) is None
     better = {"short": gained({CLOCK: (0.2, 0.1, 0.3)})}
-    assert answers.clock(better, better, records).startswith("**A clock is better than looking.**")
+    assert clocks.clock(better, better, records).startswith("**A clock is better than looking.**")
     both = {"short": gained({CLOCK: (0.2, 0.1, 0.3), Setting("full", "every(3)"): LOSS})}
-    assert answers.clock(both, both, records).startswith("**A clock is now better and now worse than looking.**")
+    assert clocks.clock(both, both, records).startswith("**A clock is now better and now worse than looking.**")
 
 
 def test_what_a_gate_compares_is_told_by_what_it_reads():
-    assert [answers.kind(setting) for setting in (BOTH, STATE, CLOCK, SMALL, BEFORE, ADAPTIVE)] == [
+    assert [gate_kinds.kind(setting) for setting in (BOTH, STATE, CLOCK, SMALL, BEFORE, ADAPTIVE)] == [
         *("images and robot state", "robot state", "nothing (a clock)", "thumbnails"),
         *("images of the replan before", "images by the phase of the task"),
     ]
-    assert answers.looks([CLOCK, ADAPTIVE]) == ["every", "adaptive"]
+    assert gate_kinds.looks([CLOCK, ADAPTIVE]) == ["every", "adaptive"]
     with pytest.raises(ValueError, match="no word for what the gate `pixels >= 0.9 & state >= 0.9` compares"):
-        answers.kind(Setting("full", "pixels >= 0.9 & state >= 0.9"))
+        gate_kinds.kind(Setting("full", "pixels >= 0.9 & state >= 0.9"))
 
 
 def test_every_gate_has_a_row_and_its_place_in_the_figure():
