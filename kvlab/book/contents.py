@@ -30,15 +30,3 @@ def title(source: Path) -> str:
     if not (found := re.search(r"^# (.+)$", source.read_text(), re.MULTILINE)):
         raise ValueError(f"{source.name} has no title; a chapter starts with one, `# Title`")
     return found[1]
-
-
-def links(toc: Path = TOC) -> str:
-    """Every chapter but the start page as a link, part by part: a Markdown list that works wherever notebooks do.
-
-    By its name, which is its title as far as a colon: the question stands on its own page.
-    """
-    lines = []
-    for part, pages in list(parts(toc).items())[1:]:
-        listed = " · ".join(f"[{title(page.with_suffix('.md')).split(':')[0]}]({page.name})" for page in pages)
-        lines.append(f"- **{part}**: {listed}")
-    return "\n".join(lines)

@@ -196,8 +196,7 @@ def chosen() -> str:
     solve, lose = ([NAMES[s.mode] for s, end in won.items() if end == good] for good in (True, False))
     return (
         f"One chosen episode in three settings: {text.listed(solve)} solve it, {text.listed(lose)} does not, as in "
-        f"{alike.sum()} of {text.count(len(alike), 'episode')}. Grey: the replan computes. Colour: it reuses an old "
-        "cache."
+        f"{alike.sum()} of {text.count(len(alike), 'episode')}. Grey: the replan computes. Colour: it reuses."
     )
 
 

@@ -86,16 +86,27 @@ def planned(*studies: Study, workers: int = 2) -> str:
 
 def compared(study: Study, *machines: Latency) -> str:
     """What every setting is compared with, whose success is counted, and what of the times is computed."""
-    config, executed = study.policy.config, study.protocol.replan_every
-    millions = sum(one.numel() for one in study.policy.model.parameters()) / 1e6
-    random = [one.name for one in machines if one.name.startswith("`base`")]
-    sizes = f"; {random[0]} is of the published size, with random weights" if random else ""
     return (
-        f"**No reuse** takes {config.denoising_steps} denoising steps and executes the first {executed} of the "
-        f"{config.chunk} actions of a chunk, at {1000 / CONTROL_STEP_MS:.0f} Hz. Success is of a policy of "
-        f"{millions:,.0f} million parameters{sizes}. Times of fewer denoising steps are computed from that of "
+        f"{no_reuse(study)} {sizes(study, *machines)} Times of fewer denoising steps are computed from that of "
         f"{MEASURED_STEPS}{''.join(map(_timed, machines))}."
     )
+
+
+def no_reuse(study: Study) -> str:
+    """What every setting is compared with."""
+    config, executed = study.policy.config, study.protocol.replan_every
+    return (
+        f"**No reuse** takes {config.denoising_steps} denoising steps and executes the first {executed} of the "
+        f"{config.chunk} actions of a chunk, at {1000 / CONTROL_STEP_MS:.0f} Hz."
+    )
+
+
+def sizes(study: Study, *machines: Latency) -> str:
+    """How large the policies are whose success is counted and whose times are taken."""
+    millions = sum(one.numel() for one in study.policy.model.parameters()) / 1e6
+    random = [one.name for one in machines if one.name.startswith("`base`")]
+    larger = f"; {random[0]} is of the published size, with random weights" if random else ""
+    return f"Success is of a policy of {millions:,.0f} million parameters{larger}."
 
 
 def _timed(machine: Latency) -> str:

@@ -26,10 +26,7 @@ def toc(tmp_path):
 def test_chapters_come_in_order(toc):
     assert [source.name for source in contents.chapters(toc)] == ["intro.md", "one.md", "two.md"]
     assert list(contents.parts(toc)) == ["", "Answers"]
-
-
-def test_links_name_each_chapter_by_its_title_as_far_as_a_colon(toc):
-    assert contents.links(toc) == "- **Answers**: [One](one.ipynb) · [Two](two.ipynb)"
+    assert [contents.title(source) for source in contents.chapters(toc)] == ["Start", "One: more", "Two"]
 
 
 def test_a_chapter_without_a_title_is_said(toc):

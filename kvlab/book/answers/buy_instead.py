@@ -79,9 +79,22 @@ def recommendation(
     """What to take, in the words that every page with a recommendation has, and how sure that is."""
     setting = recommended(bought)
     if setting is None:
-        return f"**No lever is shown to be worth it.** {_none(records, margin)}"
+        return nothing(records, margin)
     again = second.of(setting)
     return f"**{again.advice}.** {_best(again, bought, records, machines, second, margin)}"
+
+
+def nothing(records: Mapping[str, Records], margin: float) -> str:
+    """What is said where no setting is `recommended`."""
+    return f"**No lever is shown to be worth it.** {_none(records, margin)}"
+
+
+def why(records: Mapping[str, Records], margin: float, among: str = "") -> str:
+    """Why a setting was chosen, of those that `among` names (`that reuse `), and the doubt in that."""
+    return (
+        f"Of the settings listed here {among}it is the cheapest that is shown to lose under {100 * margin:.0f} points"
+        f"{' in every suite' * (len(records) > 1)}. A choice among many favours the lucky."
+    )
 
 
 def unexplained(again: Again, changes: Mapping[str, Interval]) -> str:
@@ -225,9 +238,8 @@ def _best(
     ]
     changes = {suite: bought.loc[again.setting, (suite, "difference")] for suite in records}
     return (
-        f"Of the settings listed here {among}it is the cheapest that is shown to lose under {100 * margin:.0f} points"
-        f"{' in every suite' * (len(records) > 1)}. A choice among many favours the lucky. {again.clause} "
-        f"{again.effects(records)} A control step takes {text.listed(costs)} of the inference without reuse. "
+        f"{why(records, margin, among)} {again.clause} {again.effects(records)} A control step takes "
+        f"{text.listed(costs)} of the inference without reuse. "
         f"{trained_again.clause(second.studies, again.setting, margin, second.confidence)}{unexplained(again, changes)}"
     ).strip()
 

@@ -98,11 +98,15 @@ class Again:
         again = {study.protocol.suite: [counts] for study, (_, counts) in self.found.items() if counts}
         return {suite: [pairs(rows, self.setting, NO_REUSE), *again.get(suite, [])] for suite, rows in first.items()}
 
+    def points(self, first: Mapping[str, Records]) -> dict[str, list[str]]:
+        """By suite the difference in points of success, as tables write it, of each of `seeds`."""
+        return {suite: [self._points(one) for one in counts] for suite, counts in self.seeds(first).items()}
+
     def effects(self, first: Mapping[str, Records]) -> str:
         """Of each suite the difference with the first seed, whose rows are given, with the second and with both."""
-        said, both = [], {}
+        said, both, points = [], {}, self.points(first)
         for suite, counts in self.seeds(first).items():
-            shown, many = [self._points(one) for one in counts], sum(one.n for one in counts)
+            shown, many = points[suite], sum(one.n for one in counts)
             if len(counts) > 1:
                 both[suite] = _sum(counts)
                 shown = [f"{one} with {seed}" for one, seed in zip(shown, SEEDS, strict=True)]

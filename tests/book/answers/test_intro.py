@@ -1,26 +1,42 @@
-"""What the start page says of made rows: what is recorded, and other rows another sentence."""
+"""What the start page says of made rows, and what is promised of it as it is published."""
 
+import re
+from collections import Counter
+
+import nbformat
+import pandas as pd
 import pytest
 
-from kvlab.book.answers import intro
+from kvlab.book.answers import buy_instead, intro
 from kvlab.book.answers.second_seed import SecondSeed
-from kvlab.evidence import frontier
+from kvlab.book.contents import chapters
+from kvlab.evidence import frontier, margins
+from kvlab.paths import BOOK, CHECKPOINTS
+from kvlab.study.protocol import Protocol
 from kvlab.study.settings import Setting
+from kvlab.study.study import Study
+from kvlab.study.times import Latency, latency
 from made import TIMES, made
 
 NO_REUSE, FEWER, CHUNK = Setting("none"), Setting("none", denoising_steps=2), Setting("chunk", "every(2)")
+LONGER = Setting("none", execute="10")
 MACHINES = {"cpu": TIMES}
+MOST_WORDS = 700
 
 
-def records(chunk: int, without: int = 100):
-    """Of 100 episodes two denoising steps solve all, no reuse the first `without`, and the old chunk so many."""
-    won = {NO_REUSE: without, FEWER: 100, CHUNK: chunk}
+def records(chunk: int, without: int = 100, fewer: int = 100):
+    """Of 100 episodes two denoising steps solve the first `fewer`, no reuse `without`, and the old chunk `chunk`."""
+    won = {NO_REUSE: without, FEWER: fewer, CHUNK: chunk}
     return made({s: [(n < k, 15, [False, s == CHUNK] * 2) for n in range(100)] for s, k in won.items()})
 
 
+def within(suites) -> pd.DataFrame:
+    return frontier.within_margin(suites, [NO_REUSE, FEWER, CHUNK], NO_REUSE, MACHINES)
+
+
 def said(**suites):
-    bought = frontier.within_margin(suites, [NO_REUSE, FEWER, CHUNK], NO_REUSE, MACHINES)
-    return intro.findings(bought, suites, MACHINES, SecondSeed(())), bought
+    bought = within(suites)
+    return intro.findings(bought, suites, SecondSeed(())), bought
 
 
 def test_the_recommendation_comes_first_and_what_is_not_recorded_is_left_out():
@@ -28,10 +44,9 @@ def test_the_recommendation_comes_first_and_what_is_not_recorded_is_left_out():
     assert taken.startswith(
         "**Try 2 denoising steps first.** Of the settings listed here it is the cheapest that is shown"
     )
-    assert chunk.startswith("**Going on in the old chunk at every second replan loses over 5 points in `long`.** ")
-    assert "`short`: 99 of 100 episodes, 1 point fewer than without reuse" in chunk
-    assert "`long`: 80 of 100 episodes, 20 points fewer than without reuse" in chunk
-    assert intro.named(bought)[:2] == [NO_REUSE, FEWER] and CHUNK in intro.named(bought)
+    assert chunk.startswith("**Going on in the old chunk every second replan loses over 5 points in `long`.** Points: ")
+    assert "`short` -1 (-5.4 to 3); `long` -20 (-29 to -13)." in chunk
+    assert {NO_REUSE, FEWER, CHUNK} <= {*intro.named(bought)}
 
 
 def test_where_fewer_steps_solve_more_in_one_seed_it_is_said_that_this_is_open():
@@ -41,7 +56,26 @@ def test_where_fewer_steps_solve_more_in_one_seed_it_is_said_that_this_is_open()
         " A larger policy may lose: test yours."
     )
     assert "A choice among many favours the lucky. No second seed is recorded" in taken
-    assert "in `short`: 20 (13 to 29), 100 episodes." in taken
+    assert " Points: `short` 20 (13 to 29). `long` 0 (-4 to 4)." in taken and "with the second seed" not in taken
+
+
+def test_both_seeds_stand_side_by_side(tmp_path, make_row):
+    study = Study(CHECKPOINTS["libero_spatial"], (NO_REUSE, FEWER), 100, Protocol(), seed=1, folder=tmp_path)
+    for setting in study.settings:
+        for n, trial in enumerate(study.trials()):
+            study.recording(setting).add(make_row(*trial, seed=1) | {"success": setting == NO_REUSE or n >= 3})
+    suites = {"libero_spatial": records(99)}
+    first = Study(CHECKPOINTS["libero_spatial"], (NO_REUSE,), 100, Protocol(), folder=tmp_path)
+    taken, _ = intro.findings(within(suites), suites, SecondSeed((first,)))
+    assert " Points: `libero_spatial` 0 (-4 to 4); with the second seed -3 (-8 to 1)." in taken
+
+
+def test_without_a_lever_that_is_shown_to_keep_success_none_is_recommended():
+    suites = {"short": records(60, fewer=60)}
+    nothing, chunk = intro.findings(within(suites), suites, SecondSeed(()))
+    assert nothing == buy_instead.nothing(suites, margins.BUY)
+    assert nothing.startswith("**No lever is shown to be worth it.** None that is listed here and saves inference")
+    assert chunk.startswith("**Going on in the old chunk every second replan loses over 5 points.**")
 
 
 @pytest.mark.parametrize(
@@ -55,4 +89,66 @@ def test_where_fewer_steps_solve_more_in_one_seed_it_is_said_that_this_is_open()
 )
 def test_the_lead_follows_from_the_rows(solved, lead):
     _, chunk = said(short=records(solved))[0]
-    assert chunk.startswith(f"**Going on in the old chunk at every second replan{lead}.** ")
+    assert chunk.startswith(f"**Going on in the old chunk every second replan{lead}.** ")
+
+
+def test_what_points_are_of_is_said_once_where_the_suites_are_alike():
+    few = made({NO_REUSE: [(True, 15, [False] * 4)]})
+    assert intro.compared({"short": records(99)}).endswith("on the same 100 episodes of `short`.")
+    assert intro.compared({"short": records(99), "long": records(80)}).endswith("the same 100 episodes of each suite.")
+    assert intro.compared({"short": records(99), "long": few}).endswith("of `short` and 1 episode of `long`.")
+
+
+def test_the_table_has_the_settings_with_a_letter():
+    """Beaten, not named and not shown to lose little, a setting is pale and has no row."""
+    won = {NO_REUSE: 80, FEWER: 60, CHUNK: 50, LONGER: 40}
+    rows = made({s: [(n < k, 15, [False, s == CHUNK] * 2) for n in range(100)] for s, k in won.items()})
+    bought = frontier.within_margin({"short": rows}, [*won], NO_REUSE, MACHINES)
+    places = {"short": frontier.frontier(rows, [*won], TIMES)}
+    assert places["short"].pareto[FEWER] and FEWER not in intro.named(bought)
+    assert {*intro.lettered(bought, places).index} == {NO_REUSE, FEWER, CHUNK}
+
+
+def test_times_are_computed_where_none_were_taken_of_so_few_steps():
+    bought, timed = within({"short": records(99)}), latency("h100")
+    assert 2 in timed.timed_steps
+    assert intro.untimed(bought, {"h100": timed}) == ""
+    assert intro.untimed(bought.drop(FEWER), {"cpu": TIMES}) == ""
+    cpu, other = (Latency(f"`mini` on {where}", TIMES.stages) for where in ("two CPU cores", "a board"))
+    assert intro.untimed(bought, {"cpu": cpu, "h100": timed}) == (
+        "Times of fewer denoising steps on two CPU cores are computed."
+    )
+    assert "on two CPU cores and a board are" in intro.untimed(bought, {"cpu": cpu, "board": other})
+
+
+def published() -> list[str]:
+    """What a reader of the start page sees as text, cell by cell: no code, address, alternative text or picture."""
+    shown = []
+    for cell in nbformat.read(BOOK / "intro.ipynb", as_version=4).cells:
+        if cell.cell_type == "markdown":
+            shown.append(cell.source)
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            kinds = [kind for kind in ("text/markdown", "text/html") if kind in data]
+            assert kinds or "image/svg+xml" in data, cell.source
+            shown += [data[kind] for kind in kinds]
+    return shown
+
+
+def words(shown: str) -> list[str]:
+    """Words and numbers of Markdown or HTML."""
+    seen = re.sub(r"<style.*?</style>|!\[[^\]]*\]\([^)]*\)|\]\([^)]*\)|<[^>]*>", " ", shown, flags=re.DOTALL)
+    return [word for word in seen.split() if re.search("[A-Za-z0-9]", word)]
+
+
+def test_words_are_what_is_read():
+    assert len(words("![a picture](x.jpg)\n\n- **Two** [words](a.ipynb) · <b class='no'>-6: three</b> ≥")) == 4
+
+
+def test_the_start_page_is_short():
+    assert sum(len(words(shown)) for shown in published()) < MOST_WORDS
+
+
+def test_each_chapter_has_one_door():
+    doors = next(shown for shown in published() if "## Where to go on" in shown).split("## Where to go on")[1]
+    linked = Counter(re.findall(r"\]\((\w+)\.ipynb\)", doors))
+    assert linked == Counter(source.stem for source in chapters()[1:])

@@ -117,6 +117,8 @@ def test_both_seeds_stand_side_by_side_and_together(second):
         f"{points(two, 0.05)} with the second; {points(both, 0.05)} with both, 200 episodes. With both seeds together, "
         "of which the first chose it, in `libero_spatial` a loss of 5 points is open."
     )
+    side_by_side = second((3, 100)).of(FEWER).points({"libero_spatial": first(99)})
+    assert side_by_side == {"libero_spatial": [points(one, 0.05), points(two, 0.05)]}
 
 
 def test_without_a_whole_second_seed_the_first_stands_alone(second):
