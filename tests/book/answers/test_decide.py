@@ -11,13 +11,13 @@ import pytest
 
 from kvlab.book import execution
 from kvlab.book.answers import decide, decide_thresholds
+from kvlab.book.answers.decide_question import Question
 from kvlab.evidence import decision
 from kvlab.paths import BOOK, DATA
 from kvlab.reuse.gates import SIMILARITIES
 from kvlab.reuse.phase import PHASES
 from kvlab.sim.env import LiberoEnv
 from kvlab.sim.suites import task
-from kvlab.study.protocol import Protocol
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
@@ -28,8 +28,8 @@ IMAGES, EVERYTHING = Setting("prefix", "vision >= 0.9"), Setting("full", "vision
 SETTINGS = (NO_REUSE, FEWER, IMAGES, EVERYTHING)
 
 
-def question(checkpoint, tmp_path, budget_ms=12, margin=0.05) -> decide.Question:
-    return decide.Question(Study(checkpoint, SETTINGS, 100, folder=tmp_path), TIMES, budget_ms, margin)
+def question(checkpoint, tmp_path, budget_ms=12, margin=0.05) -> Question:
+    return Question(Study(checkpoint, SETTINGS, 100, folder=tmp_path), TIMES, budget_ms, margin)
 
 
 def rows(fewer=100, images=100, everything=100) -> Records:
@@ -189,39 +189,14 @@ def test_what_to_keep_depends_on_where_the_robot_state_is():
     assert "are the same" in decide.keep(policy(True))[1]
 
 
-def test_without_rows_it_is_said_what_would_run_and_nothing_is(untrained, tmp_path):
-    """Of a control step, five of which one replan serves, prefix takes at least 57 / 5 ms and full 53 / 5."""
-    none, same = question(untrained, tmp_path, budget_ms=11), Setting("none", denoising_steps=2, execute="5")
-    none = replace(none, study=replace(none.study, settings=(NO_REUSE,)))
-    long, spread = Setting("none", execute="9"), Setting("full", "vision >= 0.9 if spread < 0.1 else 0.99")
-    asked, (too_long, no_time, left_out) = decide.asking(none, [same, *SETTINGS, long, spread])
-    assert asked.study.settings == (NO_REUSE, FEWER, EVERYTHING)
-    assert too_long == "Left out is `none execute=9`: 9 actions are to be executed, but a chunk has 8 actions."
-    assert "of which there is no time" in no_time
-    would, compared, off, lacking = decide.planned(asked, run=False, workers=2)
-    assert would == (
-        "Of `libero_spatial` 300 of 300 episodes would be run: about 20 min with 2 workers (of 8.0 s each, as is "
-        "assumed, since none is recorded)."
+def test_without_rows_there_is_no_verdict(untrained, tmp_path):
+    asked = replace(
+        none := question(untrained, tmp_path, budget_ms=11), study=replace(none.study, settings=SETTINGS[:2])
     )
-    assert compared.startswith("**No reuse** takes")
-    assert off.startswith("`run` is off, so that nothing is run")
-    assert lacking == (
-        "Not recorded in full for `libero_spatial`, so left out: `none steps=1` and `full when vision >= 0.9`."
-    )
-    assert left_out.startswith("Left out: `prefix when vision >= 0.9`. However often they reuse, they take more than")
-    assert decide.read(asked, run=False, workers=2) is None
     nothing, reach, kept = decide.findings(asked, None, None, workers=2)
-    assert nothing.startswith("**There is no verdict yet.** Nothing is recorded yet. 300 of 300 episodes would be run")
-    assert reach.startswith("**2 settings can fit the budget of 11 ms.** Without reuse a control step takes 14.2 ms")
+    assert nothing.startswith("**There is no verdict yet.** Nothing is recorded yet. 200 of 200 episodes would be run")
+    assert reach.startswith("**1 setting can fit the budget of 11 ms.** Without reuse a control step takes 14.2 ms")
     assert kept.startswith("**If you keep anything of the cache")
-
-
-def test_what_is_asked_for_is_run(untrained, tmp_path, gl):
-    study = Study(untrained, (NO_REUSE,), 1, Protocol(gl=gl), folder=tmp_path)
-    asked = decide.Question(study, TIMES, 12, 0.05)
-    assert decide.read(asked, run=False, workers=1) is None
-    assert len(decide.read(asked, run=True, workers=1).episodes) == 1
-    assert len(decide.read(asked, run=False, workers=1).episodes) == 1
 
 
 def outputs(notebook) -> str:
