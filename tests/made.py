@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
+from kvlab.evidence.stats import Interval
 from kvlab.study.records import SETTING, Records
 from kvlab.study.settings import Setting
 from kvlab.study.times import STAGES, Latency
@@ -41,3 +43,17 @@ def made(episodes: dict[Setting, Sequence[Episode]], suite: str = "libero_spatia
                 replans.append(who | {"replan": k, "step": 5 * k, "reused": reused, "age": age})
     table = pd.DataFrame(rows).astype({"success": "boolean", "error": "object", "denoising_steps": "Int64"})
     return Records(table, pd.DataFrame(replans))
+
+
+def curves(rate: float) -> pd.DataFrame:
+    """Distances as in data/mechanism, of ten episodes that grow by `rate` and a little differently in each."""
+    steps, own = np.arange(1, 11), [rate + 0.001 * (episode - 4.5) for episode in range(10)]
+    distances = pd.DataFrame([0.01 * np.expm1(one * steps) / one for one in own], columns=[f"step_{s}" for s in steps])
+    table = distances.assign(age=1, phase="any", group="all", episode=range(10))
+    return pd.concat([table.assign(mode=mode) for mode in ("full", "prefix")], ignore_index=True)
+
+
+def gained(points: dict[Setting, tuple[float, float, float] | None], reuse=0.5) -> pd.DataFrame:
+    """Gains and shares of reuse as `matching.matched` has them, by setting; None where the curve does not reach."""
+    gains = [ends and Interval(*ends, 0.95, "made") for ends in points.values()]
+    return pd.DataFrame({"reuse": reuse, "gain": pd.Series(gains, list(points), dtype=object)}, index=list(points))

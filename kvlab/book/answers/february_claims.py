@@ -1,22 +1,23 @@
 """Ten claims of the February report, each held against what was recorded here."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.book.answers import buy_instead
+from kvlab.book.answers import amplification
 from kvlab.book.answers import why_reuse_fails as why
+from kvlab.book.answers.february_table import Claim
+from kvlab.book.answers.february_ways import better_ways
 from kvlab.book.answers.second_seed import SecondSeed
-from kvlab.evidence import frontier, margins, matching, reported, verdicts
+from kvlab.evidence import margins, matching, reported, verdicts
 from kvlab.evidence.rows import successes
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval, independent_difference
 from kvlab.evidence.summary import difference
 from kvlab.evidence.verdicts import Prediction
 from kvlab.study.records import Records
-from kvlab.study.settings import Setting, parse_setting
+from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
@@ -27,14 +28,8 @@ WORDS = Setting("text_fixed:skip", "vision >= 0.98")
 WORDS_NEW = Setting("vision_only:skip", "vision >= 0.98")  # as WORDS, but for the instruction
 SYNCHRONIZED = [Setting("full", f"vision >= {t} & state >= {t}") for t in (0.98, 0.97, 0.945, 0.9, 0.8)]
 TOGETHER = 16  # gates that *Synchronized gating* compares with SWEPT: the interval here is the one there
-ONCE = "supported with the first seed alone"
 LAGS = (1, 2)  # replans by which inputs are late in *Why reuse fails*: the verdict here is the one there
 LATE_IMAGES, LATE_STATE = why.late("vision", 1), why.late("state", 1)
-LEVERS = [parse_setting(said) for said in buy_instead.FIRST]  # of these what is recorded in both suites
-WAYS = {  # what the report recommends in place of reuse, each way alone
-    "fewer denoising steps": lambda setting: setting == Setting("none", denoising_steps=setting.denoising_steps),
-    "longer chunks": lambda setting: setting == Setting("none", execute=setting.execute),
-}
 SETTINGS = {
     SPATIAL: [
         *(NO_REUSE, *SWEPT, WORDS, WORDS_NEW, *SYNCHRONIZED),
@@ -42,23 +37,6 @@ SETTINGS = {
     ],
     TEN: [NO_REUSE, CLIFF],
 }
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the report: what it printed for it, what was found here, and how it ends.
-
-    Where it is not shown, what would decide it, and how large an effect is left. Where it is supported by a setting
-    that was chosen among many, what a second seed says of that one.
-    """
-
-    says: str
-    printed: str
-    found: str
-    verdict: str
-    decides: str = ""
-    left: str = ""
-    again: str = ""
 
 
 def claims(
@@ -71,8 +49,8 @@ def claims(
     margin: float,
     confidence: float = 0.95,
 ) -> list[Claim]:
-    """The ten claims, in the report's order. `records`: of SETTINGS; `bought`: no reuse and `levers`, those of LEVERS
-    that are recorded in both suites; `curves` as in data/mechanism.
+    """The ten claims, in the report's order. `records`: of SETTINGS; `bought`: no reuse and `levers`, of
+    `february_ways.LEVERS` those that are recorded in both suites; `curves` as in data/mechanism.
     """
     short, results = records[SPATIAL], reported.load()
     printed = _printed(results)
@@ -85,29 +63,8 @@ def claims(
         _together(short, printed, confidence),
         _synchronized(short, printed, confidence),
         _amplified(curves, confidence),
-        *_better_ways(bought, levers, times, second, margin, confidence),
+        *better_ways(bought, levers, times, second, margin, confidence),
     ]
-
-
-def table(found: Sequence[Claim]) -> pd.DataFrame:
-    """One row a claim, how it ends first."""
-    return pd.DataFrame(
-        {
-            "ends as": [_end(claim) for claim in found],
-            "found here": [claim.found for claim in found],
-            "printed there": [claim.printed for claim in found],
-        },
-        index=[f"{number}. {claim.says}" for number, claim in enumerate(found, 1)],
-    ).rename_axis(columns="the report says")
-
-
-def _end(claim: Claim) -> str:
-    if claim.again:
-        return f"{claim.verdict}. {claim.again.replace('`', '')}"
-    if claim.verdict != verdicts.NOT_SHOWN:
-        return claim.verdict
-    decided = f"would be decided by {claim.decides}" if claim.decides else ""
-    return "; ".join(filter(None, (claim.verdict, claim.left, decided)))
 
 
 def _printed(results: pd.DataFrame):
@@ -260,7 +217,10 @@ def _synchronized(records: Records, printed, confidence: float) -> Claim:
 
 
 def _amplified(curves: pd.DataFrame, confidence: float) -> Claim:
-    predictions, added = why.amplification(curves, confidence), why.added_late(why.young(curves), confidence)
+    predictions, added = (
+        amplification.predictions(curves, confidence),
+        amplification.added_late(amplification.young(curves), confidence),
+    )
     each = text.listed([f"{ratio.estimate:.2f} times ({_keeping(mode)})" for mode, ratio in added.items()])
     most = max(ratio.high for ratio in added.values())
     more = ": later steps add more" if all(ratio.low > 1 for ratio in added.values()) else ""
@@ -280,60 +240,8 @@ def _keeping(mode: str) -> str:
 def _no_one_rate(predictions: Mapping[str, Prediction], added: Mapping[str, Interval]) -> str:
     """Of which modes one rate of growth for all steps, fitted to their distances, is refused by what they add."""
     said = []
-    for mode, one in why.fitted_late(predictions, why.STEPS // 2).items():
+    for mode, one in amplification.fitted_late(predictions, amplification.STEPS // 2).items():
         if one.high < added[mode].low or one.low > added[mode].high:
             allowed = f"with {_keeping(mode)} it would be {one.low:.2f} to {one.high:.2f} times"
             said.append(f" One rate of growth for all steps does not fit: {allowed}.")
     return "".join(said)
-
-
-def _better_ways(
-    records: Mapping[str, Records],
-    levers: Sequence[Setting],
-    times: Latency,
-    second: SecondSeed,
-    margin: float,
-    confidence: float,
-) -> list[Claim]:
-    """One claim of each of WAYS: at a loss inside the margin it costs less than any reuse does."""
-    says = {way: f"Reuse is not worth it: {way} are the better way." for way in WAYS}
-    printed, limit = "no other way was tried", f"under {100 * margin:.0f} points in both suites"
-    if not levers:
-        found, decides = "no other way is recorded in both suites yet", "these ways on the same episodes"
-        return [Claim(one, printed, found, verdicts.NOT_SHOWN, decides) for one in says.values()]
-    bought = frontier.within_margin(records, [NO_REUSE, *levers], NO_REUSE, {times.name: times}, margin, confidence)
-    saving = bought[bought[times.name, "of_control"] < 1]
-    reuse = frontier.cheapest(_only(saving, lambda setting: setting.mode not in ("none", "chunk")))
-    found = []
-    for way, chosen in WAYS.items():
-        tried = _only(saving, chosen)
-        best = frontier.cheapest(tried)
-        told = (
-            f"the cheapest that loses {limit}: of {way} {_costs(best, saving, times.name)}; "
-            f"of reuse {_costs(reuse, saving, times.name)}"
-        )
-        verdict, again = _way(tried, saving, reuse, times.name), ""
-        if verdict == verdicts.SUPPORTED:
-            seed = second.of(best)
-            verdict, again = verdict if seed.verdict == margins.INSIDE else ONCE, seed.clause
-        found.append(Claim(says[way], printed, told, verdict, "more episodes", again=again))
-    return found
-
-
-def _only(bought: pd.DataFrame, chosen: Callable[[Setting], bool]) -> pd.DataFrame:
-    return bought[[chosen(setting) for setting in bought.index]]
-
-
-def _way(tried: pd.DataFrame, saving: pd.DataFrame, reuse: Setting | None, machine: str) -> str:
-    """Open where no setting of a way is inside the margin, unless all are outside of it and some reuse is inside."""
-    best, costs = frontier.cheapest(tried), saving[machine, "of_control"]
-    if best is not None and (reuse is None or costs[best] < costs[reuse]):
-        return verdicts.SUPPORTED
-    lost = len(tried) > 0 and tried.xs("loss", axis=1, level=1).eq(margins.OUTSIDE).any(axis=1).all()
-    return verdicts.REFUTED if reuse is not None and (best is not None or lost) else verdicts.NOT_SHOWN
-
-
-def _costs(setting: Setting | None, saving: pd.DataFrame, machine: str) -> str:
-    if setting is None:
-        return "none is shown to"
-    return f"{tables.lever(setting)}, at {text.percent(saving.loc[setting, (machine, 'of_control')])} of the inference"

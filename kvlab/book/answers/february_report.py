@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.book.answers.february_claims import ONCE, TEN, Claim
+from kvlab.book.answers.february_claims import TEN
+from kvlab.book.answers.february_table import ONCE, Claim
 from kvlab.evidence import reported, verdicts
 from kvlab.evidence.stats import rate_interval, unpaired_difference
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from kvlab.bench import peers
 from kvlab.book import text
-from kvlab.book.answers.saves import ENGINE
+from kvlab.book.answers.programs import ENGINE
 from kvlab.evidence.cost import CONTROL_STEP_MS
 from kvlab.paths import DATA
 

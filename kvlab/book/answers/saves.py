@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from kvlab.book import tables, text
+from kvlab.book.answers import programs
 from kvlab.evidence import frontier
 from kvlab.evidence.cost import CONTROL_STEP_MS, cost, inference_ratio
 from kvlab.evidence.rows import successes
@@ -17,8 +18,6 @@ from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
-ENGINE, ONE_GRAPH, COMPILED = "engine", "eager, one CUDA graph", "compiled, one CUDA graph"
-LEROBOT = ("LeRobot, compiled", "LeRobot, not compiled")
 REPLANS = {  # one replan, by what it keeps: (a setting, whether its gate allows reuse)
     "nothing": ("none", False),
     "nothing, while the gate compares images": ("full when vision >= 0.98", False),
@@ -91,7 +90,7 @@ def findings(
 ) -> list[str]:
     """The answer. `ways` is of `peers.implementations`, `version` LeRobot's, `bought` by suite."""
     return [
-        _program(ways, version),
+        programs.finding(ways, version),
         _usable(bought, machines, margin),
         _solved(bought, records, next(iter(machines.values()))),
         _budget(records, machines),
@@ -142,18 +141,6 @@ def one_replan(machines: Mapping[str, Latency]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=None, columns="what is kept")
 
 
-def programs(ways: pd.DataFrame, version: str) -> pd.DataFrame:
-    """`peers.implementations` for readers."""
-    shown = {
-        "ms": ways.ms.map("{:.1f}".format),
-        "from": ways.low.map("{:.1f}".format),
-        "to": ways.high.map("{:.1f}".format),
-        "machines": ways.of,
-    }
-    named = [_program_name(name, version) for name in ways.index]
-    return pd.DataFrame(shown).set_axis(named).rename_axis(index=None, columns="program")
-
-
 def figure_rows(
     records: Records, settings: Sequence[Setting], times: Latency, confidence: float
 ) -> tuple[list[Setting], list[float], list[Interval]]:
@@ -165,42 +152,6 @@ def figure_rows(
     step = {setting: cost(setting, records, times) / reference for setting in found if found[setting]}
     ordered = sorted(step, key=step.get)
     return ordered, [step[setting] for setting in ordered], [found[setting] for setting in ordered]
-
-
-def _program(ways: pd.DataFrame, version: str) -> str:
-    """The engine first against what a user would do, then against what the processor bounds."""
-    ms, lead = ways["ms"], "How the policy is run may matter more than what it keeps"
-    said = [f"A full-size Pi0 (random weights) without reuse takes {ms[ENGINE]:.1f} ms by the engine on one H100."]
-    if ONE_GRAPH in ms:
-        lead = "Run the policy by a faster program first"
-        compiled = f", and compiled by torch.compile as well {ms[COMPILED]:.1f} ms" if COMPILED in ms else ""
-        said.append(
-            f"PyTorch as it comes (eager), with one call that starts all its kernels (a CUDA graph), takes "
-            f"{ms[ONE_GRAPH]:.1f} ms{compiled}, in the same run."
-        )
-    if LEROBOT[0] in ms:
-        said.append(f"LeRobot {version}, compiled, takes {ms[LEROBOT[0]]:.0f} ms.")
-    slow = [
-        f"{_program_name(name, version)} {_range(ways.loc[name])}"
-        for name in ("eager", LEROBOT[1])
-        if name in ways.index
-    ]
-    if slow:
-        said.append(f"Where the processor starts every kernel, the time is the processor's: {'; '.join(slow)}.")
-    if ONE_GRAPH not in ms:
-        said.append("What torch.compile alone gives, or a CUDA graph (one call starts all kernels), was not measured.")
-    return f"**{lead}.** {' '.join(said)}"
-
-
-def _range(way: pd.Series) -> str:
-    if way.low == way.high:
-        return f"{way.low:.0f} ms (the median on another machine)"
-    where = f"the medians of {way.of:.0f} machines" if way.of > 1 else "5th to 95th percentile of one run"
-    return f"{way.low:.0f} to {way.high:.0f} ms ({where})"
-
-
-def _program_name(name: str, version: str) -> str:
-    return name.replace("LeRobot", f"LeRobot {version}".strip())
 
 
 def _usable(bought, machines, margin) -> str:

@@ -1,16 +1,16 @@
 """What *Why reuse fails* says: explanations as predictions that could fail, and what became of them."""
 
 from collections.abc import Mapping, Sequence
-from math import ceil, exp
+from math import ceil
 
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.book.answers import set_apart
+from kvlab.book.answers import amplification, set_apart
+from kvlab.book.answers.amplification import Predictions
 from kvlab.evidence import mechanism, verdicts, wording
 from kvlab.evidence.rows import pairs, recorded, successes
 from kvlab.evidence.stats import Interval, pair
-from kvlab.evidence.verdicts import Prediction
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
@@ -18,8 +18,6 @@ NO_REUSE = Setting("none")
 PARTS = {"vision": "images", "state": "robot state", "all": "both"}
 BLIND = ("black", "frozen", "shuffled")
 INCONSISTENCY = "inconsistency"  # in the first suite; the name of another stands behind it
-STEPS = 10  # denoising steps of the distances in data/mechanism
-Predictions = Mapping[str, Prediction]
 
 
 def late(part: str, lag: int) -> Setting:
@@ -49,17 +47,6 @@ def inconsistency(records: Records, lags: Sequence[int], confidence: float = 0.9
         },
         confidence,
     )
-
-
-def amplification(curves: pd.DataFrame, confidence: float = 0.95) -> Predictions:
-    """That each denoising step adds more than the one before, for each mode of `curves` (as in data/mechanism)."""
-    rates = mechanism.forced_growth(young(curves)).set_index("episode").groupby("mode")["rate"]
-    return verdicts.above_zero({f"{mode}: L above 0": rates.get_group(mode) for mode in ("full", "prefix")}, confidence)
-
-
-def young(curves: pd.DataFrame) -> pd.DataFrame:
-    """Of `curves` those with a cache that is one replan old, over all replans and actions."""
-    return curves[(curves[["age", "phase", "group"]] == [1, "any", "all"]).all(axis=1)]
 
 
 def explanations(
@@ -95,7 +82,7 @@ def explanations(
         ),
         INCONSISTENCY: inconsistency(records, lags, confidence),
         **{f"{INCONSISTENCY}, {suite}": predicted for suite, predicted in elsewhere.items() if predicted},
-        "amplification": amplification(curves, confidence),
+        "amplification": amplification.predictions(curves, confidence),
         "sensitivity": verdicts.above_one(
             {
                 "response per relative change: images over robot state": ratios["gain"],
@@ -115,12 +102,7 @@ def explanations(
     }
 
 
-def rate(interval: Interval) -> str:
-    """A rate per denoising step with its interval: `0.006 (-0.003 to 0.015)`."""
-    return f"{interval.estimate:z.3f} ({interval.low:z.3f} to {interval.high:z.3f})"
-
-
-SHOWN = {"amplification": rate, "sensitivity": wording.ratio}  # all others: points
+SHOWN = {"amplification": amplification.rate, "sensitivity": wording.ratio}  # all others: points
 
 
 def table(explained: Mapping[str, Predictions]) -> pd.DataFrame:
@@ -155,14 +137,14 @@ def findings(
     added: Mapping[str, Interval],
 ) -> list[str]:
     """The chapter's answer. `squares`: `square` by lag in replans of `replan_every` control steps; `aged`: successes by
-    period, both of `suite`; `apart` as `set_apart.explanations` gives it; `added` is of `added_late`.
+    period, both of `suite`; `apart` as `set_apart.explanations` gives it; `added` is of `amplification.added_late`.
     """
     return [
         " ".join(
             [_inconsistency(squares, explained[INCONSISTENCY], replan_every, suite, episodes), *_elsewhere(explained)]
         ),
         _staleness(explained["staleness"], aged, suite, episodes, apart),
-        _amplification(explained["amplification"], added),
+        amplification.finding(explained["amplification"], added),
         _sensitivity(explained["sensitivity"]),
     ]
 
@@ -225,72 +207,6 @@ def _staleness(
         f"every {seldom}, {aged[seldom]}. That is {text.difference(last.effect, f'every {often}')}. A longer period "
         "makes the cache older and reuse more frequent at once. That more frequent reuse costs episodes at one age: "
         f"**{share}**. That an older cache does at one share of replans: **{age}**."
-    )
-
-
-def amplification_title(explained: Mapping[str, Predictions], added: Mapping[str, Interval]) -> str:
-    """The title of the figure of distances by denoising step; `added` is of `added_late`."""
-    grows = {verdicts.SUPPORTED: "more than", verdicts.REFUTED: "less than"}
-    if found := grows.get(verdicts.verdict(explained["amplification"])):
-        return f"Each denoising step adds {found} the first"
-    if more := _later_add_more(added):
-        return f"Later denoising steps add more{more}; exponential growth at one rate is not shown"
-    return "That later steps add more is not shown"
-
-
-def _later_add_more(added: Mapping[str, Interval]) -> str:
-    """With which modes the later half of the steps adds more; empty where with none."""
-    modes = [mode for mode, ratio in added.items() if ratio.low > 1]
-    return f" with {text.listed(modes)}" if modes else ""
-
-
-def added_late(near: pd.DataFrame, confidence: float = 0.95) -> dict[str, Interval]:
-    """How many times what the first half of the denoising steps adds the later half adds, by mode; of `young`."""
-    steps = near.filter(like="step_").set_axis(near["mode"])
-    first = steps.iloc[:, steps.shape[1] // 2 - 1]
-    added = (steps.iloc[:, -1] - first) / first
-    return {mode: verdicts.mean_ratio(added[mode], confidence) for mode in ("full", "prefix")}
-
-
-def halves(near: pd.DataFrame, predictions: Predictions, confidence: float = 0.95) -> str:
-    """The same without a fit, of distances as in data/mechanism: what the later half of the steps adds.
-
-    And what it would add by the fitted rate of `predictions`, those of `amplification`.
-    """
-    added, half = added_late(near, confidence), near.filter(like="step_").shape[1] // 2
-    fitted = fitted_late(predictions, half)
-    said = [
-        f"With `{mode}` the second half of the steps adds {wording.ratio(ratio)} times what the first half adds. "
-        f"Growth at the fitted rate, which all its steps share, would make it {wording.ratio(fitted[mode])}."
-        for mode, ratio in added.items()
-    ]
-    off = [f"`{mode}`" for mode, ratio in added.items() if fitted[mode].high < ratio.low]
-    misfit = [f"With {text.listed(off)} more was measured than one rate allows: it does not fit."] if off else []
-    return " ".join(["Without any fit.", *said, *misfit])
-
-
-def fitted_late(predictions: Predictions, half: int) -> dict[str, Interval]:
-    """What growth at the fitted rates of `amplification` makes of `added_late`, over `half` of the steps, by mode."""
-    rates = {says.split(":")[0]: one.effect for says, one in predictions.items()}
-    return {
-        mode: Interval(*(exp(half * end) for end in (r.estimate, r.low, r.high)), r.confidence, r.method)
-        for mode, r in rates.items()
-    }
-
-
-def _amplification(predictions: Predictions, added: Mapping[str, Interval]) -> str:
-    mode, first = next(iter(predictions.items()))
-    verdict, more = verdicts.verdict(predictions), _later_add_more(added)
-    lead = f"{verdict}; later steps do add more{more}" if more and verdict != verdicts.SUPPORTED else verdict
-    halves = [
-        f"Without a fit, with `{mode}`, the second half of the steps adds {wording.ratio(ratio)} times what the first "
-        "adds."
-        for mode, ratio in added.items()
-    ]
-    return (
-        f"**Amplification at one exponential rate: {lead}.** The February report says that denoising amplifies small "
-        f"differences exponentially. With `{mode.split(':')[0]}`, what one step adds grows by a rate of "
-        f"{rate(first.effect)} in each later one. {' '.join(halves)}"
     )
 
 

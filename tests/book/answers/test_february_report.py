@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kvlab.book.answers import amplification, february_table
 from kvlab.book.answers import february_claims as claims
 from kvlab.book.answers import february_report as answers
 from kvlab.book.answers import why_reuse_fails as why
+from kvlab.book.answers.february_table import ONCE, Claim
 from kvlab.book.answers.second_seed import SecondSeed
 from kvlab.evidence import margins, reported
 from kvlab.paths import BOOK
 from kvlab.study.settings import parse_setting
-from made import TIMES, made
+from made import TIMES, curves, made
 
-STEPS = np.arange(1, 11)
 NONE = SecondSeed(())
 FEWER, LONGER, KEPT = map(parse_setting, ("none steps=2", "none execute=10", "prefix when pixels >= 0.9"))
 SOLVED = {  # of 100, and how many of 20 replans reuse
@@ -47,14 +48,7 @@ def episodes(k: int, reused: int, replans: int = 20) -> list:
     return [(n * 37 % 100 < k, 100, [0 < r <= reused for r in range(replans)]) for n in range(100)]
 
 
-def curves(rate: float) -> pd.DataFrame:
-    own = [rate + 0.001 * (episode - 4.5) for episode in range(10)]
-    distances = pd.DataFrame([0.01 * np.expm1(one * STEPS) / one for one in own], columns=[f"step_{s}" for s in STEPS])
-    table = distances.assign(age=1, phase="any", group="all", episode=range(10))
-    return pd.concat([table.assign(mode=mode) for mode in ("full", "prefix")], ignore_index=True)
-
-
-def judged(changed=(), ten=70, rate=0.001, levers=(), margin=0.1, second=NONE) -> list[claims.Claim]:
+def judged(changed=(), ten=70, rate=0.001, levers=(), margin=0.1, second=NONE) -> list[Claim]:
     solved = {claims.NO_REUSE: (100, 0), **SOLVED, **dict(changed)}
     long = {claims.NO_REUSE: (75, 0), claims.CLIFF: (ten, 5)}
     records = {
@@ -109,7 +103,8 @@ def test_whether_a_threshold_carries_over_is_a_difference_of_losses(ten, verdict
 
 def test_amplification_follows_the_rate():
     assert [ends(rate=rate)[7] for rate in (0.001, 0.1, -0.1)] == ["not shown", "supported", "refuted"]
-    assert claims.table(judged())["ends as"].iloc[7] == "not shown; more than 1.02 times in the second half is excluded"
+    eighth = february_table.table(judged())["ends as"].iloc[7]
+    assert eighth == "not shown; more than 1.02 times in the second half is excluded"
     found = "the second half of the steps adds 1.65 times (everything kept) and 1.65 times (images, instruction kept) "
     assert judged(rate=0.1)[7].found == f"{found}what the first half adds: later steps add more."
 
@@ -117,13 +112,18 @@ def test_amplification_follows_the_rate():
 def test_what_the_steps_add_stands_beside_a_rate_that_does_not_allow_it():
     """A straight line but for the last step, which adds twice as much: the second half adds 1.2 times the first."""
     late = 0.01 * np.array([*range(1, 10), 11])
-    rows = pd.DataFrame([late * (1 + 0.001 * n) for n in range(10)], columns=[f"step_{s}" for s in STEPS])
-    added = why.added_late(rows.assign(mode="prefix", episode=range(10)).pipe(_both_modes))
+    rows = pd.DataFrame([late * (1 + 0.001 * n) for n in range(10)], columns=[f"step_{s}" for s in range(1, 11)])
+    added = amplification.added_late(rows.assign(mode="prefix", episode=range(10)).pipe(_both_modes))
     assert {mode: round(ratio.estimate, 6) for mode, ratio in added.items()} == {"full": 1.2, "prefix": 1.2}
-    flat = claims._no_one_rate(why.amplification(curves(0.001)), added)
+    flat = claims._no_one_rate(amplification.predictions(curves(0.001)), added)
     assert flat.count("One rate of growth for all steps does not fit") == 2
     assert "with images, instruction kept it would be 0.99 to 1.02 times." in flat
-    assert claims._no_one_rate(why.amplification(curves(0.001)), why.added_late(why.young(curves(0.001)))) == ""
+    assert (
+        claims._no_one_rate(
+            amplification.predictions(curves(0.001)), amplification.added_late(amplification.young(curves(0.001)))
+        )
+        == ""
+    )
 
 
 def _both_modes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -160,10 +160,10 @@ def test_an_effect_has_one_interval_and_one_said_by_itin_both_chapters():
     ("levers", "fewer", "longer", "found"),
     [
         ({}, "not shown", "not shown", "no other way is recorded in both suites yet"),
-        ({FEWER: (75, 0), KEPT: (75, 10)}, claims.ONCE, "not shown", "steps 2 denoising steps, at 55 % of the infer"),
-        ({FEWER: (75, 0), LONGER: (75, 0, 10), KEPT: (75, 10)}, claims.ONCE, claims.ONCE, "of reuse images, instr"),
-        ({FEWER: (75, 0), LONGER: (65, 0, 10), KEPT: (75, 10)}, claims.ONCE, "not shown", "at 83 %"),
-        ({FEWER: (75, 0), LONGER: (10, 0, 10), KEPT: (75, 10)}, claims.ONCE, "refuted", "at 83 %"),
+        ({FEWER: (75, 0), KEPT: (75, 10)}, ONCE, "not shown", "steps 2 denoising steps, at 55 % of the infer"),
+        ({FEWER: (75, 0), LONGER: (75, 0, 10), KEPT: (75, 10)}, ONCE, ONCE, "of reuse images, instr"),
+        ({FEWER: (75, 0), LONGER: (65, 0, 10), KEPT: (75, 10)}, ONCE, "not shown", "at 83 %"),
+        ({FEWER: (75, 0), LONGER: (10, 0, 10), KEPT: (75, 10)}, ONCE, "refuted", "at 83 %"),
         ({FEWER: (10, 0), LONGER: (10, 0, 10), KEPT: (75, 10)}, "refuted", "refuted", "steps none is shown to; of"),
         ({FEWER: (10, 0), KEPT: (10, 10)}, "not shown", "not shown", "of reuse none is shown to"),
     ],
@@ -176,14 +176,14 @@ def test_each_way_is_better_where_it_costs_less_at_a_loss_that_is_small(levers, 
     assert chunks.says == "Reuse is not worth it: longer chunks are the better way."
 
 
-@pytest.mark.parametrize(("confirms", "verdict"), [(True, "supported"), (False, claims.ONCE)])
+@pytest.mark.parametrize(("confirms", "verdict"), [(True, "supported"), (False, ONCE)])
 def test_what_a_second_seed_says_stands_beside_a_way_that_is_better(confirms, verdict):
     said_by_it = margins.INSIDE if confirms else margins.UNDECIDED
     second = SimpleNamespace(
         of=lambda setting: SimpleNamespace(verdict=said_by_it, clause=f"The second says so of `{setting}`.")
     )
     found = judged(levers={FEWER: (75, 0), KEPT: (75, 10)}, second=second)
-    assert claims.table(found)["ends as"].iloc[8] == f"{verdict}. The second says so of none steps=2."
+    assert february_table.table(found)["ends as"].iloc[8] == f"{verdict}. The second says so of none steps=2."
     lead, said = answers.findings(found[8:], reported.load())[0].split("** ")
     once = "" if confirms else ", with the first seed alone"
     assert lead.startswith(f"**Of its 2 claims 1 is supported here{once}: number 1, “Reuse is not worth it: fewer")
@@ -202,7 +202,7 @@ def test_what_would_decide_is_a_number_of_episodes():
 
 
 def test_the_table_says_what_would_decide():
-    table = claims.table(judged())
+    table = february_table.table(judged())
     assert table.index[0].startswith("1. At a threshold of 0.985") and len(table) == 10
     assert table["ends as"].iloc[1] == "refuted"
     assert table["ends as"].iloc[8].startswith("not shown; would be decided by these ways")
@@ -217,20 +217,20 @@ def test_the_findings_count_the_claims_and_read_the_printed_tables():
     counts = pd.Series([claim.verdict for claim in found]).value_counts()
     assert first.startswith(f"**Of its 10 claims 1 is supported here: number 1, “{found[0].says}”** Of the others 5 ")
     assert f"{counts['refuted']} are refuted and {counts['not shown']} are not shown." in first
-    both = [*found[:8], claims.Claim("", "", "", "supported"), found[9]]
+    both = [*found[:8], Claim("", "", "", "supported"), found[9]]
     assert "claims 2 are supported here: numbers 1 and 9 of the table.**" in answers.findings(both, results)[0]
-    ninth = [*found[1:9], claims.Claim("This.", "", "", "supported"), found[9]]
+    ninth = [*found[1:9], Claim("This.", "", "", "supported"), found[9]]
     assert answers.findings(ninth, results)[0].startswith(
         "**Of its 10 claims 1 is supported here: number 9, “This.”** Of the others"
     )
     assert "0 of 3 against 3 of 3, has p = 0.031; corrected as one of 11 comparisons, 0.34." in few
     assert "with 22 %, 66.7 %, 57 % and 9 %" in four and "differ by 48 points" in four
     assert "109 ms for a computed step and 51 ms for a reused one give 17 rows to 1.2 %" in latency
-    most = [claims.Claim("", "", "", "refuted")] * 3
+    most = [Claim("", "", "", "refuted")] * 3
     assert answers.findings(most, results)[0].startswith(
         "**Of its 3 claims none is supported here.** Of them 3 are refuted."
     )
-    alike = [claims.Claim("", "", "", "supported")] * 3
+    alike = [Claim("", "", "", "supported")] * 3
     for more in ([], most[:1]):
         assert answers.findings([*alike, *more], results)[0].startswith(
             f"**Of its {3 + len(more)} claims 3 are supported here: numbers 1, 2 and 3 of the table.**"

@@ -24,41 +24,13 @@ def study(reuse=100, fewer=100, steps=20):
     )
 
 
-def ways(**ms):
-    names = {"graph": saves.ONE_GRAPH, "compiled": saves.COMPILED, "lerobot": "LeRobot, not compiled"}
-    rows = {names.get(name, name): {"ms": x, "low": 0.9 * x, "high": 1.1 * x, "of": 1} for name, x in ms.items()}
-    return pd.DataFrame.from_dict(rows, orient="index")
+SLOW = pd.DataFrame({"ms": [15.0, 100.0], "low": [14.0, 90.0], "high": [16.0, 110.0], "of": 1}, ["engine", "eager"])
 
 
-SLOW = ways(engine=15.0, eager=100.0)
-
-
-def said(*studies, ways=SLOW, margin=0.05):
+def said(*studies, margin=0.05):
     records = dict(zip(("short", "long"), studies, strict=False))
     bought = saves.bought(records, dict.fromkeys(records, SETTINGS), MACHINES, margin, 0.95)
-    return [saves.headline(bought, margin), *saves.findings(ways, "9.9", bought, records, MACHINES, margin)]
-
-
-def test_the_engine_stands_first_against_what_was_measured_beside_it():
-    alone, more = (
-        said(study(), ways=found)[1]
-        for found in (
-            ways(engine=15.0, eager=100.0),
-            ways(engine=15.0, compiled=20.0, graph=30.0, eager=100.0, lerobot=300.0),
-        )
-    )
-    assert "takes 15.0 ms by the engine on one H100" in alone and "LeRobot" not in alone
-    assert "(one call starts all kernels), was not measured." in alone
-    assert "(a CUDA graph), takes 30.0 ms, and compiled by torch.compile as well 20.0 ms" in more
-    assert "eager 90 to 110 ms (5th to 95th percentile of one run); LeRobot 9.9, not compiled 270 to 330 ms" in more
-
-
-def test_host_bound_times_are_a_range_and_never_a_ratio():
-    found = ways(engine=15.0, eager=100.0)
-    found.loc["eager", ["low", "high", "of"]] = [111.0, 210.0, 3]
-    found.loc["LeRobot, not compiled"] = [350.0, 350.0, 350.0, 1]
-    text = said(study(), ways=found)[1]
-    assert "eager 111 to 210 ms (the medians of 3 machines)" in text and "times as" not in text and "100 ms" not in text
+    return [saves.headline(bought, margin), *saves.findings(SLOW, "9.9", bought, records, MACHINES, margin)]
 
 
 def test_what_reuse_saves_is_said_at_the_share_in_use():

@@ -3,12 +3,11 @@
 import pandas as pd
 import pytest
 
-from kvlab.book.answers import clocks, gate_kinds
+from kvlab.book.answers import clocks, gate_kinds, gate_tables
 from kvlab.book.answers import synchronized_gating as answers
-from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
-from made import TIMES, made
+from made import TIMES, gained, made
 
 NO_REUSE = Setting("none")
 BOTH, STATE, CLOCK, SMALL = (
@@ -18,11 +17,6 @@ BEFORE, IMAGES = Setting("full", "vision@previous >= 0.9"), Setting("full", "vis
 ADAPTIVE = Setting("full", "vision >= 0.9 if gripper < 1 and spread < 0.3 else 0.98")
 OFF = pd.Series([0.01, -0.2], [Setting("full", f"vision >= {t}") for t in (0.99, 0.9)])
 ALIKE, NEAR, LOSS, GAIN = (0, -0.2, 0.15), (0.01, -0.05, 0.06), (-0.2, -0.3, -0.1), (0.2, 0.1, 0.3)
-
-
-def gained(points: dict[Setting, tuple[float, float, float] | None], reuse=0.5) -> pd.DataFrame:
-    gains = [ends and Interval(*ends, 0.95, "made") for ends in points.values()]
-    return pd.DataFrame({"reuse": reuse, "gain": pd.Series(gains, list(points), dtype=object)}, index=list(points))
 
 
 def episodes(k, reused, age=1):
@@ -86,7 +80,7 @@ def test_a_second_condition_helps_at_equal_reuse_only_where_both_counts_say_so(s
 
 def test_only_pairs_of_one_threshold_that_were_run_stand_side_by_side(same):
     assert [*same.index] == [BOTH] and same.state_anchor[BOTH] == 1
-    table = answers.thresholds({"short": same, "long": pd.DataFrame()})
+    table = gate_tables.thresholds({"short": same, "long": pd.DataFrame()})
     assert table.iloc[0].to_list()[:3] == ["images ≥ 0.9", "50 (50 %)", "90 (25 %)"]
     assert table["refused by state"].to_list() == ["100 %"]
 
@@ -178,7 +172,7 @@ def test_a_clock_is_told_of_every_suite():
         "In `long`, at equal reuse over all replans, `every(2)` solves 20 points fewer than with the image gate ("
         in claim
     )
-    assert [*answers.counted(tables, tables).index] == ["short", "long", "none"]
+    assert [*gate_tables.counted(tables, tables).index] == ["short", "long", "none"]
     assert clocks.clock({"none": tables["none"]}, tables, records) is None
     better = {"short": gained({CLOCK: (0.2, 0.1, 0.3)})}
     assert clocks.clock(better, better, records).startswith("**A clock is better than looking.**")
@@ -196,36 +190,14 @@ def test_what_a_gate_compares_is_told_by_what_it_reads():
         gate_kinds.kind(Setting("full", "pixels >= 0.9 & state >= 0.9"))
 
 
-def test_every_gate_has_a_row_and_its_place_in_the_figure():
+def test_every_gate_has_its_place_in_the_figure():
     tables = {"short": gained({STATE: ALIKE, SMALL: None}), "long": gained({BOTH: NEAR})}
-    records = {"short": made({STATE: episodes(7, 1), SMALL: episodes(8, 1)}), "long": made({BOTH: episodes(9, 1)})}
-    rows = answers.gates(tables, records)
-    assert rows.successes.to_list() == ["7 of 100", "8 of 100", "9 of 100"]
-    assert rows["points at equal reuse"].to_list() == ["0 (-20 to 15)", "no image gate reuses so often", "1 (-5 to 6)"]
     labels, intervals, again, names = answers.forest(tables, tables)
     assert labels == ["robot state ≥ 0.9", "long: images, robot state ≥ 0.9"]
     assert intervals == again and len(intervals) == 2 and names == ["state", "synchronized"]
     adaptive = {"short": gained({ADAPTIVE: NEAR})}
     assert answers.forest(adaptive, {"short": gained({ADAPTIVE: None})})[2] == [None]
     assert answers.forest(adaptive, adaptive)[0] == ["images by gripper, spread"]
-
-
-def test_every_gate_stands_in_the_second_count_with_what_both_show():
-    every, within = gained({CLOCK: ALIKE, SMALL: LOSS, STATE: ALIKE}), gained({CLOCK: GAIN, SMALL: None, STATE: NEAR})
-    table = answers.counted({"short": every}, {"short": within})
-    assert table.gate.to_list() == ["every(2)", "thumbnails ≥ 0.9", "robot state ≥ 0.9"]
-    assert table["points at equal reuse"].to_list() == ["20 (10 to 30)", "no image gate reuses so often", "1 (-5 to 6)"]
-    assert table["in both counts"].to_list() == ["better in the second only", "worse in the first only", "open"]
-
-
-def test_a_gate_on_the_replan_before_stands_below_its_like():
-    records = made({IMAGES: episodes(50, 1), BEFORE: episodes(9, 3)})
-    records.replans["vision_anchor"], records.replans["state_anchor"] = 0.95, 0.5
-    records.replans["age"] = records.replans.replan
-    table = answers.references(records, [STATE, BEFORE])
-    assert [*table.index] == ["images ≥ 0.9", "images of the replan before ≥ 0.9"]
-    assert table["mean age, replans"].to_list() == ["1.0", "2.0"] and table["oldest"].to_list() == ["1", "3"]
-    assert answers.references(records, [STATE]).empty
 
 
 def test_the_spread_pays_only_where_a_chunk_is_cheaper_than_what_reuse_saves():

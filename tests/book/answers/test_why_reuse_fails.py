@@ -1,17 +1,15 @@
 """What *Why reuse fails* says of made rows: other rows, other verdicts and sentences."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from kvlab.book import tables
-from kvlab.book.answers import set_apart
+from kvlab.book.answers import amplification, set_apart
 from kvlab.book.answers import why_reuse_fails as answers
 from kvlab.study.settings import Setting
-from made import made
+from made import curves, made
 
 PERIODS, LAGS = [2, 4], [1]
-STEPS = np.arange(1, 11)
 
 
 def outcomes(k: int) -> list:
@@ -32,17 +30,6 @@ def explained(
     )
 
 
-def curves(rate: float) -> pd.DataFrame:
-    """Distances of ten episodes that grow by `rate` and a little differently in each."""
-    rows = []
-    for mode in ("full", "prefix"):
-        for episode in range(10):
-            own = rate + 0.001 * (episode - 4.5)
-            distances = {f"step_{s}": 0.01 * np.expm1(own * s) / own for s in STEPS}
-            rows.append({"mode": mode, "age": 1, "phase": "any", "group": "all", "episode": episode} | distances)
-    return pd.DataFrame(rows)
-
-
 def gains(gain: float, change: float) -> pd.DataFrame:
     rows = []
     for episode in range(10):
@@ -53,16 +40,19 @@ def gains(gain: float, change: float) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(moved=0.5, linear=1.0)
 
 
-def added(rate: float) -> dict:
-    return answers.added_late(curves(rate))
-
-
 def said(**changed) -> list[str]:
     records, found = explained(**changed)
     aged = {2: changed.get("young", 60), 4: changed.get("old", 0)}
     apart = {set_apart.SHARE: found["staleness"], set_apart.AGE: found["seed"]}
     return answers.findings(
-        {1: answers.square(records, 1)}, found, aged, 5, "short", 100, apart, added(changed.get("rate", 0.0))
+        {1: answers.square(records, 1)},
+        found,
+        aged,
+        5,
+        "short",
+        100,
+        apart,
+        amplification.added_late(curves(changed.get("rate", 0.0))),
     )
 
 
@@ -111,57 +101,6 @@ def test_staleness_says_what_age_and_share_do_each_for_itself():
     assert "60 points fewer than every 2" in claim and "at one age: **supported**." in claim
     assert claim.endswith("That an older cache does at one share of replans: **not shown**.")
     assert said(young=100, old=100)[1].startswith("**Staleness: not shown")
-
-
-@pytest.mark.parametrize(
-    ("rate", "verdict", "title"),
-    [
-        (0.006, "supported", "more than"),
-        (0.3, "supported", "more than"),
-        (-0.1, "refuted", "less than"),
-    ],
-)
-def test_amplification_is_told_by_its_rate(rate, verdict, title):
-    _, found = explained(rate=rate)
-    claim = said(rate=rate)[2]
-    assert claim.startswith(f"**Amplification at one exponential rate: {verdict}.** The February report says that")
-    assert answers.amplification_title(found, added(rate)) == f"Each denoising step adds {title} the first"
-    if rate == 0.3:
-        assert "a rate of 0.300 (0.297 to 0.303)" in claim
-        assert "with `prefix`, the second half of the steps adds 4.48 (4." in claim
-
-
-def test_a_rate_around_zero_shows_no_amplification():
-    claim = said(rate=0.0001)[2]
-    assert claim.startswith("**Amplification at one exponential rate: not shown.**")
-    found = explained(rate=0.0001)[1]
-    assert answers.amplification_title(found, added(0.0001)) == "That later steps add more is not shown"
-
-
-def test_later_steps_that_add_more_are_said_where_no_rate_is_shown():
-    found = explained(rate=0.0001)[1]
-    assert answers.amplification_title(found, added(0.3)) == (
-        "Later denoising steps add more with full and prefix; exponential growth at one rate is not shown"
-    )
-    claim = answers._amplification(found["amplification"], added(0.3))
-    assert claim.startswith(
-        "**Amplification at one exponential rate: not shown; later steps do add more with full and prefix.**"
-    )
-    one = {"full": added(0.0001)["full"], "prefix": added(0.3)["prefix"]}
-    assert "Later denoising steps add more with prefix;" in answers.amplification_title(found, one)
-
-
-def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
-    def halves(near: pd.DataFrame, rate: float) -> str:
-        return answers.halves(near, explained(rate=rate)[1]["amplification"])
-
-    said = halves(curves(0.3), 0.3)
-    assert said.startswith("Without any fit. With `full` the second half of the steps adds 4.48 (4.")
-    assert said.count("would make it 4.48 (4.") == 2 and "does not fit" not in said
-    assert halves(curves(0.0001), 0.0001).count("adds 1.00 (") == 2
-    assert halves(curves(0.3), 0.0001).endswith(
-        "With `full` and `prefix` more was measured than one rate allows: it does not fit."
-    )
 
 
 def test_sensitivity_is_told_by_both_of_its_ratios():

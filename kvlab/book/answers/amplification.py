@@ -1,0 +1,97 @@
+"""Does denoising amplify? What *Why reuse fails* says of what each denoising step adds to a difference."""
+
+from collections.abc import Mapping
+from math import exp
+
+import pandas as pd
+
+from kvlab.book import text
+from kvlab.evidence import mechanism, verdicts, wording
+from kvlab.evidence.stats import Interval
+from kvlab.evidence.verdicts import Prediction
+
+STEPS = 10  # denoising steps of the distances in data/mechanism
+Predictions = Mapping[str, Prediction]
+
+
+def predictions(curves: pd.DataFrame, confidence: float = 0.95) -> Predictions:
+    """That each denoising step adds more than the one before, for each mode of `curves` (as in data/mechanism)."""
+    rates = mechanism.forced_growth(young(curves)).set_index("episode").groupby("mode")["rate"]
+    return verdicts.above_zero({f"{mode}: L above 0": rates.get_group(mode) for mode in ("full", "prefix")}, confidence)
+
+
+def young(curves: pd.DataFrame) -> pd.DataFrame:
+    """Of `curves` those with a cache that is one replan old, over all replans and actions."""
+    return curves[(curves[["age", "phase", "group"]] == [1, "any", "all"]).all(axis=1)]
+
+
+def added_late(near: pd.DataFrame, confidence: float = 0.95) -> dict[str, Interval]:
+    """How many times what the first half of the denoising steps adds the later half adds, by mode; of `young`."""
+    steps = near.filter(like="step_").set_axis(near["mode"])
+    first = steps.iloc[:, steps.shape[1] // 2 - 1]
+    added = (steps.iloc[:, -1] - first) / first
+    return {mode: verdicts.mean_ratio(added[mode], confidence) for mode in ("full", "prefix")}
+
+
+def fitted_late(predicted: Predictions, half: int) -> dict[str, Interval]:
+    """What growth at the fitted rates of `predictions` makes of `added_late`, over `half` of the steps, by mode."""
+    rates = {says.split(":")[0]: one.effect for says, one in predicted.items()}
+    return {
+        mode: Interval(*(exp(half * end) for end in (r.estimate, r.low, r.high)), r.confidence, r.method)
+        for mode, r in rates.items()
+    }
+
+
+def headline(predicted: Predictions, added: Mapping[str, Interval]) -> str:
+    """The title of the figure of distances by denoising step; `added` is of `added_late`."""
+    grows = {verdicts.SUPPORTED: "more than", verdicts.REFUTED: "less than"}
+    if found := grows.get(verdicts.verdict(predicted)):
+        return f"Each denoising step adds {found} the first"
+    if more := _later_add_more(added):
+        return f"Later denoising steps add more{more}; exponential growth at one rate is not shown"
+    return "That later steps add more is not shown"
+
+
+def finding(predicted: Predictions, added: Mapping[str, Interval]) -> str:
+    """What the chapter says of it, by the fitted rates and, without a fit, by `added_late`."""
+    mode, first = next(iter(predicted.items()))
+    verdict, more = verdicts.verdict(predicted), _later_add_more(added)
+    lead = f"{verdict}; later steps do add more{more}" if more and verdict != verdicts.SUPPORTED else verdict
+    halves = [
+        f"Without a fit, with `{mode}`, the second half of the steps adds {wording.ratio(ratio)} times what the first "
+        "adds."
+        for mode, ratio in added.items()
+    ]
+    return (
+        f"**Amplification at one exponential rate: {lead}.** The February report says that denoising amplifies small "
+        f"differences exponentially. With `{mode.split(':')[0]}`, what one step adds grows by a rate of "
+        f"{rate(first.effect)} in each later one. {' '.join(halves)}"
+    )
+
+
+def halves(near: pd.DataFrame, predicted: Predictions, confidence: float = 0.95) -> str:
+    """The same without a fit, of distances as in data/mechanism: what the later half of the steps adds.
+
+    And what it would add by the fitted rates of `predicted`, those of `predictions`.
+    """
+    added, half = added_late(near, confidence), near.filter(like="step_").shape[1] // 2
+    fitted = fitted_late(predicted, half)
+    said = [
+        f"With `{mode}` the second half of the steps adds {wording.ratio(ratio)} times what the first half adds. "
+        f"Growth at the fitted rate, which all its steps share, would make it {wording.ratio(fitted[mode])}."
+        for mode, ratio in added.items()
+    ]
+    off = [f"`{mode}`" for mode, ratio in added.items() if fitted[mode].high < ratio.low]
+    misfit = [f"With {text.listed(off)} more was measured than one rate allows: it does not fit."] if off else []
+    return " ".join(["Without any fit.", *said, *misfit])
+
+
+def rate(interval: Interval) -> str:
+    """A rate per denoising step with its interval: `0.006 (-0.003 to 0.015)`."""
+    return f"{interval.estimate:z.3f} ({interval.low:z.3f} to {interval.high:z.3f})"
+
+
+def _later_add_more(added: Mapping[str, Interval]) -> str:
+    """With which modes the later half of the steps adds more; empty where with none."""
+    modes = [mode for mode, ratio in added.items() if ratio.low > 1]
+    return f" with {text.listed(modes)}" if modes else ""
