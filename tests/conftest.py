@@ -112,7 +112,6 @@ def _replan(n: int, age: int):
     }
     times = {f"ms_{stage}": 4.0 for stage in ("gate", "vision", "prefill", "denoise", "total")}
     acted = {
-        "first_action": tuple(n + i / 10 for i in range(7)),
         "bits": 2**32 - 1 - n,
         "kept_tokens": 0,
         "denoised": 10,

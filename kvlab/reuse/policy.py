@@ -45,7 +45,6 @@ class Replan:
     ms_prefill: float  # prefix and state token
     ms_denoise: float
     ms_total: float
-    first_action: tuple[float, ...]
     bits: int  # CRC-32 of the chunk's float32 numbers: equal for equal chunks
     kept_tokens: int  # image tokens that were reused one by one
     denoised: int  # denoising steps taken, 0 where a chunk is kept
@@ -272,7 +271,6 @@ class CachedPolicy:
             **(unread | signals),
             **{f"ms_{stage}": of_stage for stage, of_stage in ms.items()},
             ms_total=sum(ms.values()),
-            first_action=tuple(float(a) for a in chunk[0]),
             bits=crc32(np.ascontiguousarray(chunk, np.float32)),
             kept_tokens=self._kept_tokens,
             denoised=denoised,

@@ -53,7 +53,7 @@ class Answer:
         row = asdict(self.replan)
         said = {name: row.pop(name) for name in ("reused", "age", "executed", "denoised")}
         times = {name: row.pop(name) for name in [*row] if name.startswith("ms_")}
-        for name in ("first_action", "bits", "kept_tokens"):
+        for name in ("bits", "kept_tokens"):
             del row[name]
         signals = {name: value for name, value in row.items() if not math.isnan(value)}
         return {**said, "replan": self.number, "began": self.began, "signals": signals, **times}

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from pyarrow.compute import field
 
@@ -72,8 +71,8 @@ def compare(recorded: Records, now: Records) -> pd.DataFrame:
     """Each episode of `now`, all of one setting, beside the recorded one.
 
     `success`, `steps` and `replans` as "recorded / now" where they differ; `first_difference`: the first replan whose
-    chunk has other bits, missing if none has; `action_difference`: the largest difference of any replan's first action,
-    as far as both go; `agrees`: outcome and all bits are equal; `machine`: what differs between the machines.
+    chunk has other bits, missing if none has; `agrees`: outcome and all bits are equal; `machine`: what differs between the
+    machines.
     """
     (then, old), (new_episodes, new) = ((r.episodes.set_index(EPISODE), r.replans) for r in (recorded, now))
     return pd.DataFrame(
@@ -90,13 +89,11 @@ def _beside(then: pd.Series, old: pd.DataFrame, now: pd.Series, new: pd.DataFram
     pairs = {name: (then[name], now[name]) for name in ("success", "steps", "replans")}
     outcome = {name: a if _same(a, b) else f"{a} / {b}" for name, (a, b) in pairs.items()}
     both = old.join(new, lsuffix="_then", rsuffix="_now", how="inner")
-    apart = [np.abs(a - b).max() for a, b in zip(both.first_action_then, both.first_action_now, strict=True)]
     differs = (both.bits_then != both.bits_now) | (both.reused_then != both.reused_now)
     first = differs.index[differs].min()
     return {
         **outcome,
         "first_difference": first if differs.any() else pd.NA,
-        "action_difference": max(apart, default=np.nan),
         "agrees": all(_same(*pair) for pair in pairs.values()) and not differs.any() and pd.isna(now["error"]),
         "machine": ", ".join(f"{name} {then[name]} / {now[name]}" for name in ORIGIN if then[name] != now[name]),
         "error": "" if pd.isna(now["error"]) else now["error"],

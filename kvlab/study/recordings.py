@@ -39,7 +39,7 @@ _FORMAT = {
         *(name for name in (*CONSTANTS.names, *STORED.names) if name != "replan_rows"),
         *(f"{_INSIDE}.{name}" for name in ("replan", "step", "age", "delay", "executed", "denoised")),
     ],
-    "use_byte_stream_split": [*_SPLIT, f"{_INSIDE}.first_action.list.element"],
+    "use_byte_stream_split": _SPLIT,
     "write_statistics": False,
     "write_page_checksum": True,
 }

@@ -63,8 +63,7 @@ REPLANS = pa.DataFrameSchema(
         "age": _count,
         **dict.fromkeys(SIMILARITIES, _cosine),
         **dict.fromkeys(PHASES, _signal),
-        "first_action": pa.Column(object),  # float32, environment's units
-        "bits": pa.Column("uint32"),  # CRC-32 of the chunk
+        "bits": pa.Column("uint32"),  # CRC-32 of the chunk, by which a replan run again is told from this one
         # Missing where a study has no such thing.
         "delay": pa.Column("Int64", pa.Check.ge(0), nullable=True),  # control steps until the chunk was there
         "executed": pa.Column("Int64", pa.Check.ge(0), nullable=True),  # actions
@@ -93,10 +92,8 @@ def collect(rows: arrow.Table) -> Records:
     columns = dict(zip(inside.type.names, inside.flatten(), strict=True))
     for name in PREVIOUS:
         columns[name] = compute.coalesce(columns[name], columns[anchor_of(name)])
-    actions = columns.pop("first_action").flatten().to_numpy(zero_copy_only=False).reshape(-1, ACTIONS)
     replans = arrow.Table.from_pydict({**dict(zip(who.column_names, who.columns, strict=True)), **columns})
-    replans = replans.to_pandas().assign(first_action=pd.Series(list(actions), dtype=object))
-    return Records(checked_episodes(rows), _checked(REPLANS, replans, "replans"))
+    return Records(checked_episodes(rows), _checked(REPLANS, replans.to_pandas(), "replans"))
 
 
 def checked_episodes(rows: arrow.Table) -> pd.DataFrame:
@@ -118,11 +115,9 @@ def anchor_of(previous: str) -> str:
     return previous.replace("previous", "anchor")
 
 
-ACTIONS = 7  # numbers in an action of LIBERO
 _ARROW = {"int64": arrow.int64(), "Int64": arrow.int64(), "uint32": arrow.uint32()}
 _ARROW |= {"float32": arrow.float32(), "float64": arrow.float64(), "Float64": arrow.float64()}
 _ARROW |= {"bool": arrow.bool_(), "boolean": arrow.bool_(), "string[pyarrow]": arrow.string()}
-_ARROW |= {"object": arrow.list_(arrow.float32(), ACTIONS)}
 
 
 def _fields(schema: pa.DataFrameSchema, names: Iterable[str]) -> list[arrow.Field]:

@@ -41,7 +41,7 @@ def stages(checkpoint: Path) -> dict[str, str]:
         env.step(action)
     found["40 control steps"] = digest(env.data.qpos, env.data.qvel)
     outcome, replans, _ = rollout(env, Setting("none").on(policy, Protocol.replan_every), 0, 0)
-    found |= {f"replan {number}": digest(replan["first_action"]) for number, replan in enumerate(replans)}
+    found |= {f"replan {number}": digest(np.uint32(replan["bits"])) for number, replan in enumerate(replans)}
     found["episode"] = f"{'success' if outcome['success'] else 'failure'} after {outcome['steps']} control steps"
     return found
 

@@ -29,26 +29,19 @@ def beside(make_row, make_records):
 
 def test_the_same_again_agrees(beside):
     found = beside()
-    assert found["agrees"] and pd.isna(found["first_difference"]) and found["action_difference"] == 0
+    assert found["agrees"] and pd.isna(found["first_difference"])
     assert found["machine"] == "" and found["steps"] == 13 and found["error"] == ""
 
 
 def test_the_first_replan_that_differs_is_named_and_what_differs_between_the_machines(beside):
-    other = {"first_action": (1.25, *(1 + i / 10 for i in range(1, 7))), "bits": 7}
-    found = beside({"steps": 12, "torch": "3", "instructions": "AVX512"}, {1: other, 2: {"bits": 8}})
+    found = beside({"steps": 12, "torch": "3", "instructions": "AVX512"}, {1: {"bits": 7}, 2: {"bits": 8}})
     assert not found["agrees"] and found["steps"] == "13 / 12" and found["first_difference"] == 1
-    assert found["action_difference"] == pytest.approx(0.25)
     assert found["machine"] == "instructions AVX2 / AVX512, torch 2 / 3"
-
-
-def test_bits_are_compared_and_not_only_first_actions(beside):
-    found = beside(replans={2: {"bits": 1}})
-    assert not found["agrees"] and found["first_difference"] == 2 and found["action_difference"] == 0
 
 
 def test_a_decision_that_is_another_is_a_difference_whatever_the_bits(beside):
     found = beside(replans={2: {"reused": True, "age": 2}})
-    assert not found["agrees"] and found["first_difference"] == 2 and found["action_difference"] == 0
+    assert not found["agrees"] and found["first_difference"] == 2
 
 
 def test_an_error_now_does_not_agree(beside, make_row, make_records):
@@ -81,7 +74,7 @@ def test_what_is_published_comes_out_again_to_the_bit(gl):
 
 
 def test_every_setting_is_run_again_and_laid_beside_its_own_rows(untrained, tmp_path, make_row, monkeypatch):
-    """The second time each action is larger by its setting's number, so that one is not taken for the other."""
+    """The second time another replan has other bits in each setting, so that one is not taken for the other."""
     study = Study(untrained, (NONE, FULL), 12, folder=tmp_path)
 
     def row(task, state, order):
@@ -94,18 +87,17 @@ def test_every_setting_is_run_again_and_laid_beside_its_own_rows(untrained, tmp_
 
     def run_episode(checkpoint, protocol, index, state, seed, order, setting):
         now = row(index, state, order)
-        first, *others = now["replan_rows"][0]["first_action"]
-        now["replan_rows"][0] |= {"first_action": (first + order + 1, *others), "bits": order}
+        now["replan_rows"][order] |= {"bits": 7}
         return now
 
     monkeypatch.setattr(again, "run_episode", run_episode)
     monkeypatch.setattr(again, "by_task", lambda work, jobs, *_, **__: (work(*a) for _, many in jobs for a in many))
     found = run_again(study, [(1, 1), (0, 1), (1, 0)])
-    who = found[["task", "initial_state", "setting", "steps", "action_difference"]].to_numpy().tolist()
+    who = found[["task", "initial_state", "setting", "steps", "first_difference"]].to_numpy().tolist()
     assert who == [
-        [task, state, str(setting), 10 * state + task + 1, float(difference)]
+        [task, state, str(setting), 10 * state + task + 1, replan]
         for task, state in [(0, 1), (1, 0), (1, 1)]
-        for setting, difference in ((FULL, 2), (NONE, 1))
+        for setting, replan in ((FULL, 1), (NONE, 0))
     ]
-    assert found["first_difference"].eq(0).all() and not found["agrees"].any()
+    assert not found["agrees"].any()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == files
