@@ -23,6 +23,7 @@ SHOWN = {
     "ms_reused": ("ms, reused", "{:.1f}"),
     "ms_step": ("ms per control step", "{:.1f}"),
 }
+_WIDTH = 7.2  # inches of the figure
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Audit of {name}</title>
@@ -86,7 +87,7 @@ def figure(rows: pd.DataFrame, settings: pd.DataFrame, fps: float) -> Figure:
     """Similarity of each replan with the one before over time, and the error where each setting reuses."""
     reuse = settings.index[settings["reused"] > 0]
     heights = [2.4, 0.6 + 0.25 * len(reuse)]
-    fig, (above, below) = plots.page(2, height=sum(heights), height_ratios=heights)
+    fig, (above, below) = plots.page(2, height=sum(heights), width=_WIDTH, height_ratios=heights)
     seen = rows[rows["setting"] == settings.index[0]].dropna(subset=["vision"])
     for (name, words), look in zip(SIGNALS.items(), ("full", "pixels", "state"), strict=True):
         for _, one in seen.groupby("episode"):

@@ -21,11 +21,10 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kvlab.book.labels import WIDTH, along, beside, broken, legend, settle, tall, together
 from kvlab.evidence.stats import Interval
 
-PAGE_WIDTH = 7.2  # inches: the text column of the HTML at 110 dots an inch
-NARROW = 4.5  # inches: a phone shows all of it with letters of 9 pixels (the cell's image has the class `narrow`)
-TITLE = 80  # letters of a title that fill the page's width
+TITLE = 50  # letters of a title that fill the width
 
 _BLACK, _BLUE, _SKY, VERMILION = "#000000", "#0072B2", "#56B4E9", "#D55E00"
 _ORANGE, _GREEN, _PURPLE, GREY = "#E69F00", "#009E73", "#CC79A7", "#7F7F7F"
@@ -70,6 +69,7 @@ _STYLE = {
     "figure.dpi": 120,
     "savefig.dpi": 160,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,  # inches: a title is apart from the name of the axis above it
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -85,20 +85,14 @@ _STYLE = {
 
 
 def page(
-    rows: int = 1, columns: int = 1, height: float = 3.0, width: float = PAGE_WIDTH, **options
+    rows: int = 1, columns: int = 1, height: float = 3.0, width: float = WIDTH, **options
 ) -> tuple[Figure, Axes | np.ndarray]:
     """A figure of `width` and `height` inches, as `plt.subplots` gives it; `options` go there."""
     plt.rcParams.update(_STYLE)
     return plt.subplots(rows, columns, figsize=(width, height), **options)
 
 
-def mosaic(names: list[list[str]], height: float = 3.0, **options) -> tuple[Figure, dict[str, Axes]]:
-    """The same with axes by name, as `plt.subplot_mosaic` gives them."""
-    plt.rcParams.update(_STYLE)
-    return plt.subplot_mosaic(names, figsize=(PAGE_WIDTH, height), **options)
-
-
-def panels(many: int, height: float, columns: int = 2, **options) -> tuple[Figure, list[Axes]]:
+def panels(many: int, height: float, columns: int = 1, **options) -> tuple[Figure, list[Axes]]:
     """A figure with `many` axes, `columns` side by side, each row `height` inches; `options` as of `page`."""
     columns = min(columns, many)
     rows = -(-many // columns)
@@ -121,19 +115,25 @@ def look(name: str) -> dict[str, str]:
 
 
 def interval_rows(ax: Axes, labels: Sequence[str], intervals: Sequence[Interval | None], names: Sequence[str]) -> None:
-    """One line per setting, from the top: estimate and interval in percent, in the look of its name; empty for None."""
+    """One line per setting, from the top: estimate and interval in percent, in the look of its name; empty for None.
+
+    Long labels are broken: `tall` says how high a row is then.
+    """
     for y, (interval, name) in enumerate(zip(intervals, names, strict=True)):
         if interval is not None:
             bar(ax, interval, y, name, horizontal=True)
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), broken(labels))
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
 
 
-def interval_points(ax: Axes, x: Sequence[float], intervals: Sequence[Interval], name: str, label: str) -> None:
-    """Estimates with their intervals in percent over `x` (a threshold, a number of episodes), in the look of `name`."""
+def interval_points(
+    ax: Axes, x: Sequence[float], intervals: Sequence[Interval], name: str, label: str, **options
+) -> None:
+    """Estimates with their intervals in percent over `x` (a threshold, a number of episodes), in the look of `name`;
+    `options` as of `Axes.errorbar`."""
     for position, interval in zip(x, intervals, strict=True):
-        bar(ax, interval, position, name, horizontal=False)
+        bar(ax, interval, position, name, horizontal=False, **options)
     ax.plot([], [], linestyle="", label=label, **look(name))
 
 
@@ -147,26 +147,23 @@ def strips(ax: Axes, counts: pd.DataFrame, most: int) -> None:
 def curve(ax: Axes, reuse: Sequence[float], success: Sequence[Interval], labels: Sequence[str], name: str) -> None:
     """Success against the share of replans that reuse, both in percent: joined points with intervals, each labelled.
 
-    In the look of `name`; the points may come in any order. Labels stand to the upper right, where a falling curve
-    leaves room, and aslant, since points of strict gates lie close together.
+    In the look of `name`; the points may come in any order.
     """
     order = np.argsort(reuse, kind="stable")
     x, success = 100 * np.asarray(reuse, float)[order], [list(success)[i] for i in order]
     y = [100 * interval.estimate for interval in success]
     ax.plot(x, y, linewidth=1, color=look(name)["color"])
     interval_points(ax, x, success, name, "")
-    for at, height, i in zip(x, y, order, strict=True):
-        ax.annotate(labels[i], (at, height), (4, 4), textcoords="offset points", rotation=50, rotation_mode="anchor")
+    for at, interval, i in zip(x, success, order, strict=True):
+        beside(ax, labels[i], at, (100 * interval.low, 100 * interval.high))
 
 
 def floor_and_ceiling(ax: Axes, no_reuse: float, black: float | None = None) -> None:
     """Labelled lines at the success, in [0, 1], without reuse (black) and with black cameras (grey)."""
-    lines = ((no_reuse, "no reuse", _BLACK, "-", "right"), (black, "cameras black", GREY, "-", "left"))
-    for share, words, colour, style, side in lines:
+    for share, words, colour in ((no_reuse, "no reuse", _BLACK), (black, "cameras black", GREY)):
         if share is not None:
-            ax.axhline(100 * share, color=colour, linestyle=style, linewidth=1)
-            at = {"xytext": (0, 3), "xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            ax.annotate(words, (side == "right", 100 * share), ha=side, color=colour, **at)
+            ax.axhline(100 * share, color=colour, linewidth=1)
+            along(ax, words, 100 * share, color=colour)
 
 
 def success_axes(ax: Axes) -> None:
@@ -226,17 +223,18 @@ def stages(ax: Axes, table: pd.DataFrame, of: Sequence[str]) -> None:
     """Stacked medians of the stages `of` (columns `<stage>_p50`) in ms, one row per setting; whiskers to the total's
     95th percentile.
     """
-    left = np.zeros(len(table))
+    left, rows = np.zeros(len(table)), range(len(table))
     for stage, colour in zip(of, (GREY, _ORANGE, _SKY, _BLUE), strict=True):
         ms = table[f"{stage}_p50"].to_numpy(float)
-        ax.barh(list(table.index), ms, left=left, color=colour, label=stage)
+        ax.barh(rows, ms, left=left, color=colour, label=stage)
         left += ms
     above = [np.zeros(len(table)), (table["total_p95"] - table["total_p50"]).to_numpy(float)]
-    ax.errorbar(table["total_p50"], range(len(table)), xerr=above, fmt="none", ecolor=_BLACK, capsize=3)
+    ax.errorbar(table["total_p50"], rows, xerr=above, fmt="none", ecolor=_BLACK, capsize=3)
     ax.set_xlabel("one replan, ms (whiskers: 95th percentile)")
+    ax.set_yticks(rows, broken(table.index))
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.4, 1))
+    legend(ax.figure)
 
 
 def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFrame) -> Figure:
@@ -247,7 +245,7 @@ def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFram
     """
     names = {"exact": "clopper_pearson", "wilson": "wilson", "bootstrap": "percentile"}
     names = {method: name for method, name in names.items() if method in few}
-    fig, axes = page(1, 2, height=0.17 * len(names) * len(labels) + 0.9, sharey=True)
+    fig, axes = page(1, 2, height=tall(labels, 0.17 * len(names)) + 0.9, sharey=True)
     for ax, table in zip(axes, (few, many), strict=True):
         for method, at in zip(names, 0.64 / len(names) * (np.arange(len(names)) - (len(names) - 1) / 2), strict=True):
             name = names[method]
@@ -259,24 +257,27 @@ def three_or_hundred(labels: Sequence[str], few: pd.DataFrame, many: pd.DataFram
             ax.plot([], [], linestyle="", label=method.replace("w", "W"), **look(name))
         ax.set(title=f"{table.n.iloc[0]} episodes a setting", xlabel="success, %", xlim=(-4, 104))
         ax.grid(axis="y", visible=False)
-    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].set_yticks(range(len(labels)), broken(labels))
     axes[0].set_ylim(len(labels) - 0.5, -0.5)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
+    legend(fig)
     return fig
 
 
 def show(fig: Figure, name: str, title: str = "") -> None:
     """Shows `fig` as SVG, the same bytes at each run, under a `title` that states the finding.
 
-    With a PNG for JupyterLab, which draws no SVG of a notebook that it does not trust. Published chapters' figures
+    Words find their places (`labels.settle`). With a PNG for JupyterLab, which draws no SVG of a notebook that it does
+    not trust. Published chapters' figures
     become `figures/<name>.svg` (`kvlab.book.execution`). ValueError: a name with anything but small letters, digits and
     underscores.
     """
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"the figure name {name!r} must be of small letters, digits and underscores.")
     if title:
-        lines = fill(title.replace(" %", "\N{NO-BREAK SPACE}%"), int(TITLE * fig.get_figwidth() / PAGE_WIDTH))
+        lines = fill(together(title), int(TITLE * fig.get_figwidth() / WIDTH))
+        fig.set_figheight(fig.get_figheight() + 0.18 * (lines.count("\n") + 1))  # the panels keep theirs
         fig.suptitle(lines, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    settle(fig)
     svg, png = io.StringIO(), io.BytesIO()
     fig.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     fig.savefig(png, format="png", dpi=150, metadata={"Software": None})

@@ -41,7 +41,7 @@ def panels(curves: Mapping[str, Mapping[Setting, Mapping[float, Interval]]], lab
     speeds = sorted({ms for each in curves.values() for points in each.values() for ms in points})
     style = looks(setting for each in curves.values() for setting in each)
     legend = 0.17 * len(style) + 0.6  # inches, with the title
-    fig, axes = plots.panels(len(curves), 2.2 + legend / len(curves), columns=1, width=plots.NARROW)
+    fig, axes = plots.panels(len(curves), 2.2 + legend / len(curves))
     lines = {}
     for ax, (suite, each) in zip(axes, curves.items(), strict=True):
         for n, setting in enumerate(style):

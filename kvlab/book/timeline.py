@@ -83,7 +83,7 @@ def draw(
 
     A dot is where the policy looks, and a line above the squares how long it takes to answer.
     """
-    fig, ax = plots.page(height=0.72 * len(courses) + 0.9, width=plots.NARROW)
+    fig, ax = plots.page(height=0.72 * len(courses) + 0.9)
     for y, (setting, course) in enumerate(courses.items()):
         colour = looks[setting]["color"]
         for x, chunk in enumerate(course.chunks[:steps]):

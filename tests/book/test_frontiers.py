@@ -1,53 +1,23 @@
-"""Figures of success against cost; their letters are near their bars, and on top of nothing."""
+"""Figures of success against cost: which settings have a letter, and what the legend says of it."""
 
 import matplotlib
 
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from kvlab.book import frontiers, plots
-from kvlab.book.frontiers import beside
+from kvlab.book import frontiers, labels, plots
 from kvlab.evidence.stats import Interval, rate_interval
 from kvlab.study.settings import parse_setting
-
-PANEL = np.array([[0.0, 0.0], [200.0, 150.0]])
-LINE = np.array([[20.0, 140.0], [180.0, 140.0]])
 
 
 @pytest.fixture(autouse=True)
 def no_figure_stays():
     yield
     plt.close("all")
-
-
-def bars(*places: tuple[float, float, float]) -> np.ndarray:
-    return np.array([[[x, low], [x, high]] for x, low, high in places])
-
-
-def test_a_letter_alone_stands_straight_below_its_bar():
-    ((x, y),) = beside(bars((100, 100, 140)), [0], LINE, PANEL)
-    assert abs(x - 100) <= 1 and 100 - 10 < y < 100
-
-
-def test_letters_of_bars_in_a_crowd_lie_on_no_bar_no_letter_and_not_on_the_line():
-    crowd = bars((100, 95, 140), (103, 97, 141), (104, 90, 138), (112, 96, 140), (115, 60, 95))
-    centres = beside(crowd, range(5), LINE, PANEL)
-    assert (centres > 5).all() and (centres < PANEL[1] - 5).all()
-    for i, (x, y) in enumerate(centres):
-        for at, low, high in [(at, low, high) for (at, low), (_, high) in crowd]:
-            assert abs(x - at) > 4 or y < low - 4 or y > high + 4  # half a letter
-        assert abs(y - 140) > 5
-        assert all(abs(x - a) > 8 or abs(y - b) > 9 for a, b in centres[:i])
-        assert np.hypot(*(centres[i] - crowd[i].mean(axis=0))) < 60
-
-
-def test_where_no_letter_is_wanted_there_is_none():
-    assert beside(bars((100, 100, 140)), [], LINE, PANEL).shape == (0, 2)
 
 
 def frontier(names: dict, pareto: tuple = ()) -> pd.DataFrame:
@@ -59,22 +29,22 @@ def test_letters_of_points_that_lie_together_do_not():
     places = {"none steps=1": (1, 5), "none steps=2": (1.02, 5), "none": (1.04, 6)}
     together = {parse_setting(setting): place for setting, place in places.items()}
     fig, (ax,) = frontiers.panels({"a": frontier(together, [*together][:1])}, str, [*together])
-    fig.draw_without_rendering()
-    boxes = [Text.get_window_extent(text) for text in ax.texts]  # without the line that leads to the point
+    labels.settle(fig)
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
     assert [text.get_text() for text in ax.texts] == ["a", "b", "c"]
     assert not any(one.overlaps(other) for one in boxes for other in boxes if one is not other)
 
 
-def test_one_panel_is_as_narrow_as_a_phone_with_one_legend_below_and_its_title_within(monkeypatch):
+def test_one_panel_is_as_wide_as_every_figure_with_one_legend_below_and_its_title_within(monkeypatch):
     fig, (ax,) = frontiers.panels({"a": frontier({parse_setting("none"): (1, 5)}, [parse_setting("none")])}, str)
-    assert fig.get_figwidth() == plots.NARROW and len(fig.legends) == 1
+    assert fig.get_figwidth() == plots.WIDTH and len(fig.legends) == 1
     shown = []
     monkeypatch.setattr(plots, "display", lambda data, metadata, raw: shown.append((data, metadata)))
     plots.show(fig, "one", "With a loss under 5 points a reused cache saves at most 6 %, the best lever at most 78 %")
     fig.draw_without_rendering()
     title = fig._suptitle
     assert title.get_window_extent().x1 <= fig.bbox.x1 and "6\N{NO-BREAK SPACE}%" in title.get_text()
-    assert shown[0][1]["image/png"]["width"] == round(110 * plots.NARROW)
+    assert shown[0][1]["image/png"]["width"] == round(110 * plots.WIDTH)
 
 
 def test_a_frontier_names_the_unbeaten_and_the_settings_of_the_answer_by_the_same_letters_in_every_panel():
@@ -89,8 +59,8 @@ def test_a_frontier_names_the_unbeaten_and_the_settings_of_the_answer_by_the_sam
     letters = [{text.get_text(): text.xy[0] for text in ax.texts if text.get_text()} for ax in axes]
     assert letters == [{"a": 1, "b": 2, "c": 4}, {"b": 1, "c": 2}]
     said = [[text.get_text() for text in legend.get_texts()] for legend in fig.legends]
-    assert said == [["everything kept"], ["a  none steps=1", "b  none steps=2", "c  none"]]
-    assert fig.legends[0].legend_handles[0].get_color() == plots.look("full")["color"]
+    assert said == [["a  none steps=1", "b  none steps=2", "c  none", "everything kept"]]
+    assert fig.legends[0].legend_handles[-1].get_color() == plots.look("full")["color"]
     assert [ax.get_title() for ax in axes] == ["a", "b"]
 
 

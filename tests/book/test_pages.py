@@ -42,7 +42,7 @@ def test_the_figure_that_answers_is_on_the_first_screens(page, name):
 def test_a_phone_shows_readable_figures_and_some_data_of_each_table(page, html, browser, name):
     for image in page(name, PHONE):
         size, width = smallest_text((html / "book" / image["src"]).read_text())
-        assert size * image["width"] / width >= 9, image["src"]
+        assert size * image["width"] / width >= 9 and image["width"] <= PHONE, image["src"]
     assert browser.evaluate("document.documentElement.scrollWidth") <= PHONE
     assert [right for right in browser.evaluate(DATA) if right > PHONE] == []
 

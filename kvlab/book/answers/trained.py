@@ -208,7 +208,7 @@ def table(
 
 def figure(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame]) -> Figure:
     """Success in percent over ms of inference per control step: a panel a suite, a line a policy, over its steps."""
-    fig, axes = plots.panels(len(places), 3.6)
+    fig, axes = plots.panels(len(places), 2.4)
     firsts = [found[suite].first for suite in places]
     others = dict.fromkeys(lever.policy for place in places.values() for lever in place.index)
     others = [policy for policy in others if policy not in firsts]
@@ -221,10 +221,9 @@ def figure(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame]) -> Fi
             ends = [[100 * (one.estimate - one.low), 100 * (one.high - one.estimate)] for one in success]
             look = looks["first" if policy in firsts else policy]
             ax.errorbar(x, y, list(zip(*ends, strict=True)), elinewidth=0.6, linewidth=1, **look)
-        ax.set(title=suite, xlabel="inference per control step, ms", xlim=(0, None))
-    axes[0].set_ylabel("success, %")
+        ax.set(title=suite, xlabel="inference per control step, ms", ylabel="success, %", xlim=(0, None))
     for policy, look in looks.items():
         label = "the policy of the suite" if policy == "first" else policy
         axes[0].plot([], [], label=label, linewidth=1, **look)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    plots.legend(fig)
     return fig
