@@ -128,10 +128,10 @@ def add_machine(path: Path, rows: pd.DataFrame, facts: dict[str, object]) -> Non
 def implementations(samples: pd.DataFrame, facts: dict[str, object], machines: pd.DataFrame | None) -> pd.DataFrame:
     """One row per way to run one model without reuse on the GPU, the fastest first: `ms` (median), `low`, `high`, `of`.
 
-    `samples` and `facts` are a run's (`kvlab bench --device cuda`), `machines` the table of all. The range is from the
-    5th to the 95th percentile of that run. Where the processor starts every kernel, the time is the processor's: there
-    it is of the medians of all machines, `of` how many, as soon as there are two. What this run lacks is of machines
-    that had it.
+    `samples` and `facts` are a run's (`kvlab bench --device cuda`), `machines` the table of all runs. The range is from
+    the 5th to the 95th percentile of that run, `of` 1. Where the processor starts every kernel, the time is the
+    processor's: there it is of the medians of all runs, `of` how many, as soon as there are two. What this run lacks is
+    of runs that had it.
     """
     none = samples[samples["setting"] == str(latency.CONTROL)]
     times = {name: rows["ms_total"] for name, rows in none.groupby("implementation")}
@@ -140,9 +140,10 @@ def implementations(samples: pd.DataFrame, facts: dict[str, object], machines: p
     for name, ms in times.items():
         low, middle, high = ms.quantile([0.05, 0.5, 0.95])
         elsewhere = [] if machines is None else machines.loc[machines["implementation"] == name, "ms"]
-        if name in HOST_BOUND and len(elsewhere) > 1:
+        ranges = name in HOST_BOUND and len(elsewhere) > 1
+        if ranges:
             low, high = min(elsewhere), max(elsewhere)
-        rows[name] = {"ms": middle, "low": low, "high": high, "of": max(1, len(elsewhere))}
+        rows[name] = {"ms": middle, "low": low, "high": high, "of": len(elsewhere) if ranges else 1}
     if machines is not None:
         for name, ms in machines.loc[~machines["implementation"].isin(rows), "ms"].groupby(machines["implementation"]):
             rows[name] = {"ms": ms.median(), "low": ms.min(), "high": ms.max(), "of": len(ms)}

@@ -366,13 +366,16 @@ def test_inside_the_engine_quotes_what_was_measured():
     said = "".join(outputs("engine", "text/markdown"))
     base = pd.read_csv(DATA / "latency" / "gpu_base.csv").query("implementation == 'engine'")
     none = base[base["setting"] == "none"][["ms_vision", "ms_prefill", "ms_denoise", "ms_total"]].median()
+    assert f"**Without reuse the engine takes {none.ms_total:.1f} ms; a cache" in said
     faster = pd.read_csv(DATA / "latency" / "gpu_engine_faster.csv").query("steps == 10 and kept == 'none'")
     ms = faster.set_index("engine")["ms"]
-    assert f"**Without reuse the engine takes {ms['now']:.1f} ms now.**" in said
-    assert f"engine before:** {none.ms_total:.1f} ms without reuse, and {ms['before']:.1f} ms in the run that" in said
+    assert f"which took {ms['before'] / ms['now']:.2f} times as long for Pi0 without reuse" in said
     images, denoising = none.ms_vision + none.ms_prefill, none.ms_denoise
     shares = [f"{100 * ms / none.ms_total:.0f} %" for ms in (images, denoising, none.ms_total - images - denoising)]
-    assert "images and prefill are {} of the time, denoising {}, inputs {}".format(*shares) in said
+    assert "Images and prefill are {} of the time, denoising {}, inputs {}".format(*shares) in said
+    floors = json.loads((DATA / "latency" / "gpu_base.json").read_text())["floors"]
+    times = [none[f"ms_{stage}"] / floors[stage]["floor_ms"] for stage in ("denoise", "vision", "prefill")]
+    assert f"{max(times):.1f} times its floor" in said and all(f" {one:.1f} times" in said for one in times)
     error = pd.read_csv(DATA / "latency" / "gpu_base_errors.csv")["error"].max()
     assert f"**Its chunks are at most {100 * error:.2f} % from the eager model's" in said
     for suite in CHECKPOINTS:
@@ -386,7 +389,7 @@ def test_inside_the_engine_quotes_what_was_measured():
 
 
 def test_the_readme_tells_the_engine_from_what_else_one_would_run():
-    times = pd.read_csv(DATA / "latency" / "peers" / "gpu_base.csv").query("setting == 'none'")
+    times = pd.read_csv(DATA / "latency" / "gpu_base.csv").query("setting == 'none'")
     median = times.groupby("implementation")["ms_total"].median()
     said = (ROOT / "README.md").read_text()
     assert f"takes {median['engine']:.1f} ms by the engine" in said

@@ -7,7 +7,10 @@ import pandas as pd
 
 from kvlab.book import text
 from kvlab.evidence import margins, wording
-from kvlab.evidence.stats import pair, paired_difference
+from kvlab.evidence.stats import Interval, pair, paired_difference
+from kvlab.paths import CHECKPOINTS, DATA
+from kvlab.pi0.checkpoint import checkpoint_digest
+from kvlab.study.recordings import all_episodes
 from kvlab.study.records import EPISODE
 
 PROGRAMS = {
@@ -18,6 +21,28 @@ PROGRAMS = {
 }
 EIGHT = "engine-fp8"
 Found = dict[str, dict[str, pd.Series]]  # success by the episode, by suite and device
+
+
+def on_gpu() -> Found:
+    """`no_reuse` of the recorded episodes whose policy ran on a GPU."""
+    digests = {suite: checkpoint_digest(path) for suite, path in CHECKPOINTS.items()}
+    return no_reuse(all_episodes(DATA / "devices"), digests)
+
+
+def engine_loss(found: Found, confidence: float = 0.95) -> str:
+    """Whether the engine may lose `margins.BUY` to the eager model on the same GPU, in a clause: `a loss of 5 points is
+    not excluded`.
+    """
+    lost = {
+        suite: paired_difference(pair(devices["engine"], devices["cuda"]), confidence)
+        for suite, devices in found.items()
+        if {"engine", "cuda"} <= devices.keys()
+    }
+    five = f"a loss of {100 * margins.BUY:.0f} points"
+    if shown := [f"`{suite}`" for suite, one in lost.items() if one.high < 0]:
+        return f"a loss is shown in {text.listed(shown)}"
+    verdicts = {margins.loss(one, margins.BUY) for one in lost.values()}
+    return f"{five} is excluded" if verdicts == {margins.INSIDE} else f"{five} is not excluded"
 
 
 def no_reuse(episodes: pd.DataFrame, checkpoints: dict[str, str]) -> Found:
@@ -39,21 +64,26 @@ def no_reuse(episodes: pd.DataFrame, checkpoints: dict[str, str]) -> Found:
 
 
 def finding(found: Found, confidence: float) -> str:
-    """What the devices' successes are, a sentence a suite, and how far apart they may be."""
-    said, apart, excluded, close = [], 0.0, 0.0, True
+    """How far apart two programs may be, and what the devices' successes are, a sentence a suite."""
+    said, differences = [], []
     for suite, devices in found.items():
         (first, won), *others = devices.items()
         each = [f"{won.sum()} succeed {PROGRAMS[first]}", *(f"{won.sum()} {PROGRAMS[one]}" for one, won in others)]
         said.append(f"of {len(won)} episodes of `{suite}`, {text.listed(each)}")
-        for one, other in combinations(devices.values(), 2):
-            difference = paired_difference(pair(other, one), confidence)
-            apart = max(apart, abs(difference.estimate))
-            excluded = max(excluded, abs(difference.low), abs(difference.high))
-            close &= margins.apart(difference, margins.BUY) == margins.INSIDE
-    five = "" if close else f"; one of {100 * margins.BUY:.0f} points is not"
+        differences += [paired_difference(pair(b, a), confidence) for a, b in combinations(devices.values(), 2)]
+    return f"**In closed loop {_apart(differences)}.** By the small policy of each suite, {'; '.join(said)}."
+
+
+def _apart(differences: list[Interval]) -> str:
+    """How many pairs of programs are shown to differ, and how large a difference all of them exclude."""
+    excluded = max(max(-one.low, one.high) for one in differences)
+    shown, pairs = sum(0 not in one for one in differences), text.count(len(differences), "pair")
+    lead = f"{shown} of {pairs} of programs {'differs' if shown == 1 else 'differ'}" if shown else ""
+    close = all(margins.apart(one, margins.BUY) == margins.INSIDE for one in differences)
+    five = "" if close else f", one of {100 * margins.BUY:.0f} is not"
     return (
-        f"**In closed loop no two programs are more than {100 * apart:.0f} points apart.** By the small policy of each "
-        f"suite, {'; '.join(said)}. Differences of over {ceil(100 * excluded)} points are excluded{five}."
+        f"{lead or 'no two programs are shown to differ'}: differences of over {ceil(100 * excluded)} points are "
+        f"excluded{five}"
     )
 
 

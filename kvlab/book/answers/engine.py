@@ -6,12 +6,19 @@ import numpy as np
 import pandas as pd
 
 from kvlab.bench import gpu, latency
-from kvlab.book import tables, text
+from kvlab.book import text
 from kvlab.evidence.stats import Interval
+from kvlab.pi0 import Pi0Config
 from kvlab.study.settings import Setting
 
 MODELS = {"base": "Pi0", "base_pi05": "Pi0.5"}
-_SIZES = MODELS | {"mini_spatial": "the small policy of `libero_spatial`"}  # of the table on eight bits
+_SIZES = {  # of the table on eight bits
+    "base": "Pi0",
+    "base_pi05": "Pi0.5 by the engine before",
+    "mini_spatial": "the small policy of `libero_spatial`",
+}
+PHASES = 8  # of a layer of the expert
+WORDS = {"vision": "the image encoder", "prefill": "the prefill", "denoise": "the denoising"}
 WATCHED = str(Setting("full", latency.WATCHED))
 ON_IMAGES, ON_THUMBNAILS = "full when vision >= -1", f"full when {latency.OPEN}"
 NAMES = {
@@ -46,21 +53,12 @@ AGAINST = {  # column of an error table: what it compares
 
 
 def findings(
-    plain: pd.DataFrame, samples: pd.DataFrame, errors: pd.DataFrame, facts: dict, watching: Interval, closed_loop: str
+    plain: pd.DataFrame, errors: pd.DataFrame, facts: dict, config: Pi0Config, watching: Interval, closed_loop: str
 ) -> list[str]:
-    """The chapter's answer, of Pi0. `plain`: `gpu.by_implementation` of the engine before; `samples` as in `faster`;
-    `watching` is `latency.ratio` of computing all similarities to none, `closed_loop` of `devices.finding`.
+    """The chapter's answer, of Pi0. `plain`: `gpu.by_implementation` of the engine; `watching`: `latency.ratio` of
+    computing all similarities to none; `closed_loop`: of `devices.finding`.
     """
-    full, floor = plain.loc["none"], facts["floors"]["denoise"]["floor_ms"]
-    return [
-        _now(samples, full.total_p50),
-        "**A cache of keys and values saves images and prefill; only a kept chunk saves denoising too.** In the engine "
-        f"before, {_shares(full).lower()}. Denoising takes {full.denoise_p50:.1f} ms, {full.denoise_p50 / floor:.1f} "
-        f"times what the memory's speed allows. To compute all similarities and to reuse nothing takes "
-        f"{watching.estimate:.2f} times as long as no reuse ({watching.low:.2f} to {watching.high:.2f}).",
-        closed_loop,
-        _exactness(errors),
-    ]
+    return [_time(plain, watching), _bound(plain, facts, config), closed_loop, _exactness(errors)]
 
 
 def new_words(facts: Mapping[str, dict]) -> str:
@@ -72,21 +70,52 @@ def new_words(facts: Mapping[str, dict]) -> str:
     )
 
 
-def _now(samples: pd.DataFrame, before: float) -> str:
-    """What the engine is and takes now, and what it took when the other tables were timed."""
-    ms = samples[samples["steps"] == samples["steps"].max()].set_index(["engine", "kept"])["ms"]
+def _time(plain: pd.DataFrame, watching: Interval) -> str:
+    """What a replan takes, and what of it a cache can save."""
+    full = plain.loc["none"]
     return (
-        f"**Without reuse the engine takes {ms['now', 'none']:.1f} ms now.** It runs a Pi0 of the published size on "
-        f"one H100, from the same weights as the eager model, and starts whole recorded graphs in place of single "
-        f"kernels. Behind a gate on thumbnails it takes {ms['now', 'full']:.1f} ms with everything kept. **All its "
-        f"other times on this page are of the engine before:** {before:.1f} ms without reuse, and "
-        f"{ms['before', 'none']:.1f} ms in the run that compares both."
+        f"**Without reuse the engine takes {full.total_p50:.1f} ms; a cache of keys and values can save images and "
+        f"prefill of it, only a kept chunk denoising too.** {_shares(full)}. It runs a Pi0 of the published size on "
+        f"one H100, from the same weights as the eager model, and starts whole recorded graphs in place of single kernels. "
+        f"Behind a gate on thumbnails it takes {plain.loc[ON_THUMBNAILS].total_p50:.1f} ms with everything kept. To "
+        f"compute all similarities and to reuse nothing takes {watching.estimate:.2f} times as long as no reuse "
+        f"({watching.low:.2f} to {watching.high:.2f})."
+    )
+
+
+def _bound(plain: pd.DataFrame, facts: dict, config: Pi0Config) -> str:
+    """How far each stage is from what the GPU allows, the farthest first, and what denoising waits for."""
+    floor = pd.DataFrame(facts["floors"]).T
+    reached = plain.loc["none", [f"{stage}_p50" for stage in floor.index]].to_numpy(float)
+    far = (reached / floor["floor_ms"]).sort_values(ascending=False)
+    first, *others = far.index
+    by = "the arithmetic sets" if floor.ms_operations[first] > floor.ms_bytes[first] else "the weights' bytes set"
+    rest = [f"{WORDS[stage]} takes {far[stage]:.1f} times its own" for stage in others]
+    steps, layers = config.denoising_steps, config.expert.depth
+    return (
+        f"**What this GPU allows is farthest from {WORDS[first]}: {far[first]:.1f} times its floor, which {by}.** "
+        f"By comparison {text.listed(rest)}. A floor is the time for the arithmetic, or for reading the weights, whichever is longer. The kernel of the "
+        f"denoising waits between phases: {steps} steps of {layers} layers make {PHASES * steps * layers:,} of them, "
+        f"and each needs all results of the one before."
+    )
+
+
+def before(samples: pd.DataFrame) -> str:
+    """How much longer the engine before took. `samples`: medians by `engine` (before, now), `kept` and `steps`."""
+    ms = samples.pivot(index=["kept", "steps"], columns="engine", values="ms")
+    times = ms["before"] / ms["now"]
+    full = times["none", samples["steps"].max()]
+    return (
+        f"They are of the engine before, which took {full:.2f} times as long for Pi0 without reuse, and "
+        f"{times.min():.2f} to {times.max():.2f} times over all {text.count(len(times), 'setting')} that were timed by "
+        "both, in one call on one H100. It sent frames up one by one, computed the robot's token before the first "
+        "denoising step and waited between stages."
     )
 
 
 def headline(engine: pd.DataFrame) -> str:
     """The title of the figure."""
-    return f"Without reuse, the engine before: {_shares(engine.loc['none']).lower()}"
+    return f"Without reuse, {_shares(engine.loc['none']).lower()}"
 
 
 def _shares(full: pd.Series) -> str:
@@ -115,24 +144,20 @@ def by_stage(stages: pd.DataFrame, implementation: str) -> pd.DataFrame:
 
 
 def by_steps(own: pd.DataFrame, fewer: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """Medians of whole replans by the engine in ms, at the model's own `steps` (rows `own`) and at `fewer`.
-
-    They are of two runs, which the columns name.
-    """
+    """Medians of whole replans by the engine in ms, at the model's own `steps` (rows `own`) and at `fewer`."""
     table = gpu.by_steps(pd.concat([own, fewer])).rename(columns={0: steps})
     table = table[sorted(table, reverse=True)].map("{:.1f}".format).replace("nan", "")
-    table = table.rename(columns=lambda n: f"{n}, {'first' if n == steps else 'later'} run")
     return table.rename(index=_name).rename_axis(index=None, columns="what is kept; denoising steps")
 
 
-def faster(samples: pd.DataFrame) -> pd.DataFrame:
-    """Milliseconds of a replan before and now, by what is kept and the number of steps."""
-    kept = {name: f"{tables.kept(Setting(name, 'always'))} kept" for name in {*samples["kept"]} - {"none"}}
-    named = samples.assign(
-        replan=samples["kept"].replace(kept | {"none": "no reuse"}) + ", " + samples["steps"].astype(str) + " steps"
-    )
-    table = named.pivot(index="replan", columns="engine", values="ms").loc[named["replan"].unique()]
-    return table.map("{:.1f}".format).rename_axis(index=None, columns="replan")
+def in_eight(samples: pd.DataFrame, errors: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `eight`: Pi0 out of a run's samples and errors, without reuse, and then `others`."""
+    programs = {"engine": "engine_float32", gpu.EIGHT: "eight_float32"}  # and its column of the errors
+    none = samples[samples["setting"] == str(latency.CONTROL)].groupby("implementation")
+    medians = none[[f"ms_{stage}" for stage in latency.STAGES]].median().loc[[*programs]]
+    largest = errors.loc[errors["mode"] == "none", [*programs.values()]].max()
+    own = medians.assign(model="base", error=largest.to_numpy()).reset_index()
+    return pd.concat([own, others], ignore_index=True)
 
 
 def eight(table: pd.DataFrame) -> pd.DataFrame:
@@ -161,7 +186,7 @@ def _saved(name: str, plain: pd.Series, eight: pd.Series) -> str:
     less = sum(plain[stage] - eight[stage] for stage in ("ms_vision", "ms_prefill"))
     rest = plain.ms_total - eight.ms_total - less
     other = (
-        f" Inputs and denoising differ by {abs(rest):.1f} ms between the two runs; eight bits have no part in these."
+        f" Inputs and denoising differ by {abs(rest):.1f} ms between the two; eight bits have no part in these."
         if f"{abs(rest):.1f}" != "0.0"
         else ""
     )
@@ -204,7 +229,7 @@ def measured(facts: dict) -> pd.DataFrame:
         "date": facts["date"][:10],
         "product of two large matrices": f"{facts['operations_per_ms'] / 1e9:.0f} TFLOP/s",
         "large copy": f"{facts['bytes_per_ms'] / 1e9:.2f} TB/s",
-        "peak GPU memory, eager and engine together": f"{facts['peak_gb']:.1f} GB",
+        "peak GPU memory of the run": f"{facts['peak_gb']:.1f} GB",
         "loading the weights from a local file": f"{facts['load_seconds']:.1f} s",
     }
     return pd.DataFrame({"measured": rows}).rename_axis(index=None, columns="what")

@@ -18,14 +18,23 @@ from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
-REPLANS = {  # one replan, by what it keeps: (a setting, whether its gate allows reuse)
+NONE = "nothing that is shown"
+BACK = (  # how much of a saving longer episodes take back: all, whether all is open, some
+    "all of the saving of {}",
+    "so much of the saving of {} that none is shown",
+    "a part of the saving of {}",
+)
+REPLANS = {  # one replan, by what it keeps: (a setting, whether its gate allows reuse); not named, gates on thumbnails
     "nothing": ("none", False),
     "nothing, while the gate compares images": ("full when vision >= 0.98", False),
     "nothing, while the gate asks the expert": ("full when verify <= 0.1", False),
     "everything, gate on images": ("full when vision >= 0.98", True),
     "everything, gate on thumbnails": ("full when pixels >= 0.98", True),
-    "images and instruction": ("prefix when pixels >= 0.98", True),
-    "images": ("vision_only:skip when pixels >= 0.98", True),
+    "images and instruction, gate on images": ("prefix when vision >= 0.98", True),
+    "images and instruction, gate on thumbnails": ("prefix when pixels >= 0.98", True),
+    "images and instruction, by a clock": ("prefix when every(2)", True),
+    "images, gate on images": ("vision_only:skip when vision >= 0.98", True),
+    "images, gate on thumbnails": ("vision_only:skip when pixels >= 0.98", True),
     "instruction from the start, images": ("text_fixed:skip when pixels >= 0.98", True),
     "robot state": ("state_only:skip when pixels >= 0.98", True),
     "upper half of the layers": ("layer_wise[9:]:skip when pixels >= 0.98", True),
@@ -37,7 +46,7 @@ REPLANS = {  # one replan, by what it keeps: (a setting, whether its gate allows
     "nothing, 5 denoising steps": ("none steps=5", False),
     "nothing, 2 denoising steps": ("none steps=2", False),
     "nothing, 1 denoising step": ("none steps=1", False),
-    "images and instruction, 2 denoising steps": ("prefix when pixels >= 0.98 steps=2", True),
+    "images and instruction, by a clock, 2 denoising steps": ("prefix when every(2) steps=2", True),
 }
 
 
@@ -75,24 +84,31 @@ def bought(
 
 
 def headline(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
-    """The title of the figure: what may be saved by reuse, and by any lever."""
-    cache, lever = (_up_to(bought, kind) for kind in (only_reuses, anything))
-    return f"With a loss under {100 * margin:.0f} points a reused cache saves {cache}, the best lever here {lever}"
+    """The title of the figure: what reuse, and any lever, saves inside the margin in each suite; the first machine."""
+    each = {
+        suite: " and ".join(next(iter(_saved(table, kind).values()), NONE) for kind in (only_reuses, anything))
+        for suite, table in bought.items()
+    }
+    first = next(column[0] for column in next(iter(bought.values())).columns if column[1] == "of_control")
+    return (
+        f"With a loss under {100 * margin:.0f} points a reused cache and the best lever save "
+        f"{'; '.join(f'{saved} in {suite}' for suite, saved in each.items())} ({first.upper()})"
+    )
 
 
 def findings(
     ways: pd.DataFrame,
-    version: str,
     bought: Mapping[str, pd.DataFrame],
     records: Mapping[str, Records],
     machines: Mapping[str, Latency],
     margin: float,
+    confidence: float,
 ) -> list[str]:
-    """The answer. `ways` is of `peers.implementations`, `version` LeRobot's, `bought` by suite."""
+    """The answer. `ways` is of `programs.recorded`, `bought` by suite."""
     return [
-        programs.finding(ways, version),
-        _usable(bought, machines, margin),
-        _solved(bought, records, next(iter(machines.values()))),
+        programs.finding(ways),
+        _usable(bought, margin),
+        _solved(bought, records, next(iter(machines.values())), confidence),
         _budget(records, machines),
     ]
 
@@ -154,60 +170,81 @@ def figure_rows(
     return ordered, [step[setting] for setting in ordered], [found[setting] for setting in ordered]
 
 
-def _usable(bought, machines, margin) -> str:
-    """What a reused cache and what a kept chunk may save of these settings, in each suite."""
-    kinds, points = {"reused cache": only_reuses, "kept chunk": only_keeps_the_chunk}, f"{100 * margin:.0f} points"
-    cache, chunk = (f"{name} saves {_up_to(bought, kind)}" for name, kind in kinds.items())
-    said = []
-    for suite, table in bought.items():
-        chosen = {name: _cheapest(table, kind) for name, kind in kinds.items()}
-        for setting in filter(None, chosen.values()):
-            left = [f"{text.percent(table.loc[setting, (key, 'of_control')])} ({key.upper()})" for key in machines]
-            said.append(
-                f"In `{suite}` {tables.lever(setting)} takes {text.listed(left)} of the inference per control step; it "
-                f"solves {text.difference(table.loc[setting, (suite, 'difference')], 'without reuse', margin)}."
-            )
-        if lacking := [f"a {name}" for name, setting in chosen.items() if setting is None]:
-            said.append(
-                f"In `{suite}` no setting with {' or '.join(lacking)} saves and is shown to lose under {points}."
-            )
-    left = _least([_only(table, only_reuses) for table in bought.values()])
-    least = f" Whatever it loses, a reused cache by itself leaves at least {_each(left)}." if left else ""
-    return f"**Of these settings, with a loss under {points}, a {cache}. A {chunk}.** {' '.join(said)}{least}"
+def _usable(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
+    """What a reused cache and what a kept chunk save inside the margin, in each suite, and by which setting."""
+    kinds = {"reused cache": only_reuses, "kept chunk": only_keeps_the_chunk}
+    leads, said = [], []
+    for name, kind in kinds.items():
+        each = [f"{_each(_saved(table, kind)) or NONE} in `{suite}`" for suite, table in bought.items()]
+        leads.append(f"the best {name} saves {'; '.join(each)}")
+        chosen: dict[Setting, list[str]] = {}
+        for suite, table in bought.items():
+            if setting := _cheapest(table, kind):
+                solves = text.difference(table.loc[setting, (suite, "difference")], "without reuse", margin)
+                chosen.setdefault(setting, []).append(f"in `{suite}` it solves {solves}")
+        said += [f"The {name} is {tables.lever(one)}: {'; '.join(solves)}." for one, solves in chosen.items()]
+    left = _each(_least(pd.concat([_only(table, only_reuses) for table in bought.values()])))
+    least = f" Whatever it loses, a reused cache by itself leaves at least {left}." if left else ""
+    return (
+        f"**With a loss that is shown to be under {100 * margin:.0f} points, {leads[0]}. "
+        f"{leads[1][0].upper()}{leads[1][1:]}.** That is of the inference per control step. {' '.join(said)}{least}"
+    )
 
 
-def _solved(bought, records, times: Latency) -> str:
-    """Inference to solve an episode: of the reuse that saves most, and of the cheapest lever."""
-    kinds = {"a reused cache": only_reuses, "a kept chunk": only_keeps_the_chunk, "the best lever": anything}
-    told, back = [], {"all": [], "a part": [], "nothing": []}
+def _solved(bought: Mapping[str, pd.DataFrame], records, times: Latency, confidence: float) -> str:
+    """Inference to solve an episode: of all reused caches, then of the settings that save most inside the margin."""
+    kinds = {
+        "the best reused cache": only_reuses,
+        "the best kept chunk": only_keeps_the_chunk,
+        "the best lever": anything,
+    }
+    told, back = [], {words: [] for words in BACK}
     for suite, table in bought.items():
         found = {}
         for name, kind in kinds.items():
             setting = _cheapest(table, kind)
-            if setting in (None, *found) or not (ratio := inference_ratio(records[suite], setting, NO_REUSE, times)):
+            if setting in (None, *found):
+                continue
+            if not (ratio := inference_ratio(records[suite], setting, NO_REUSE, times, confidence)):
                 continue
             step = cost(setting, records[suite], times) / cost(NO_REUSE, records[suite], times)
-            lost = "nothing" if ratio.low <= step else "a part" if ratio.estimate < 1 else "all"
-            back[lost].append(f"{name} in `{suite}`")
-            found[setting] = (
-                f"{tables.lever(setting)}: {text.percent(step)} a control step, {100 * ratio.estimate:.0f} % "
-                f"({_ends(ratio)}) an episode"
-            )
+            if ratio.low > step:
+                much = [ratio.low >= 1, ratio.high >= 1, True].index(True)
+                back[BACK[much]].append(f"{name} in `{suite}`")
+            found[setting] = f"{tables.lever(setting)}: {text.percent(step)} a control step, {_ends(ratio)} an episode"
         told += [f"In `{suite}` {'; '.join(found.values())}."] if found else []
-    if not told:
-        return "**No setting within the margin saves.** So there is no episode to compare with one without reuse."
-    kept = back.pop("nothing")
-    lead = "; ".join(f"{much} of the saving of {text.listed(which)}" for much, which in back.items() if which)
-    lead = f"Longer episodes take back {lead}" if lead else "Longer episodes are not shown to take any of it back"
-    rest = " The other settings named here are not shown to lose any of theirs." if kept and any(back.values()) else ""
+    lost = "; ".join(words.format(text.listed(which)) for words, which in back.items() if which)
+    lead = f"Longer episodes take back {lost}." if lost else "Longer episodes are not shown to take back any saving."
+    if told:
+        told = [lead, f"In percent of no reuse, by the times of {times.name}:", *told]
+    return " ".join([_episodes(bought, records, times, confidence), *told])
+
+
+def _episodes(bought: Mapping[str, pd.DataFrame], records, times: Latency, confidence: float) -> str:
+    """In how many suites and settings a reused cache by itself is shown to make a solved episode cheaper, or dearer."""
+    found = {
+        (suite, setting): ratio
+        for suite, table in bought.items()
+        for setting in _only(table, only_reuses).index
+        if (ratio := inference_ratio(records[suite], setting, NO_REUSE, times, confidence))
+    }
+    if not found:
+        return "**No reused cache has enough solved episodes to compare.**"
+    cheaper = sum(ratio.high < 1 for ratio in found.values())
+    dearer = {key: ratio for key, ratio in found.items() if ratio.low > 1}
+    most = ""
+    if dearer:
+        suite, setting = max(dearer, key=lambda key: dearer[key].estimate)
+        most = f" The most is {_ends(dearer[suite, setting])} in `{suite}` with {tables.lever(setting)}."
     return (
-        f"**{lead}.**{rest} An episode here is one that both solve; its inference, as that of a control step, is in "
-        f"percent of no reuse ({times.name}). {' '.join(told)}"
+        f"**A solved episode is shown to take less inference with a reused cache in {cheaper or 'none'} of "
+        f"{text.count(len(found), 'row')}, more in {len(dearer) or 'none'}.** A row is a setting in one suite, an "
+        f"episode one that is solved with reuse and without.{most}"
     )
 
 
 def _ends(ratio: Interval) -> str:
-    return f"{100 * ratio.low:.0f} to {100 * ratio.high:.0f}"
+    return f"{100 * ratio.estimate:.0f} % ({100 * ratio.low:.0f} to {100 * ratio.high:.0f})"
 
 
 def _budget(records, machines) -> str:
@@ -242,19 +279,18 @@ def _cheapest(table: pd.DataFrame, kind: Callable[[Setting], bool]) -> Setting |
     return frontier.cheapest(_only(table[costs < 1], kind))
 
 
-def _up_to(bought: Mapping[str, pd.DataFrame], kind: Callable[[Setting], bool]) -> str:
-    """The most that a setting of one kind saves inside the margin, in any suite, on each machine."""
-    found = [_only(table[table["all", "inside"].astype(bool)], kind) for table in bought.values()]
-    saved = {machine: 1 - share for machine, share in _least(found).items() if share < 1}
-    return f"at most {_each(saved)}" if saved else "nothing that is shown"
+def _saved(table: pd.DataFrame, kind: Callable[[Setting], bool]) -> dict[str, str]:
+    """What the cheapest of one kind saves inside the margin, by machine; nothing where there is none."""
+    setting = _cheapest(table, kind)
+    costs = {} if setting is None else table.loc[setting].xs("of_control", level=1).to_dict()
+    return {machine: text.percent(1 - share) for machine, share in costs.items()}
 
 
-def _least(found: Sequence[pd.DataFrame]) -> dict[str, float]:
+def _least(table: pd.DataFrame) -> dict[str, str]:
     """On each machine the least inference per control step over no reuse's; nothing where there is no setting."""
-    costs = pd.concat(found).xs("of_control", axis=1, level=1) if any(map(len, found)) else pd.DataFrame()
-    return costs.min().to_dict()
+    return table.xs("of_control", axis=1, level=1).min().map(text.percent).to_dict() if len(table) else {}
 
 
-def _each(shares: Mapping[str, float]) -> str:
-    """`6 % (CPU) and 9 % (H100)`."""
-    return text.listed([f"{text.percent(share)} ({machine.upper()})" for machine, share in shares.items()])
+def _each(shares: Mapping[str, str]) -> str:
+    """`6 % (CPU) and 9 % (H100)`; empty where there is none."""
+    return text.listed([f"{share} ({machine.upper()})" for machine, share in shares.items()]) if shares else ""

@@ -29,12 +29,13 @@ def test_differences_are_of_the_same_episodes():
     rows = pd.concat([episodes("cpu", [True] * 8 + [False] * 2), episodes("engine", [True] * 7 + [False] * 3)])
     found = devices.no_reuse(rows, HERE)
     assert devices.finding(found, 0.95) == (
-        "**In closed loop no two programs are more than 10 points apart.** By the small policy of each suite, of 10 "
-        "episodes of `one`, 8 succeed on a CPU and 7 by the engine. Differences of over 41 points are excluded; one of "
-        "5 points is not."
+        "**In closed loop no two programs are shown to differ: differences of over 41 points are excluded, one of 5 "
+        "is not.** By the small policy of each suite, of 10 episodes of `one`, 8 succeed on a CPU and 7 by the engine."
     )
     alike = devices.finding(closed(cpu=100, engine=100), 0.95)
-    assert alike.endswith("Differences of over 4 points are excluded.")
+    assert alike.startswith(
+        "**In closed loop no two programs are shown to differ: differences of over 4 points are excluded.** By the"
+    )
     (row,) = devices.table(found, 0.95).to_dict("records")
     assert (row["program"], row["compared with"]) == (devices.PROGRAMS["engine"], devices.PROGRAMS["cpu"])
     assert (row["only the first succeeds"], row["only the second"], row["episodes"]) == (0, 1, 10)
@@ -44,6 +45,24 @@ def test_differences_are_of_the_same_episodes():
 def closed(**wins):
     rows = [episodes(one.replace("_", "-"), [n < k for n in range(100)]) for one, k in wins.items()]
     return devices.no_reuse(pd.concat(rows), HERE)
+
+
+def test_programs_that_are_shown_to_differ_are_counted():
+    assert devices.finding(closed(cpu=99, engine=78), 0.95).startswith(
+        "**In closed loop 1 of 1 pair of programs differs: differences of over 30 points are excluded, one of 5 is"
+    )
+    assert "closed loop 2 of 3 pairs of programs differ: " in devices.finding(closed(cpu=99, cuda=98, engine=78), 0.95)
+
+
+def test_what_the_engine_may_lose_follows_its_episodes():
+    """Of 100 pairs without a difference a loss of 4 points is excluded; 2 against 0 leave 5 open; 20 are a loss."""
+    alike, open_, lost = (closed(cuda=100, engine=engine) for engine in (100, 98, 80))
+    assert devices.engine_loss(alike) == "a loss of 5 points is excluded"
+    assert devices.engine_loss(alike | {"two": open_["one"]}) == "a loss of 5 points is not excluded"
+    assert devices.engine_loss(alike | {"two": lost["one"]}) == "a loss is shown in `two`"
+    assert (
+        devices.engine_loss(closed(cpu=100, engine=100)) == "a loss of 5 points is not excluded"
+    )  # nothing to compare
 
 
 def test_eight_bits_are_compared_with_the_engine_and_the_eager_model():

@@ -1,19 +1,24 @@
 """What is said of made times of several programs."""
 
+import json
+
 import pandas as pd
 
 from kvlab.book.answers import programs
 
+LEROBOT = "LeRobot 9.9, not compiled"
+
 
 def ways(**ms):
-    names = {"graph": programs.ONE_GRAPH, "compiled": programs.COMPILED, "lerobot": "LeRobot, not compiled"}
-    rows = {names.get(name, name): {"ms": x, "low": 0.9 * x, "high": 1.1 * x, "of": 1} for name, x in ms.items()}
+    names = {"graph": programs.ONE_GRAPH, "compiled": programs.COMPILED, "lerobot": LEROBOT}
+    made = {"of": 1, "date": "2026-01-02"}
+    rows = {names.get(name, name): {"ms": x, "low": 0.9 * x, "high": 1.1 * x, **made} for name, x in ms.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def test_the_engine_stands_first_against_what_was_measured_beside_it():
+def test_the_engine_stands_first_against_what_was_measured_with_it():
     alone, more = (
-        programs.finding(found, "9.9")
+        programs.finding(found)
         for found in (
             ways(engine=15.0, eager=100.0),
             ways(engine=15.0, compiled=20.0, graph=30.0, eager=100.0, lerobot=300.0),
@@ -23,16 +28,40 @@ def test_the_engine_stands_first_against_what_was_measured_beside_it():
     assert "(one call starts all kernels), was not measured." in alone
     assert "(a CUDA graph), takes 30.0 ms, and compiled by torch.compile as well 20.0 ms" in more
     assert "eager 90 to 110 ms (5th to 95th percentile of one run); LeRobot 9.9, not compiled 270 to 330 ms" in more
+    compiled = ways(engine=15.0, eager=100.0, lerobot=300.0).rename(index={LEROBOT: "LeRobot 9.9, compiled"})
+    assert "LeRobot 9.9, compiled takes 300 ms." in programs.finding(compiled)
 
 
 def test_host_bound_times_are_a_range_and_never_a_ratio():
     found = ways(engine=15.0, eager=100.0)
     found.loc["eager", ["low", "high", "of"]] = [111.0, 210.0, 3]
-    found.loc["LeRobot, not compiled"] = [350.0, 350.0, 350.0, 1]
-    text = programs.finding(found, "9.9")
-    assert "eager 111 to 210 ms (the medians of 3 machines)" in text and "times as" not in text and "100 ms" not in text
+    found.loc[LEROBOT] = [350.0, 350.0, 350.0, 1, "2026-01-01"]
+    text = programs.finding(found)
+    assert "eager 111 to 210 ms (the medians of 3 runs)" in text and "times as" not in text and "100 ms" not in text
+    assert f"{LEROBOT} 350 ms (the median of another run)." in text
 
 
-def test_the_table_names_the_version_and_the_machines():
-    table = programs.table(ways(engine=15.0, lerobot=300.0), "9.9")
-    assert table.loc["LeRobot 9.9, not compiled"].to_list() == ["300.0", "270.0", "330.0", 1]
+def test_the_table_names_the_runs_and_their_dates():
+    table = programs.table(ways(engine=15.0, lerobot=300.0))
+    assert table.loc[LEROBOT].to_list() == ["300.0", "270.0", "330.0", 1, "2026-01-02"]
+
+
+def test_lerobots_times_are_of_the_run_that_had_it(tmp_path):
+    """What another run measured keeps its date, until the run of the other programs has LeRobot too."""
+    rows = [{"implementation": "engine", "setting": "none", "ms_total": 10.0}]
+    pd.DataFrame(rows).to_csv(tmp_path / "gpu_base.csv", index=False)
+    pd.DataFrame({"implementation": ["eager"], "ms": [90.0]}).to_csv(tmp_path / "gpu_base_machines.csv", index=False)
+    theirs = {"lerobot": "0.6.1", "lerobot_ms": [300.0, 310.0, 320.0], "date": "2026-01-01T10:00"}
+    (tmp_path / "gpu_lerobot.json").write_text(json.dumps(theirs))
+    (tmp_path / "gpu_base.json").write_text(json.dumps({"date": "2026-01-02T10:00"}))
+    found = programs.recorded(tmp_path)
+    assert found.date.to_dict() == {
+        "engine": "2026-01-02",
+        "eager": "2026-01-02",
+        "LeRobot 0.6.1, not compiled": "2026-01-01",
+    }
+    assert found.ms.tolist() == [10, 90, 310]
+    again = {"date": "2026-01-03T10:00", "lerobot": "0.7.0", "lerobot_ms": [200.0]}
+    (tmp_path / "gpu_base.json").write_text(json.dumps(again))
+    found = programs.recorded(tmp_path)
+    assert found.loc["LeRobot 0.7.0, not compiled", ["ms", "date"]].tolist() == [200, "2026-01-03"]
