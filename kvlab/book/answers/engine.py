@@ -76,9 +76,9 @@ def _time(plain: pd.DataFrame, watching: Interval) -> str:
     return (
         f"**Without reuse the engine takes {full.total_p50:.1f} ms; a cache of keys and values can save images and "
         f"prefill of it, only a kept chunk denoising too.** {_shares(full)}. It runs a Pi0 of the published size on "
-        f"one H100, from the same weights as the eager model, and starts whole recorded graphs in place of single kernels. "
-        f"Behind a gate on thumbnails it takes {plain.loc[ON_THUMBNAILS].total_p50:.1f} ms with everything kept. To "
-        f"compute all similarities and to reuse nothing takes {watching.estimate:.2f} times as long as no reuse "
+        "one H100, from the same weights as the eager model, and starts whole recorded graphs in place of single "
+        f"kernels. Behind a gate on thumbnails it takes {plain.loc[ON_THUMBNAILS].total_p50:.1f} ms with everything "
+        f"kept. To compute all similarities and reuse nothing takes {watching.estimate:.2f} times as long as no reuse "
         f"({watching.low:.2f} to {watching.high:.2f})."
     )
 
@@ -93,10 +93,10 @@ def _bound(plain: pd.DataFrame, facts: dict, config: Pi0Config) -> str:
     rest = [f"{WORDS[stage]} takes {far[stage]:.1f} times its own" for stage in others]
     steps, layers = config.denoising_steps, config.expert.depth
     return (
-        f"**What this GPU allows is farthest from {WORDS[first]}: {far[first]:.1f} times its floor, which {by}.** "
-        f"By comparison {text.listed(rest)}. A floor is the time for the arithmetic, or for reading the weights, whichever is longer. The kernel of the "
-        f"denoising waits between phases: {steps} steps of {layers} layers make {PHASES * steps * layers:,} of them, "
-        f"and each needs all results of the one before."
+        f"**{WORDS[first].capitalize()} is farthest from what this GPU allows: it takes {far[first]:.1f} times its "
+        f"floor, which {by}.** By comparison, {text.listed(rest)}. A floor is the time for the arithmetic, or for "
+        f"reading the weights, whichever is longer. The denoising waits: its {steps} steps of {layers} layers make "
+        f"{PHASES * steps * layers:,} phases, and each needs all results of the one before."
     )
 
 

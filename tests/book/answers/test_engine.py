@@ -64,13 +64,15 @@ def test_the_stage_that_is_farthest_from_its_floor_is_named(stages):
     """Denoising takes 8 ms and has a floor of 2 ms by its bytes; with a floor of 8 ms images are farthest."""
     bound = findings(stages)[1]
     assert bound.startswith(
-        "**Denoise is farthest from what this GPU allows: 4.0 times its floor, which the bytes set."
+        "**The denoising is farthest from what this GPU allows: it takes 4.0 times its floor, which the weights' bytes "
+        "set.** By comparison, the image encoder takes 2.0 times its own and the prefill takes 1.2 times its own."
     )
-    assert "vision takes 2.0 times its own and prefill takes 1.2 times its own." in bound
-    assert "10 steps of 18 layers make 1,440 of them" in bound
+    assert "its 10 steps of 18 layers make 1,440 phases" in bound
     slow = FLOORS | {"denoise": {"ms_operations": 0.5, "ms_bytes": 8.0, "floor_ms": 8.0}}
-    bound = findings(stages, slow)[1]
-    assert bound.startswith("**Vision is farthest from what this GPU allows: 2.0 times its floor, which the operations")
+    assert findings(stages, slow)[1].startswith(
+        "**The image encoder is farthest from what this GPU allows: it takes 2.0 times its floor, which the arithmetic "
+        "sets.** By comparison, the prefill takes 1.2 times its own and the denoising takes 1.0 times its own."
+    )
 
 
 def test_how_much_longer_the_engine_before_took_is_a_ratio():
@@ -140,8 +142,9 @@ def test_eight_bits_save_what_is_in_eight_bits():
     assert engine.eight_words(pd.DataFrame(rows + small)) == (
         "In Pi0, eight bits save 1.0 ms of 15.4, in images and prefill. Inputs and denoising differ by 1.2 ms between "
         "the two; eight bits have no part in these. In Pi0.5 by the engine before, eight bits save 1.0 ms of 17.0, in "
-        "images and prefill. The largest error of a chunk against float32 grows from 0.25 to 7.5 % in Pi0 (30 times); from 0.2 to "
-        "3 % in Pi0.5 by the engine before (15 times); from 0.4 to 1.4 % in the small policy of `libero_spatial` (4 times)."
+        "images and prefill. The largest error of a chunk against float32 grows from 0.25 to 7.5 % in Pi0 (30 times); "
+        "from 0.2 to 3 % in Pi0.5 by the engine before (15 times); from 0.4 to 1.4 % in the small policy of "
+        "`libero_spatial` (4 times)."
     )
 
 
