@@ -106,10 +106,10 @@ def before(samples: pd.DataFrame) -> str:
     times = ms["before"] / ms["now"]
     full = times["none", samples["steps"].max()]
     return (
-        f"They are of the engine before, which took {full:.2f} times as long for Pi0 without reuse, and "
-        f"{times.min():.2f} to {times.max():.2f} times over all {text.count(len(times), 'setting')} that were timed by "
-        "both, in one call on one H100. It sent frames up one by one, computed the robot's token before the first "
-        "denoising step and waited between stages."
+        f"They are of the engine before, which took {full:.2f} times as long for Pi0 without reuse. Over all "
+        f"{text.count(len(times), 'setting')} that were timed by both it took {times.min():.2f} to {times.max():.2f} "
+        "times as long, in one call on one H100. It sent frames up one by one, computed the robot's token before the "
+        "first denoising step and waited between stages."
     )
 
 
