@@ -8,7 +8,7 @@ import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.book.answers import delays
-from kvlab.book.answers.speeds import NO_REUSE, BySuite, ranked, said, solved, timed
+from kvlab.book.answers.speeds import NO_REUSE, BySuite, ranked, said, timed
 from kvlab.evidence import rows, summary
 from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Pairs, paired_difference

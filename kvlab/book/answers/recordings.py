@@ -4,7 +4,6 @@ import pandas as pd
 
 from kvlab.book import text
 from kvlab.evidence.duration import from_nothing
-from kvlab.evidence.stats import rate_interval
 from kvlab.study.records import ORIGIN, SETTING
 from kvlab.study.settings import Setting, parse_setting
 
@@ -163,7 +162,8 @@ def _recorded(episodes: pd.DataFrame) -> str:
         f"**{text.count(len(episodes), 'episode')} of {text.count(settings, 'setting')} are recorded, in {suites} by "
         f"{policies}.** They have {text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of "
         "the simulator. A setting is recorded once for each policy, suite, delay and seed: "
-        f"{text.count(recorded, 'recording')}."
+        f"{text.count(recorded, 'recording')}. The policy was computed on processors; episodes of a GPU, and of "
+        "policies in int8, are kept apart ([Inside the engine](engine.ipynb), [What to buy instead](buy_instead.ipynb))."
     )
 
 
@@ -173,7 +173,7 @@ def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
     lead = (
         f"{agrees.sum()} of {text.count(len(agrees), 'episode')} that were run again came out to the bit"
         if agrees.all()
-        else "Some episodes come out otherwise"
+        else "Some episodes come out differently"
     )
     here, there = agrees[both["while_made"]], agrees[~both["while_made"]]
     machines = f"recorded on {_machines(elsewhere['recorded_on'])} and run again on {_machines(elsewhere['run_on'])}"
@@ -183,10 +183,7 @@ def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
         "recorded chunk of actions.",
         f"So have {there.sum()} of {len(there)} that were {machines}.",
     ]
-    if agrees.all():
-        least = rate_interval(len(agrees), len(agrees)).low
-        said.append(f"Had they been drawn at random, {text.percent(least)} or more of all would (95 %, exact).")
-    else:
+    if not agrees.all():
         said.append(_first(both[~agrees].iloc[0]))
     return " ".join(said)
 
@@ -208,7 +205,10 @@ def _duration(episodes: pd.DataFrame) -> str:
         f"{_time(row['hours'])} with {text.count(round(row['processes']), 'process', 'processes')} of an {short(name)}"
         for name, row in known.sort_values("hours").iterrows()
     ]
-    return f"**Everything can be recorded from nothing.** It takes {text.listed(told)}."
+    return (
+        f"**Everything can be recorded from nothing.** It would take {text.listed(told)}. This adds up recorded times, "
+        "as if no process ever waited; it was not run as one."
+    )
 
 
 def _machines(names: pd.Series) -> str:
