@@ -49,19 +49,15 @@ def headline(predicted: Predictions, added: Mapping[str, Interval]) -> str:
     if found := grows.get(verdicts.verdict(predicted)):
         return f"Each denoising step adds {found} the first"
     if more := _later_add_more(added):
-        return f"The later half of the denoising steps adds more than the first half{more}"
+        return f"{more[0].upper()}{more[1:]}"
     return "That the later half of the denoising steps adds more is not shown"
 
 
 def finding(predicted: Predictions, added: Mapping[str, Interval]) -> str:
-    """What the chapter says of it, by the fitted rates and, without a fit, by `added_late`."""
+    """What the chapter says of it, by the fitted rates and by `added_late`, which fits nothing."""
     mode, first = next(iter(predicted.items()))
     verdict, more = verdicts.verdict(predicted), _later_add_more(added)
-    lead = (
-        f"{verdict}; but the later half of the steps adds more{more}"
-        if more and verdict != verdicts.SUPPORTED
-        else verdict
-    )
+    lead = f"{verdict}; but {more}" if more and verdict != verdicts.SUPPORTED else verdict
     halves = [
         f"With {KEPT[mode]} the later half of the steps adds {wording.ratio(ratio)} times what the first adds."
         for mode, ratio in added.items()
@@ -69,7 +65,7 @@ def finding(predicted: Predictions, added: Mapping[str, Interval]) -> str:
     return (
         f"**Amplification at one exponential rate: {lead}.** The February report says that denoising amplifies small "
         f"differences exponentially. With {KEPT[mode.split(':')[0]]}, what one step adds grows by a rate of "
-        f"{rate(first.effect)} in each later one. Without such a fit: {' '.join(halves)}"
+        f"{rate(first.effect)} in each later one. {' '.join(halves)}"
     )
 
 
@@ -96,6 +92,7 @@ def rate(interval: Interval) -> str:
 
 
 def _later_add_more(added: Mapping[str, Interval]) -> str:
-    """With which modes the later half of the steps adds more; empty where with none."""
+    """That the later half of the steps adds more, and with what kept if not with all; empty where with nothing."""
     modes = [KEPT[mode] for mode, ratio in added.items() if ratio.low > 1]
-    return f" with {text.listed(modes)}" if modes else ""
+    some = f" with {text.listed(modes)}" if len(modes) < len(added) else ""
+    return f"the later half of the denoising steps adds more than the first half{some}" if modes else ""

@@ -195,11 +195,7 @@ def _less(less: pd.DataFrame, tolerance: float) -> str:
     (mode,) = {setting.mode for _, setting in less.index}
     near, errors = int((less["error"].abs() <= tolerance).sum()), less["error"]
     side = (
-        ", which is always too many"
-        if (errors > 0).all()
-        else ", which is always too few"
-        if (errors < 0).all()
-        else ""
+        ", all by too high a share" if (errors > 0).all() else ", all by too low a share" if (errors < 0).all() else ""
     )
     return (
         f" With {tables.KEPT[mode].replace(', ', ' and ')} kept, {near or 'none'} of "

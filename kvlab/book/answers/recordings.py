@@ -1,5 +1,7 @@
 """What *Recordings* says of the recorded rows, of where they are from, and of those that were run again."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from kvlab.book import text
@@ -22,15 +24,19 @@ _KINDS = {  # of episodes, by what a table of them says
     "with delays": lambda table: table["delays"] != "",
     "of another seed": lambda table: table["seed"] != 0,
 }
+APART = {  # what folders of `data` beside that of the chapters' rows have
+    "int8": "of policies in int8 ([What to buy instead](buy_instead.ipynb))",
+    "devices": "whose policy ran on a GPU ([Inside the engine](engine.ipynb))",
+}
 _RECORDING = ["suite", "policy", "device", *SETTING, "delays", "seed"]
 
 
-def findings(episodes: pd.DataFrame, now: pd.DataFrame, elsewhere: pd.DataFrame) -> list[str]:
+def findings(episodes: pd.DataFrame, now: pd.DataFrame, elsewhere: pd.DataFrame, apart: Mapping[str, int]) -> list[str]:
     """The answer. `episodes` of `recordings.all_episodes`, with the names of policies as `policy`; `now`: of
     `again.run_again`, those that were run again while the page was made; `elsewhere`: those that were recorded on one
-    processor and run again on another.
+    processor and run again on another; `apart`: how many episodes are recorded elsewhere, by what they are.
     """
-    return [_recorded(episodes), _again(now, elsewhere), _duration(episodes)]
+    return [_recorded(episodes, apart), _again(now, elsewhere), _duration(episodes)]
 
 
 def not_again(episodes: pd.DataFrame, *again: pd.DataFrame) -> str:
@@ -151,7 +157,7 @@ def short(processor: str) -> str:
     return processor.split(" (")[0].replace("(R)", "").removesuffix(" Processor")
 
 
-def _recorded(episodes: pd.DataFrame) -> str:
+def _recorded(episodes: pd.DataFrame, apart: Mapping[str, int]) -> str:
     settings, errors = episodes.groupby(SETTING, dropna=False).ngroups, int(episodes["error"].notna().sum())
     policies, suites = (
         text.count(episodes[name].nunique(), name, plural)
@@ -162,9 +168,14 @@ def _recorded(episodes: pd.DataFrame) -> str:
         f"**{text.count(len(episodes), 'episode')} of {text.count(settings, 'setting')} are recorded, in {suites} by "
         f"{policies}.** They have {text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of "
         "the simulator. A setting is recorded once for each policy, suite, delay and seed: "
-        f"{text.count(recorded, 'recording')}. The policy was computed on processors; episodes of a GPU, and of "
-        "policies in int8, are kept apart ([Inside the engine](engine.ipynb), [What to buy instead](buy_instead.ipynb))."
+        f"{text.count(recorded, 'recording')}."
+        f"{_apart(apart)}"
     )
+
+
+def _apart(apart: Mapping[str, int]) -> str:
+    each = [f"{text.count(many, 'episode')} {what}" for what, many in apart.items() if many]
+    return f" Not counted here: {text.listed(each)}." if each else ""
 
 
 def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
@@ -183,7 +194,9 @@ def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
         "recorded chunk of actions.",
         f"So have {there.sum()} of {len(there)} that were {machines}.",
     ]
-    if not agrees.all():
+    if agrees.all():
+        said.append("They were chosen and not drawn at random, so this gives no share of all episodes.")
+    else:
         said.append(_first(both[~agrees].iloc[0]))
     return " ".join(said)
 
@@ -206,8 +219,8 @@ def _duration(episodes: pd.DataFrame) -> str:
         for name, row in known.sort_values("hours").iterrows()
     ]
     return (
-        f"**Everything can be recorded from nothing.** It would take {text.listed(told)}. This adds up recorded times, "
-        "as if no process ever waited; it was not run as one."
+        f"**To record everything from nothing would take {text.listed(told)}.** That adds up the recorded times of "
+        "episodes, as if no process ever waited; it was not run in one go."
     )
 
 

@@ -60,6 +60,8 @@ def explanations(
 ) -> dict[str, Predictions]:
     """What each explanation predicts, with what was measured in the first suite, and `INCONSISTENCY` in others.
 
+    `by_suite` may go on with further policies of the first suite, by name.
+
     `again`: no reuse with another seed; `curves` and `gains` as in data/mechanism. The predictions of one explanation
     share the error.
     """

@@ -45,13 +45,12 @@ def test_a_rate_around_zero_shows_no_amplification():
 def test_later_steps_that_add_more_are_said_where_no_rate_is_shown():
     found = predicted(0.0001)
     assert amplification.headline(found, added(0.3)) == (
-        "The later half of the denoising steps adds more than the first half with everything kept and images and "
-        "instruction kept"
+        "The later half of the denoising steps adds more than the first half"
     )
     claim = amplification.finding(found, added(0.3))
     assert claim.startswith(
-        "**Amplification at one exponential rate: not shown; but the later half of the steps adds more with everything "
-        "kept and images and instruction kept.**"
+        "**Amplification at one exponential rate: not shown; but the later half of the denoising steps adds more than "
+        "the first half.**"
     )
     one = {"full": added(0.0001)["full"], "prefix": added(0.3)["prefix"]}
     assert amplification.headline(found, one).endswith("than the first half with images and instruction kept")

@@ -86,13 +86,13 @@ def test_how_far_the_prediction_reaches_follows_the_misses(loose, lead, many):
         (
             (0.23, 0.2),
             (0.86, 0.72),
-            "1 of 2 thresholds is; the worst is missed by 14 points, which is always too many.",
+            "1 of 2 thresholds is; the worst is missed by 14 points, all by too high a share.",
         ),
         ((0.19, 0.2), (0.86, 0.72), "1 of 2 thresholds is; the worst is missed by 14 points."),
         (
             (0.1, 0.2),
             (0.6, 0.72),
-            "none of 2 thresholds is; the worst is missed by 12 points, which is always too few.",
+            "none of 2 thresholds is; the worst is missed by 12 points, all by too low a share.",
         ),
         ((0.2, 0.2), (0.7, 0.72), "2 of 2 thresholds are; the worst is missed by 2 points."),
     ],
