@@ -12,6 +12,7 @@ from kvlab.evidence.verdicts import Prediction
 
 STEPS = 10  # denoising steps of the distances in data/mechanism
 Predictions = Mapping[str, Prediction]
+KEPT = {"full": "everything kept", "prefix": "images and instruction kept"}
 
 
 def predictions(curves: pd.DataFrame, confidence: float = 0.95) -> Predictions:
@@ -48,23 +49,22 @@ def headline(predicted: Predictions, added: Mapping[str, Interval]) -> str:
     if found := grows.get(verdicts.verdict(predicted)):
         return f"Each denoising step adds {found} the first"
     if more := _later_add_more(added):
-        return f"Later denoising steps add more{more}; exponential growth at one rate is not shown"
-    return "That later steps add more is not shown"
+        return f"{more[0].upper()}{more[1:]}"
+    return "That the later half of the denoising steps adds more is not shown"
 
 
 def finding(predicted: Predictions, added: Mapping[str, Interval]) -> str:
-    """What the chapter says of it, by the fitted rates and, without a fit, by `added_late`."""
+    """What the chapter says of it, by the fitted rates and by `added_late`, which fits nothing."""
     mode, first = next(iter(predicted.items()))
     verdict, more = verdicts.verdict(predicted), _later_add_more(added)
-    lead = f"{verdict}; later steps do add more{more}" if more and verdict != verdicts.SUPPORTED else verdict
+    lead = f"{verdict}; but {more}" if more and verdict != verdicts.SUPPORTED else verdict
     halves = [
-        f"Without a fit, with `{mode}`, the second half of the steps adds {wording.ratio(ratio)} times what the first "
-        "adds."
+        f"With {KEPT[mode]} the later half of the steps adds {wording.ratio(ratio)} times what the first adds."
         for mode, ratio in added.items()
     ]
     return (
         f"**Amplification at one exponential rate: {lead}.** The February report says that denoising amplifies small "
-        f"differences exponentially. With `{mode.split(':')[0]}`, what one step adds grows by a rate of "
+        f"differences exponentially. With {KEPT[mode.split(':')[0]]}, what one step adds grows by a rate of "
         f"{rate(first.effect)} in each later one. {' '.join(halves)}"
     )
 
@@ -77,11 +77,11 @@ def halves(near: pd.DataFrame, predicted: Predictions, confidence: float = 0.95)
     added, half = added_late(near, confidence), near.filter(like="step_").shape[1] // 2
     fitted = fitted_late(predicted, half)
     said = [
-        f"With `{mode}` the second half of the steps adds {wording.ratio(ratio)} times what the first half adds. "
+        f"With {KEPT[mode]} the later half of the steps adds {wording.ratio(ratio)} times what the first half adds. "
         f"Growth at the fitted rate, which all its steps share, would make it {wording.ratio(fitted[mode])}."
         for mode, ratio in added.items()
     ]
-    off = [f"`{mode}`" for mode, ratio in added.items() if fitted[mode].high < ratio.low]
+    off = [KEPT[mode] for mode, ratio in added.items() if fitted[mode].high < ratio.low]
     misfit = [f"With {text.listed(off)} more was measured than one rate allows: it does not fit."] if off else []
     return " ".join(["Without any fit.", *said, *misfit])
 
@@ -92,6 +92,7 @@ def rate(interval: Interval) -> str:
 
 
 def _later_add_more(added: Mapping[str, Interval]) -> str:
-    """With which modes the later half of the steps adds more; empty where with none."""
-    modes = [mode for mode, ratio in added.items() if ratio.low > 1]
-    return f" with {text.listed(modes)}" if modes else ""
+    """That the later half of the steps adds more, and with what kept if not with all; empty where with nothing."""
+    modes = [KEPT[mode] for mode, ratio in added.items() if ratio.low > 1]
+    some = f" with {text.listed(modes)}" if len(modes) < len(added) else ""
+    return f"the later half of the denoising steps adds more than the first half{some}" if modes else ""

@@ -19,7 +19,6 @@ EXPLAINED = (
     "with no reuse of as many denoising steps. Its intervals hold together over the speeds of a setting, so they are "
     "wider than those of the tables above."
 )
-FEW = 20  # episodes that no reuse solves: below it a loss can hardly show
 
 
 def ranges(records: BySuite, confidence: float) -> pd.DataFrame:
@@ -40,32 +39,38 @@ def ranges(records: BySuite, confidence: float) -> pd.DataFrame:
 
 
 def finding(records: BySuite, confidence: float) -> str:
-    """Which cache of keys and values is shown to win at which speeds, and which kept chunk."""
+    """In how many comparisons a cache of keys and values is shown to win and to lose, and a kept chunk."""
     compared = _compared(records, confidence)
     if not compared:
         return "**No cache is recorded in real time.** So whether one wins at any speed is open."
-    wins = {which: each for which, each in compared.items() if each.wins.any()}
-    lead = (
-        "A cache of keys and values beats no reuse at some speeds"
-        if wins
-        else "No speed is recorded at which a cache of keys and values is shown to beat no reuse"
-    )
-    nearest = max(compared, key=lambda which: _at_best(compared[which])[1].estimate)
-    where = [_range(*which, each) for which, each in (wins or {nearest: compared[nearest]}).items()]
+    above = pd.concat([each[each.index > 0] for each in compared.values()])
+    won, lost = int(above.wins.sum()), sum(interval.high < 0 for interval in above.difference)
+    lead = f"A cache of keys and values beats no reuse in {won}" if won else "No cache is shown to beat no reuse"
+    where = [_range(*which, each) for which, each in compared.items() if each.wins.any()]
     return (
-        f"**{lead}.** {_many([cache for _, cache in compared])}.{'' if wins else ' One comes nearest to it.'} "
-        f"{' '.join(where)}{_chunks(records, confidence)}"
+        f"**{lead} {'of' if won else 'in any of'} {text.count(len(above), 'comparison')}.** In {lost or 'none'} it is "
+        f"shown to solve fewer. {_many([*compared])} {' '.join(where) if won else _nearest(compared)}"
+        f"{_chunks(records, confidence)}"
     )
 
 
-def _many(caches: list[Setting]) -> str:
-    """How many caches were compared, and how many of them in more suites than one."""
-    many = text.count(len({*caches}), "cache")
-    again = len({cache for cache in caches if caches.count(cache) > 1})
-    several = f", {again} of them in more than one suite" if again else ""
+def _many(compared: list[tuple[str, Setting]]) -> str:
+    """What was compared: caches, suites, and how."""
+    caches, suites = (len({which[place] for which in compared}) for place in (1, 0))
     return (
-        f"{many[0].upper()}{many[1:]} compared{several}, each with no reuse of as many denoising steps, by "
-        "intervals that hold together over its speeds"
+        f"These are of {text.count(caches, 'cache')} in {text.count(suites, 'suite')}, each compared with no reuse of "
+        "as many denoising steps, by intervals that hold together over its speeds."
+    )
+
+
+def _nearest(compared: Mapping[tuple[str, Setting], pd.DataFrame]) -> str:
+    """The comparison in which a cache does best."""
+    suite, cache = which = max(compared, key=lambda one: _at_best(compared[one])[1].estimate)
+    ms, difference = _at_best(compared[which])
+    without = f"{compared[which].other_k[ms]} of {compared[which].n[ms]}"
+    return (
+        f"The nearest to it is {tables.lever(cache)}, in `{suite}` at {ms:g} ms: "
+        f"{text.difference(difference, 'without')}, which solves {without}."
     )
 
 
@@ -89,13 +94,23 @@ def _compared(records: BySuite, confidence: float) -> dict[tuple[str, Setting], 
 
 def _chunks(records: BySuite, confidence: float) -> str:
     """Where a kept chunk, which computes nothing from old keys and values, is shown to beat no reuse."""
-    won = [
-        f"in `{suite}` at {ms:g} ms, {text.difference(gained, 'without')}"
+    gains = {
+        (suite, ms): summary.difference(each, kept, other, confidence)
         for suite, ms, each in timed(records)
         for kept, other in _cached({ms: each}, chunks=True)
-        if (gained := summary.difference(each, kept, other, confidence)).low > 0
+    }
+    won = [
+        f"in `{suite}` at {ms:g} ms, {text.difference(gained, 'without')}"
+        for (suite, ms), gained in gains.items()
+        if gained.low > 0
     ]
-    return f" A kept chunk is no cache, and it is shown to beat no reuse: {'; '.join(won)}." if won else ""
+    fewer = sum(gained.high < 0 for gained in gains.values())
+    return (
+        f" A kept chunk is no cache. It is shown to solve fewer in {fewer or 'none'} of "
+        f"{text.count(len(gains), 'comparison')} and more in {len(won)}: {'; '.join(won)}."
+        if won
+        else ""
+    )
 
 
 def _at_best(compared: pd.DataFrame) -> tuple[float, Interval]:
@@ -109,7 +124,6 @@ def _range(suite: str, cache: Setting, compared: pd.DataFrame) -> str:
     """Where the cache is shown to win and to lose; where it turns, if it does so once."""
     worse = compared.index[[interval.high < 0 for interval in compared.difference]]
     better = compared.index[compared.wins]
-    neither = compared.index.difference([*worse, *better])
     ms, difference = _at_best(compared)
     turn = (
         " If its advantage grows with the time of an inference, the range in which it solves more begins between "
@@ -118,18 +132,6 @@ def _range(suite: str, cache: Setting, compared: pd.DataFrame) -> str:
         else ""
     )
     return (
-        f"In `{suite}` {tables.lever(cache)} is shown to solve more than without at {said(better)}. It is shown to "
-        f"solve fewer at {said(worse)}.{f' At {said(neither)} neither is shown.' if len(neither) else ''}"
-        f"{_floor(compared.loc[neither])} "
-        f"Above 0 ms it does best at {ms:g} ms: it solves {text.difference(difference, 'without')}, "
-        f"{text.count(int(compared.n[ms]), 'episode')}.{turn}"
-    )
-
-
-def _floor(undecided: pd.DataFrame) -> str:
-    """Where too few are solved without a cache for a loss to show."""
-    low = undecided[undecided.other_k < FEW]
-    return "".join(
-        f" At {ms:g} ms {row.other_k} of {row.n} are solved without it, so that a loss could hardly show."
-        for ms, row in low.iterrows()
+        f"In `{suite}` {tables.lever(cache)} is shown to solve more than without at {said(better)}, and fewer at "
+        f"{said(worse)}. Above 0 ms it does best at {ms:g} ms: {text.difference(difference, 'without')}.{turn}"
     )

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 
+import pandas as pd
+
 from kvlab.book import tables, text
 from kvlab.book.answers import delays
-from kvlab.book.answers.speeds import NO_REUSE, BySuite, ranked, said, solved, timed
+from kvlab.book.answers.speeds import NO_REUSE, BySuite, ranked, said, timed
 from kvlab.evidence import rows, summary
 from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Pairs, paired_difference
@@ -19,28 +21,26 @@ def finding(records: BySuite, confidence: float) -> str:
     """What solves most of what goes on during an inference, and where that is shown to be more than no reuse."""
     worlds = [each for *_, each in timed(records)]
     best = [ranked(each)[0] for each in worlds]
-    decided, _ = _numbers(records, confidence)
     if all(map(_fewer, best)) and any(_beaten(each, [NO_REUSE], confidence) for each in worlds):
-        lead = f"Take fewer denoising steps and keep no cache{decided}"
+        lead = "Take fewer denoising steps and keep no cache"
     elif len({*best}) == 1:
         lead = f"Above 0 ms, {tables.lever(best[0])} solved most of the few settings recorded at each speed"
     elif any(_beaten(each, ranked(each)[1:2], confidence) for each in worlds):
         lead = "Which of the recorded settings solves most depends on the speed"
     else:
         lead = "At different speeds different settings solved most, and none is shown to be the best"
-    suites = [_of_suite(above, suite, confidence) for suite, above in _above(records).items()]
-    return (
-        f"**{lead}.** This is of robots that go on during an inference; one that stands still is apart, below. "
-        f"{' '.join(suites)}"
-    )
-
-
-def details(records: BySuite, confidence: float) -> list[str]:
-    """What stands behind `finding`: the next best, what did not run, fewer steps held against each other, delays."""
-    told = [
-        f"In `{suite}` {_next(above, confidence)}{_not_run(above, records)}" for suite, above in _above(records).items()
+    suites = [
+        f"{_of_suite(above, suite, confidence)}{_waiting(above, records[suite], confidence)}"
+        for suite, above in _above(records).items()
     ]
-    return [*told, f"{_numbers(records, confidence)[1]}{_elsewhere(records)}".strip()]
+    return f"**{lead}.** {' '.join(suites)}{_numbers(records, confidence)}"
+
+
+def details(records: BySuite) -> list[str]:
+    """What stands behind `finding`: what did not run, and delays by another machine's stages; nothing where neither."""
+    told = [f"Not run in `{suite}`: {lacking}." for suite, lacking in _not_run(records).items() if lacking]
+    told += _elsewhere(records)
+    return [" ".join(told)] if told else []
 
 
 def _above(records: BySuite) -> dict[str, dict[float, Records]]:
@@ -53,23 +53,42 @@ def _fewer(setting: Setting) -> bool:
 
 
 def _of_suite(above: Mapping[float, Records], suite: str, confidence: float) -> str:
-    many = sorted({len(rows.recorded(each)) for each in above.values()})
-    most = [f"{solved(each, ranked(each)[0])} at {ms:g} ms ({_first(each)})" for ms, each in above.items()]
+    best: dict[str, list[float]] = {}
+    for ms, each in above.items():
+        best.setdefault(_first(each), []).append(ms)
+    most = [
+        f"{which} at {said(speeds)}: {_so_many([successes(above[ms], ranked(above[ms])[0]) for ms in speeds])}"
+        for which, speeds in best.items()
+    ]
     more = [ms for ms, each in above.items() if _beaten(each, [NO_REUSE], confidence)]
     rest = [ms for ms in above if ms not in more]
     return (
-        f"In `{suite}` the best of {' to '.join(map(str, many[:: max(1, len(many) - 1)]))} settings solves: "
-        f"{'; '.join(most)}. It is shown to solve more than no reuse at "
+        f"In `{suite}` most is solved by {'; by '.join(most)}. That is shown to be more than no reuse solves at "
         f"{said(more)}{f', not at {said(rest)}' if more and rest else ''}."
         f"{_slowest(max(above), above[max(above)], confidence)}"
     )
+
+
+def _so_many(won: list[pd.Series]) -> str:
+    """`99 and 97 of 100`."""
+    return f"{text.listed([int(one.sum()) for one in won])} of {len(won[0])}"
+
+
+def _waiting(above: Mapping[float, Records], speeds: Mapping[float, Records], confidence: float) -> str:
+    """Whether what wins on the fastest machine does so without any delay, too, and so not by its speed alone."""
+    won = [ms for ms, each in above.items() if _beaten(each, [NO_REUSE], confidence)]
+    best = ranked(above[min(won)])[0] if won else NO_REUSE
+    if NO_REUSE == best or 0 not in speeds or best not in rows.recorded(speeds[0]):
+        return ""
+    also = summary.difference(speeds[0], best, NO_REUSE, confidence).low > 0
+    return f" With {tables.lever(best)} more is solved in a world that waits, too." if also else ""
 
 
 def _first(records: Records) -> str:
     """What solves most; all that solve as many."""
     best = ranked(records)
     most = successes(records, best[0]).sum()
-    return text.listed([tables.lever(setting) for setting in best if successes(records, setting).sum() == most])
+    return text.listed([tables.lever(setting) for setting in best if successes(records, setting).sum() == most], "or")
 
 
 def _slowest(ms: float, records: Records, confidence: float) -> str:
@@ -77,33 +96,19 @@ def _slowest(ms: float, records: Records, confidence: float) -> str:
     if (best := ranked(records)[0]) == NO_REUSE:
         return ""
     gained = text.difference(summary.difference(records, best, NO_REUSE, confidence), "with no reuse")
-    return f" At {ms:g} ms the best solves {gained}."
+    return f" At {ms:g} ms it is {gained}."
 
 
-def _next(above: Mapping[float, Records], confidence: float) -> str:
-    """Where the best is shown to beat the next best, and what that is at the slowest speed."""
-    alone = [ms for ms, each in above.items() if ranked(each)[1:2] == [NO_REUSE]]
-    best = [ms for ms, each in above.items() if ms not in alone and _beaten(each, ranked(each)[1:2], confidence)]
-    _, *others = ranked(above[slowest := max(above)])
-    then = (
-        f" The next best at {slowest:g} ms is {tables.lever(others[0])}: {solved(above[slowest], others[0])}."
-        if others
-        else ""
-    )
-    return (
-        f"the best is shown to beat the next best at {said(best)}"
-        f"{f'; at {said(alone)} no reuse is the next' if alone else ''}.{then}"
-    )
-
-
-def _not_run(above: Mapping[float, Records], records: BySuite) -> str:
-    """Which fewer steps without a cache ran elsewhere, and not at these speeds of this suite."""
+def _not_run(records: BySuite) -> dict[str, str]:
+    """By suite: which fewer steps without a cache ran elsewhere, and not at these speeds; empty where none."""
     every = sorted({ms for _, ms, _ in timed(records)})
     settings = dict.fromkeys(s for *_, each in timed(records) for s in rows.recorded(each) if _fewer(s))
-    lacking = {tables.lever(s): [ms for ms in above if s not in rows.recorded(above[ms])] for s in settings}
-    lacking = {"any setting": [ms for ms in every if ms not in above]} | lacking
-    listed = "; ".join(f"{what} at {said(speeds)}" for what, speeds in lacking.items() if speeds)
-    return f" Not run: {listed}." if listed else ""
+    found = {}
+    for suite, above in _above(records).items():
+        lacking = {tables.lever(s): [ms for ms in above if s not in rows.recorded(above[ms])] for s in settings}
+        lacking = {"any setting": [ms for ms in every if ms not in above]} | lacking
+        found[suite] = "; ".join(f"{what} at {said(speeds)}" for what, speeds in lacking.items() if speeds)
+    return found
 
 
 def _beaten(records: Records, others: list[Setting], confidence: float) -> bool:
@@ -113,24 +118,17 @@ def _beaten(records: Records, others: list[Setting], confidence: float) -> bool:
     return bool(ahead) and all(ahead)
 
 
-def _numbers(records: BySuite, confidence: float) -> tuple[str, str]:
-    """Every two numbers of fewer steps compared, in the lead's clause and in sentences.
-
-    Of two numbers one is decided on where it is shown to solve more, and never fewer, by intervals that hold together.
-    """
-    open_, told = set(), ""
+def _numbers(records: BySuite, confidence: float) -> str:
+    """Every two numbers of fewer steps held against each other, by intervals that hold together."""
+    told = ""
     for (few, more), found in _pairs(records).items():
-        won, lost = _shown(found, confidence)
-        together = _shown(found, 1 - (1 - confidence) / len(found))
-        open_ |= {few, more} if all(together) or not any(together) else set()
+        won, lost = _shown(found, 1 - (1 - confidence) / len(found))
         told += (
-            f" {text.count(few, 'denoising step')} and {more}, with as many executed actions, are compared "
-            f"{text.count(len(found), 'time')}. {few} is shown to solve more {_where(won)}; {more}, {_where(lost)}."
+            f" {text.count(few, 'denoising step')}, with as many executed actions, is shown to solve more than {more} "
+            f"in {len(won) or 'none'} of {text.count(len(found), 'comparison')}{_where(won)}, and fewer in "
+            f"{len(lost) or 'none'}{_where(lost)}."
         )
-        if won or lost:
-            which = f"{few} is {_where(together[0])}; {more}, {_where(together[1])}"
-            told += f" By intervals that hold together {which if any(together) else 'neither is anywhere'}."
-    return f"; whether {' or '.join(map(str, sorted(open_)))} is not decided" if open_ else "", told
+    return told
 
 
 def _pairs(records: BySuite) -> dict[tuple[int, int], dict[str, Pairs]]:
@@ -153,10 +151,10 @@ def _shown(found: Mapping[str, Pairs], confidence: float) -> tuple[list[str], li
 
 
 def _where(worlds: list[str]) -> str:
-    return text.listed(worlds or ["nowhere"])
+    return f" ({text.listed(worlds)})" if worlds else ""
 
 
-def _elsewhere(records: BySuite) -> str:
+def _elsewhere(records: BySuite) -> list[str]:
     """Which fewer steps without a cache would wait longer, or less long, by another machine's shares of the stages."""
     there = dict.fromkeys((s, ms) for _, ms, each in timed(records) for s in rows.recorded(each) if _fewer(s))
     changed: dict[tuple[str, str], list[float]] = {}
@@ -164,7 +162,7 @@ def _elsewhere(records: BySuite) -> str:
         here, other = (clock.delays(setting).computed for clock in (Clock(ms), Clock(ms, delays.OTHER)))
         if here != other:
             changed.setdefault((tables.lever(setting), "longer" if other > here else "less long"), []).append(ms)
-    return "".join(
-        f" By an H100's shares of the stages {setting} would wait {how} at {said(speeds)}; that is not recorded."
+    return [
+        f"By an H100's shares of the stages {setting} would wait {how} at {said(speeds)}; that is not recorded."
         for (setting, how), speeds in changed.items()
-    )
+    ]

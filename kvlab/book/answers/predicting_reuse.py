@@ -19,6 +19,10 @@ FAMILIES = {  # in the look of a mode or gate, by what a gate has in its text
     "robot state": ("state", "state"),
 }
 PLAIN = "images"
+OPPOSED = (
+    "A prediction compares images that are one replan old, and older caches pass less often. A robot that has failed "
+    "stands still, and then they pass more often. "
+)
 
 
 def family(setting: Setting) -> str:
@@ -34,7 +38,7 @@ def look(name: str) -> str:
 def predicted(records: Mapping[str, Records], settings: Mapping[str, Sequence[Setting]]) -> pd.DataFrame:
     """`prediction.leave_one_out` of each suite's settings; with `family`, and `error` (predicted minus measured)."""
     found = pd.concat(
-        {suite: prediction.leave_one_out(rows, settings[suite], NO_REUSE) for suite, rows in records.items()},
+        {suite: prediction.leave_one_out(records[suite], mine, NO_REUSE) for suite, mine in settings.items()},
         names=["suite"],
     )
     found["family"] = [family(setting) for _, setting in found.index]
@@ -81,8 +85,8 @@ def headline(found: pd.DataFrame, tolerance: float) -> str:
     """The title of the figure."""
     reach, _ = within(found, tolerance)
     if not reach:
-        return "Recorded signals do not predict how often image gates reuse"
-    return f"Recorded signals predict the reuse of image gates, up to {text.percent(reach)} of replans"
+        return "Recorded signals do not predict how often image gates reuse with everything kept"
+    return f"With everything kept, signals predict the reuse of image gates, up to {text.percent(reach)} of replans"
 
 
 def within(found: pd.DataFrame, tolerance: float) -> tuple[float, int]:
@@ -95,12 +99,19 @@ def within(found: pd.DataFrame, tolerance: float) -> tuple[float, int]:
 
 
 def findings(
-    found: pd.DataFrame, records: Mapping[str, Records], share: float, tolerance: float, loop: pd.DataFrame
+    found: pd.DataFrame,
+    records: Mapping[str, Records],
+    share: float,
+    tolerance: float,
+    loop: pd.DataFrame,
+    less: pd.DataFrame | None = None,
 ) -> list[str]:
-    """The chapter's answer. `found`: `predicted`; `loop`: `drift.loop` of the first suite's plain image gates."""
+    """The chapter's answer. `found`: `predicted`; `loop`: `drift.loop` of the first suite's plain image gates; `less`:
+    `predicted` of image gates that keep less, of one mode, where any is recorded.
+    """
     return [
         _choose(found, records, share),
-        _well(found, tolerance),
+        f"{_well(found, tolerance)}{'' if less is None else _less(less, tolerance)}",
         _worst(found, tolerance),
         _why(loop),
     ]
@@ -163,7 +174,10 @@ def _well(found: pd.DataFrame, tolerance: float) -> str:
     plain = found[found["family"] == PLAIN]
     points, suites = f"{100 * tolerance:.0f} points", text.listed([f"`{suite}`" for suite in plain.index.unique(0)])
     if not many:
-        return f"**It is not predicted well.** Not even the strictest image gate is predicted within {points}."
+        return (
+            "**It is not predicted well.** With everything kept, not even the strictest image gate is predicted within "
+            f"{points}."
+        )
     rest = len(plain) - many
     beyond = (
         f" Of {text.count(rest, 'looser gate')} the worst is missed by {100 * plain['error'].abs().max():.0f} points."
@@ -171,8 +185,22 @@ def _well(found: pd.DataFrame, tolerance: float) -> str:
         else ""
     )
     return (
-        f"**Plain image gates are predicted within {points}, up to {text.percent(reach)} of replans.** That holds for "
-        f"{many} of {text.count(len(plain), 'threshold')} in {suites}, all with everything kept.{beyond}"
+        f"**With everything kept, plain image gates are predicted within {points}, up to {text.percent(reach)} of "
+        f"replans.** That holds for {many} of {text.count(len(plain), 'threshold')} in {suites}.{beyond}"
+    )
+
+
+def _less(less: pd.DataFrame, tolerance: float) -> str:
+    """How well the same is predicted of a mode that keeps less, and whether it reuses more or less than predicted."""
+    (mode,) = {setting.mode for _, setting in less.index}
+    near, errors = int((less["error"].abs() <= tolerance).sum()), less["error"]
+    side = (
+        ", all by too high a share" if (errors > 0).all() else ", all by too low a share" if (errors < 0).all() else ""
+    )
+    return (
+        f" With {tables.KEPT[mode].replace(', ', ' and ')} kept, {near or 'none'} of "
+        f"{text.count(len(less), 'threshold')} {'are' if near > 1 else 'is'}; the worst is missed by "
+        f"{100 * errors.abs().max():.0f} points{side}."
     )
 
 
@@ -202,11 +230,10 @@ def _why(loop: pd.DataFrame) -> str:
     opposed = row["old"] < row["step"] and row["after"] > row["within"]
     lead = "Two errors cancel, until one of them wins" if opposed else "The errors do not cancel"
     return (
-        f"**{lead}.** Recorded without reuse, images are always compared with those one replan old. With "
-        f"{tables.gate(loosest)} older ones pass at {text.percent(row['old'])} of replans, where those of the replan "
-        f"before would at {text.percent(row['step'])}. After the replan at which no reuse had finished, the gate "
-        f"allows reuse at {text.percent(row['after'])}, before at {text.percent(row['within'])}: a robot that has "
-        "failed stands still."
+        f"**{lead}.** {OPPOSED if opposed else ''}With {tables.gate(loosest)} older images pass at "
+        f"{text.percent(row['old'])} of replans, where those of the replan before would at "
+        f"{text.percent(row['step'])}. Until the replan at which no reuse had finished, the gate allows reuse at "
+        f"{text.percent(row['within'])}, after it at {text.percent(row['after'])}."
     )
 
 

@@ -184,7 +184,7 @@ def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
     lead = (
         f"{agrees.sum()} of {text.count(len(agrees), 'episode')} that were run again came out to the bit"
         if agrees.all()
-        else "Some episodes come out otherwise"
+        else "Some episodes come out differently"
     )
     here, there = agrees[both["while_made"]], agrees[~both["while_made"]]
     machines = f"recorded on {_machines(elsewhere['recorded_on'])} and run again on {_machines(elsewhere['run_on'])}"

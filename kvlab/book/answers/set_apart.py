@@ -1,4 +1,4 @@
-"""What *Why reuse fails* sets apart: share of reuse, age of the cache, its moments, and an old plan begun again."""
+"""What *Why reuse fails* sets apart: share of reuse, age and moments of the cache, an old chunk from its start."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ SHARE, LATE, AGE, MOMENT, NEEDED, PLAN = (
     "an older cache",
     "a clock's moments",
     "a clock's moments, within the replans that no reuse took",
-    "the plan begun again",
+    "the chunk from its start",
 )
 
 
@@ -88,7 +88,7 @@ def _ages(suite: str, mode: str, ages: Mapping[str, str], gate: str) -> list[Lad
 def _plans(suite: str) -> Ladder:
     ways = {
         "where the robot goes on in its chunk": "chunk when every(2)",
-        "where it begins it again": "repeat when every(2)",
+        "where it begins it from its start": "repeat when every(2)",
     }
     return _ladder(PLAN, suite, "at every second replan", ways)
 
@@ -128,7 +128,7 @@ LEADS = {
     LATE: "Inputs that are late at every replan cost more than a cache as old at half of them",
     AGE: "At one share, an older cache costs episodes",
     MOMENT: "At about one share and age, a clock's moments cost more than a gate's",
-    PLAN: "To begin the old plan again costs more than to go on in it",
+    PLAN: "To begin the old chunk from its start costs more than to go on in it",
 }
 
 
@@ -272,17 +272,17 @@ def _unlike(records: Mapping[str, Records], mine: Sequence[Ladder], within: Sett
 
 
 def _like_full(records: Mapping[str, Records], margin: float) -> str:
-    """Whether a chunk computed from an old cache does as the old chunk begun again."""
+    """Whether a chunk computed from an old cache does as the old chunk from its start."""
     apart = {suite: difference(mine, OLD_CACHE, BEGUN_AGAIN) for suite, mine in records.items()}
     judged = {margins.apart(gap, margin) for gap in apart.values()}
-    same, points = "as well as the old plan begun again", f"{100 * margin:.0f} points"
+    same, points = "as well as the old chunk from its start", f"{100 * margin:.0f} points"
     lead = {
         frozenset({margins.INSIDE}): f"A cache of everything does {same}, within {points}",
         frozenset({margins.OUTSIDE}): f"A cache of everything does not do {same}",
     }.get(frozenset(judged), f"Whether a cache of everything does {same} is not decided")
     said = [
         f"In `{suite}`, at every second replan, keeping everything solves "
-        f"{text.difference(gap, 'the old chunk begun again', margin)}; {margins.apart_words(gap, margin)}."
+        f"{text.difference(gap, 'the old chunk from its start', margin)}; {margins.apart_words(gap, margin)}."
         for suite, gap in apart.items()
     ]
     return f"**{lead}.** It computes the plan of the old moment anew, with other noise. {' '.join(said)}"

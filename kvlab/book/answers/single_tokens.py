@@ -114,7 +114,6 @@ def _time(records: Mapping[str, Records], choices: pd.DataFrame, times: Latency)
 
 
 def _success(records: Mapping[str, Records], predictions: Mapping[str, Prediction], margin: float) -> str:
-    verdict = text.verdict(predictions) if predictions else "not recorded"
     said = []
     for suite, rows in records.items():
         k, lost = successes(rows, RULE), difference(rows, RULE, NO_REUSE)
@@ -123,7 +122,21 @@ def _success(records: Mapping[str, Records], predictions: Mapping[str, Predictio
             f"In `{suite}` {k.sum()} of {text.count(len(k), 'episode')} succeed by its rule{chance}. The rule solves "
             f"{text.difference(lost, 'without reuse', margin)}: {margins.loss_words(lost, margin)}."
         )
-    return f"**That other tokens than those of VLA-Cache's rule lose more episodes: {verdict}.** {' '.join(said)}"
+    return f"**{_choice(predictions)}.** {' '.join(said)}"
+
+
+def _choice(predictions: Mapping[str, Prediction]) -> str:
+    """In how many comparisons which tokens are kept makes a shown difference in success."""
+    if not predictions:
+        return "Whether it matters for success which tokens are kept is not recorded"
+    held, failed = (sum(getattr(one, kind) for one in predictions.values()) for kind in ("holds", "fails"))
+    many = text.count(len(predictions), "comparison")
+    if not held + failed:
+        return f"Which tokens are kept makes no shown difference in success ({many})"
+    return (
+        f"Other tokens than those of VLA-Cache's rule lose more episodes in {held or 'none'} of {many}, and fewer in "
+        f"{failed or 'none'}"
+    )
 
 
 def _apart_from_no_reuse(records: Mapping[str, Records]) -> str:
@@ -143,9 +156,11 @@ def _apart_from_no_reuse(records: Mapping[str, Records]) -> str:
 
 def _answers(predictions: Mapping[str, Prediction]) -> str:
     far = predictions[_apart(RANDOM)].effect
+    measured = "This was measured on recorded episodes of `libero_spatial`."
     return (
         f"**That other tokens answer further off: {text.verdict(predictions)}.** Chunks with random tokens kept "
-        f"are {wording.ratio(far)} times as far from those without reuse as chunks with those of its rule kept."
+        f"are {wording.ratio(far)} times as far from those without reuse as chunks with those of its rule kept. "
+        f"{measured}"
     )
 
 

@@ -7,8 +7,8 @@ from itertools import product
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.book.answers.speeds import NO_REUSE
-from kvlab.evidence import wording
+from kvlab.book.answers.speeds import NO_REUSE, BySuite, said
+from kvlab.evidence import rows, wording
 from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Interval, pair, paired_difference
 from kvlab.study.clock import parse_clock
@@ -21,6 +21,8 @@ EXPLAINED = (
     "difference from going on, where both are recorded."
 )
 # Success by episode, standing still and going on, of what is recorded in full
+World = tuple[str, float]  # suite, ms of an inference
+Success = tuple[Setting, pd.Series]
 Outcomes = Mapping[tuple[str, float, Setting], tuple[pd.Series | None, pd.Series | None]]
 
 
@@ -54,39 +56,67 @@ def table(found: Outcomes, confidence: float) -> pd.DataFrame:
     )
 
 
-def finding(found: Outcomes, confidence: float) -> str:
-    """What solves most standing still, and whether it is shown to be better or worse than going on; nothing where
-    nothing is compared.
+def finding(found: Outcomes, records: BySuite, confidence: float) -> str:
+    """Where the best that stands still is shown to solve more than the best that goes on, and in how many comparisons
+    of one setting with itself; nothing where nothing is compared. `records` are those of what goes on.
     """
-    gains = {which: gain for which, both in found.items() if (gain := _gain(*both, confidence))}
+    gains = [gain for both in found.values() if (gain := _gain(*both, confidence))]
     if not gains:
         return ""
-    better = [which for which, gain in gains.items() if gain.low > 0]
-    worse = [which for which, gain in gains.items() if gain.high < 0]
-    compared = text.count(len(gains), "recorded comparison")
-    said = (
-        f" A robot that stands still meanwhile is apart from those above. There the best solves {_most(found)}. "
-        f"To stand still is shown to be better than going on in {len(better) or 'none'} of {compared} and worse in "
-        f"{len(worse) or 'none'}."
-    )
-    if not better:
-        return said
-    suite, ms, setting = most = max(better, key=lambda which: gains[which].estimate)
+    best = {
+        world: both
+        for world in dict.fromkeys(which[:2] for which in found)
+        if all(both := _best(found, records, *world))
+    }
+    apart = {world: _gain(still[1], on[1], confidence) for world, (still, on) in best.items()}
+    better, worse = (sum(test(gain) for gain in gains) for test in (lambda g: g.low > 0, lambda g: g.high < 0))
     return (
-        f"{said} It gains most in `{suite}` at {ms:g} ms with {tables.lever(setting)}: {_solved(found[most][0])}. "
-        f"That is {text.difference(gains[most], 'going on')}."
+        f"**{_lead(apart)}.** This compares the best lever of either way.{_told(best, apart)} Setting by setting, to "
+        f"stand still is shown to be better in {better or 'none'} of {text.count(len(gains), 'comparison')} and worse "
+        f"in {worse or 'none'}."
     )
 
 
-def _most(found: Outcomes) -> str:
-    """What solves most of the recorded settings that stand still, by suite and speed."""
-    told = []
-    for world in dict.fromkeys((suite, ms) for suite, ms, _ in found):
-        won = {setting: still for (*where, setting), (still, _) in found.items() if (*where,) == world}
-        if won := {setting: still for setting, still in won.items() if still is not None}:
-            setting = max(won, key=lambda one: won[one].sum())
-            told.append(f"{_solved(won[setting])} in `{world[0]}` at {world[1]:g} ms ({tables.lever(setting)})")
-    return "; ".join(told)
+def _lead(apart: Mapping[World, Interval]) -> str:
+    """Where standing still is shown to be better than going on, each with its best lever, and where worse."""
+    better, worse = (
+        [w for w, gap in apart.items() if test(gap)] for test in (lambda g: g.low > 0, lambda g: g.high < 0)
+    )
+    if not (better or worse):
+        return "To stand still during an inference is nowhere shown to be better than to go on, or worse"
+    ends = [f"{how} in {_where(there)}" for how, there in (("more", better), ("fewer", worse)) if there]
+    return f"To stand still during an inference solves {' and '.join(ends)}"
+
+
+def _where(worlds: Sequence[World]) -> str:
+    suites = dict.fromkeys(suite for suite, _ in worlds)
+    return text.listed([f"`{suite}` at {said(ms for which, ms in worlds if which == suite)}" for suite in suites])
+
+
+def _told(best: Mapping[World, tuple[Success, Success]], apart: Mapping[World, Interval]) -> str:
+    """Each world in which the two are shown to differ, then the others."""
+    told = [
+        f" In `{suite}` at {ms:g} ms {_solved(still)} are solved standing still ({tables.lever(setting)}); that is "
+        f"{text.difference(apart[suite, ms], 'going on')}."
+        for (suite, ms), ((setting, still), _) in best.items()
+        if 0 not in apart[suite, ms]
+    ]
+    rest = [world for world, gap in apart.items() if 0 in gap]
+    return "".join(told) + (f" No difference is shown in {_where(rest)}." if rest and told else "")
+
+
+def _best(found: Outcomes, records: BySuite, suite: str, ms: float) -> tuple[Success | None, Success | None]:
+    """What solves most standing still, and what going on: here, or among `records` of that speed."""
+    here = {setting: both for (*where, setting), both in found.items() if (*where,) == (suite, ms)}
+    there = records.get(suite, {}).get(ms)
+    on = {} if there is None else {setting: successes(there, setting) for setting in rows.recorded(there)}
+    on |= {setting: both[1] for setting, both in here.items()}
+    return _most({setting: both[0] for setting, both in here.items()}), _most(on)
+
+
+def _most(won: Mapping[Setting, pd.Series | None]) -> Success | None:
+    known = [one for one in won.items() if one[1] is not None]
+    return max(known, key=lambda one: one[1].sum()) if known else None
 
 
 def _recorded(study: Study, settings: Sequence[Setting], world: str) -> dict[Setting, pd.Series]:

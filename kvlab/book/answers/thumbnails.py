@@ -1,4 +1,4 @@
-"""Why a gate on thumbnails does worse than one on image tokens: what *Why reuse fails* predicts and says."""
+"""Whether a gate on thumbnails does worse than one on image tokens, and why: what *Why reuse fails* says."""
 
 from collections.abc import Mapping
 
@@ -8,6 +8,7 @@ from kvlab.book import tables, text
 from kvlab.evidence import drift, matching, verdicts, wording
 from kvlab.evidence.rows import gains, of_setting, recorded, successes
 from kvlab.evidence.share import mean_age, reuse_share
+from kvlab.evidence.stats import Interval
 from kvlab.evidence.summary import difference
 from kvlab.evidence.verdicts import Prediction
 from kvlab.study.records import EPISODE, Records
@@ -108,7 +109,7 @@ def findings(
     explained: Mapping[str, Mapping[str, Prediction]],
     confidence: float = 0.95,
 ) -> list[str]:
-    """What each look tells; the gap in every suite, and what becomes of it where the gates recompute near grasps."""
+    """The gap in every suite, what each look tells, and what becomes of the gap where both recompute near grasps."""
     first = next(iter(records))
     recomputing = difference(records[first], *gates(GRASPS), confidence)
     rank = looks[(looks["mode"] == "prefix") & (looks["camera"] == "both")].groupby("look")["rank"].mean()
@@ -118,24 +119,34 @@ def findings(
         f"image tokens changed and how far the answer is off have a rank correlation of {rank['image tokens']:.2f}. Of "
         f"whole frames it is {rank['frames']:.2f}, of thumbnails {rank['thumbnails']:.2f}."
     )
+    gaps = {
+        (suite, one, two): difference(records[suite], one, two, confidence)
+        for suite, both in beside(records).items()
+        for one, two in both
+    }
     behind = [
         f"In `{suite}`, behind {tables.gate(one)}, the policy solves "
         f"{text.difference(gap, f'behind {tables.gate(two)}')}; they reuse at "
         f"{text.percent(reuse_share(records[suite], one))} and {text.percent(reuse_share(records[suite], two))} of "
         "replans."
-        for suite, both in beside(records).items()
-        for one, two in both
-        for gap in [difference(records[suite], one, two, confidence)]
+        for (suite, one, two), gap in gaps.items()
     ]
     apart = (
-        f"**That thumbnails do worse since they allow reuse near grasps: {text.verdict(explained[MOMENTS])}. That they "
-        f"do since they let caches grow old: {text.verdict(explained[OLDER])}.**"
+        f"**That they allow reuse near grasps: {text.verdict(explained[MOMENTS])}. That they let caches grow old: "
+        f"{text.verdict(explained[OLDER])}.**"
     )
     grasps = (
         f"Where {tables.gate(gates()[0])} and {tables.gate(gates()[1])} both recompute near grasps, in `{first}`, the "
         f"policy solves {text.difference(recomputing, 'behind image tokens')}."
     )
-    return [tell, " ".join([apart, *behind, grasps])]
+    return [" ".join([_lead(gaps), *behind]), tell, f"{apart} {grasps}"]
+
+
+def _lead(gaps: Mapping[tuple[str, Setting, Setting], Interval]) -> str:
+    """In how many pairs thumbnails are shown to do worse, and better."""
+    worse, better = (sum(test(gap) for gap in gaps.values()) for test in (lambda g: g.high < 0, lambda g: g.low > 0))
+    pairs = text.count(len(gaps), "pair")
+    return f"**Thumbnails are shown to do worse in {worse or 'none'} of {pairs}, and better in {better or 'none'}.**"
 
 
 def table(records: Mapping[str, Records]) -> pd.DataFrame:

@@ -60,6 +60,8 @@ def explanations(
 ) -> dict[str, Predictions]:
     """What each explanation predicts, with what was measured in the first suite, and `INCONSISTENCY` in others.
 
+    `by_suite` may go on with further policies of the first suite, by name.
+
     `again`: no reuse with another seed; `curves` and `gains` as in data/mechanism. The predictions of one explanation
     share the error.
     """
@@ -212,10 +214,13 @@ def _staleness(
 
 def _sensitivity(predictions: Predictions) -> str:
     gain, change, _ = predictions.values()
+    which = "more" if change.holds else "less"
+    moves = f"does move them {which} there" if change.holds or change.fails else "is not shown to move them more there"
     return (
-        f"**Sensitivity to images: {verdicts.verdict(predictions)}.** The same relative change moves the policy's "
+        f"**Sensitivity to images: {text.verdict(predictions)}.** The same relative change moves the policy's "
         f"actions {wording.ratio(gain.effect)} times as far when it is one of the images and not of the robot state. "
-        f"What changed since the last replan moves them {wording.ratio(change.effect)} times as far in the images."
+        f"But images and state do not change alike: what did change between two replans {moves} "
+        f"({wording.ratio(change.effect)} times as far)."
     )
 
 

@@ -30,27 +30,30 @@ def test_amplification_is_told_by_its_rate(rate, verdict, title):
     assert amplification.headline(found, added(rate)) == f"Each denoising step adds {title} the first"
     if rate == 0.3:
         assert "a rate of 0.300 (0.297 to 0.303)" in claim
-        assert "with `prefix`, the second half of the steps adds 4.48 (4." in claim
+        assert "With images and instruction kept the later half of the steps adds 4.48 (4." in claim
 
 
 def test_a_rate_around_zero_shows_no_amplification():
     found = predicted(0.0001)
     claim = amplification.finding(found, added(0.0001))
     assert claim.startswith("**Amplification at one exponential rate: not shown.**")
-    assert amplification.headline(found, added(0.0001)) == "That later steps add more is not shown"
+    assert amplification.headline(found, added(0.0001)) == (
+        "That the later half of the denoising steps adds more is not shown"
+    )
 
 
 def test_later_steps_that_add_more_are_said_where_no_rate_is_shown():
     found = predicted(0.0001)
     assert amplification.headline(found, added(0.3)) == (
-        "Later denoising steps add more with full and prefix; exponential growth at one rate is not shown"
+        "The later half of the denoising steps adds more than the first half"
     )
     claim = amplification.finding(found, added(0.3))
     assert claim.startswith(
-        "**Amplification at one exponential rate: not shown; later steps do add more with full and prefix.**"
+        "**Amplification at one exponential rate: not shown; but the later half of the denoising steps adds more than "
+        "the first half.**"
     )
     one = {"full": added(0.0001)["full"], "prefix": added(0.3)["prefix"]}
-    assert "Later denoising steps add more with prefix;" in amplification.headline(found, one)
+    assert amplification.headline(found, one).endswith("than the first half with images and instruction kept")
 
 
 def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
@@ -58,9 +61,9 @@ def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
         return amplification.halves(near, predicted(rate))
 
     said = halves(curves(0.3), 0.3)
-    assert said.startswith("Without any fit. With `full` the second half of the steps adds 4.48 (4.")
+    assert said.startswith("Without any fit. With everything kept the later half of the steps adds 4.48 (4.")
     assert said.count("would make it 4.48 (4.") == 2 and "does not fit" not in said
     assert halves(curves(0.0001), 0.0001).count("adds 1.00 (") == 2
     assert halves(curves(0.3), 0.0001).endswith(
-        "With `full` and `prefix` more was measured than one rate allows: it does not fit."
+        "With everything kept and images and instruction kept more was measured than one rate allows: it does not fit."
     )

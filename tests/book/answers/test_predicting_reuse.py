@@ -64,12 +64,12 @@ def test_a_share_that_no_threshold_gives_is_said():
     [
         (
             (0.7, 0.72),
-            "**Plain image gates are predicted within 5 points, up to 72 % of replans.**",
+            "**With everything kept, plain image gates are predicted within 5 points, up to 72 % of replans.**",
             "2 of 2 thresholds",
         ),
         (
             (0.9, 0.72),
-            "**Plain image gates are predicted within 5 points, up to 21 % of replans.**",
+            "**With everything kept, plain image gates are predicted within 5 points, up to 21 % of replans.**",
             "1 of 2 thresholds",
         ),
     ],
@@ -78,6 +78,29 @@ def test_how_far_the_prediction_reaches_follows_the_misses(loose, lead, many):
     claim = said(GOOD | {LOOSE: loose})[1]
     assert claim.startswith(lead) and f"holds for {many} in `short`" in claim
     assert claim.endswith("Of 1 looser gate the worst is missed by 18 points.") == (loose[0] == 0.9)
+
+
+@pytest.mark.parametrize(
+    ("strict", "loose", "said_of"),
+    [
+        (
+            (0.23, 0.2),
+            (0.86, 0.72),
+            "1 of 2 thresholds is; the worst is missed by 14 points, all by too high a share.",
+        ),
+        ((0.19, 0.2), (0.86, 0.72), "1 of 2 thresholds is; the worst is missed by 14 points."),
+        (
+            (0.1, 0.2),
+            (0.6, 0.72),
+            "none of 2 thresholds is; the worst is missed by 12 points, all by too low a share.",
+        ),
+        ((0.2, 0.2), (0.7, 0.72), "2 of 2 thresholds are; the worst is missed by 2 points."),
+    ],
+)
+def test_how_well_a_mode_that_keeps_less_is_predicted_is_said_beside(strict, loose, said_of):
+    less = found({Setting("prefix", "vision >= 0.98"): strict, Setting("prefix", "vision >= 0.9"): loose})
+    claim = answers.findings(found(GOOD), recorded([0.99, 0.95, 0.9]), 0.25, 0.05, LOOP, less)[1]
+    assert claim.endswith(f" With images and instruction kept, {said_of}")
 
 
 def test_nothing_is_predicted_well_where_the_strictest_is_missed():
@@ -109,7 +132,9 @@ def test_the_worst_of_the_other_gates_is_named():
 def test_why_it_fails_is_told_by_both_errors():
     claim = said(GOOD)[3]
     assert (
-        claim.startswith("**Two errors cancel") and "older ones pass at 70 % of replans" in claim and "at 90 %" in claim
+        claim.startswith("**Two errors cancel, until one of them wins.** A prediction compares")
+        and "older images pass at 70 % of replans" in claim
+        and "at 90 %" in claim
     )
     other = LOOP.assign(old=LOOP["step"])
     assert said(GOOD, loop=other)[3].startswith("**The errors do not cancel.**")

@@ -82,7 +82,7 @@ def test_kinds_of_episodes_that_were_not_run_again_are_named(episodes, now, else
 def test_the_first_that_differs_is_named_with_what_differs_between_the_machines(episodes, now, elsewhere):
     other = now.assign(agrees=[True, False], first_difference=[pd.NA, 7])
     said = recordings.findings(episodes, other, elsewhere, {})[1]
-    assert "**Some episodes come out otherwise.** Of 2 episodes" in said and "made, 1 has the recorded" in said
+    assert "**Some episodes come out differently.** Of 2 episodes" in said and "made, 1 has the recorded" in said
     assert "task 3, initial state 0 of `none` in `libero_spatial`: its first replan that differs is number 7" in said
     assert f"Between the machines differ: processor {XEON} / {EPYC}." in said
     assert recordings.compared(other).iloc[1, -2:].tolist() == ["7", f"processor {XEON} / {EPYC}"]

@@ -150,8 +150,8 @@ def test_a_clock_beyond_every_image_gate_is_not_told():
 def test_a_plan_begun_again_is_held_against_what_an_old_cache_computes(again, lead, clause):
     rows = records(again=again)
     last = set_apart.findings(rows, set_apart.explanations(rows), 0.05)[-1]
-    assert last.startswith(f"**{lead} the old plan begun again") and last.count(f"; {clause}.") == 2
-    assert ("is not decided.**" in last) == (again == 44) and ("again, within 5 points.**" in last) == (again == 50)
+    assert last.startswith(f"**{lead} the old chunk from its start") and last.count(f"; {clause}.") == 2
+    assert ("is not decided.**" in last) == (again == 44) and ("start, within 5 points.**" in last) == (again == 50)
 
 
 def test_the_table_has_share_and_age_in_both_counts_and_late_inputs_reuse_nothing():

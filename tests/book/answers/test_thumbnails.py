@@ -69,15 +69,14 @@ def test_the_share_near_grasps_is_that_of_the_replans_that_look_most_alike():
 
 def test_the_gap_is_told_with_what_becomes_of_it():
     rows = records(near_gap=0)
-    tell, said = thumbnails.findings(rows, looks(), thumbnails.explanations(rows, looks()))
+    said, tell, apart = thumbnails.findings(rows, looks(), thumbnails.explanations(rows, looks()))
     assert tell.startswith(
         "**That thumbnails are too small: not shown; none of 2 predictions holds. That pixels tell less than image "
         "tokens: supported.** Where images"
     )
     assert "have a rank correlation of 0.40. Of whole frames it is 0.20, of thumbnails 0.20." in tell
-    assert said.startswith(
-        "**That thumbnails do worse since they allow reuse near grasps: supported. That they do since"
-    )
+    assert said.startswith("**Thumbnails are shown to do worse in 2 of 2 pairs, and better in none.**")
+    assert apart.startswith("**That they allow reuse near grasps: supported. That they let caches grow old: ")
     assert (
         "In `libero_spatial`, behind thumbnails ≥ 0.9, the policy solves 40 points fewer than behind images ≥ 0.945 ("
         in said
@@ -86,7 +85,16 @@ def test_the_gap_is_told_with_what_becomes_of_it():
         "In `libero_spatial`, behind thumbnails ≥ 0.93, the policy solves 40 points fewer than behind images ≥ 0.96 ("
         in said
     )
-    assert "both recompute near grasps, in `libero_spatial`, the policy solves as many as behind image tokens (" in said
+    assert (
+        "both recompute near grasps, in `libero_spatial`, the policy solves as many as behind image tokens (" in apart
+    )
+
+
+@pytest.mark.parametrize(("gap", "worse", "better"), [(40, "2", "none"), (0, "none", "none"), (-10, "none", "2")])
+def test_whether_thumbnails_do_worse_is_counted(gap, worse, better):
+    rows = records(gap=gap)
+    said, *_ = thumbnails.findings(rows, looks(), thumbnails.explanations(rows, looks()))
+    assert said.startswith(f"**Thumbnails are shown to do worse in {worse} of 2 pairs, and better in {better}.**")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,7 @@ def test_another_suite_is_told_where_it_is_recorded(gates):
     rows = records() | elsewhere(*gates)
     explained = thumbnails.explanations(rows, looks())
     assert len(explained[OLDER]) == 2 + len(gates)
-    said = thumbnails.findings(rows, looks(), explained)[-1]
+    said = thumbnails.findings(rows, looks(), explained)[0]
     assert said.count("In `libero_10`, behind thumbnails ≥ 0.9") == len(gates)
     assert said.count("behind images ≥ 0.95 (") == said.count("they reuse at 60 % and 60 % of replans.") == len(gates)
     assert len(thumbnails.table(rows)) == 6 + 2 * len(gates)

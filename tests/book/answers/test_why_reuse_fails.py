@@ -108,7 +108,10 @@ def test_sensitivity_is_told_by_both_of_its_ratios():
     neither = said(gain=0.5, change=0.5)[3]
     assert neither.startswith("**Sensitivity to images: refuted.**")
     assert "0.50 (0.50 to 0.50) times as far when it is one of the images" in neither
-    assert "images: supported in part and refuted in part.**" in said(gain=2.0, change=0.5)[3]
+    assert "images: supported in part and refuted in part" in said(gain=2.0, change=0.5)[3]
+    assert "between two replans does move them less there (0.50 (0.50 to 0.50) times as far)." in neither
+    assert "does move them more there (2.00" in said()[3]
+    assert "is not shown to move them more there (1.0" in said(change=1.0)[3]
 
 
 def test_controls_have_verdicts_of_their_own():
