@@ -71,8 +71,8 @@ def compare(recorded: Records, now: Records) -> pd.DataFrame:
     """Each episode of `now`, all of one setting, beside the recorded one.
 
     `success`, `steps` and `replans` as "recorded / now" where they differ; `first_difference`: the first replan whose
-    chunk has other bits, missing if none has; `agrees`: outcome and all bits are equal; `machine`: what differs between the
-    machines.
+    chunk has other bits, missing if none has; `agrees`: outcome and all bits are equal; `machine`: what differs between
+    the machines.
     """
     (then, old), (new_episodes, new) = ((r.episodes.set_index(EPISODE), r.replans) for r in (recorded, now))
     return pd.DataFrame(
