@@ -269,14 +269,19 @@ def _further(counts: Judged, policies: Policies, advised: Collection[Finding], c
         known = {one: over[suite].further for one, over in means.items() if suite in over and one not in advised}
         sure = {one: made[one] for one, there in known.items() if Prediction(there, one.side, one.nothing).holds}
         if known:
-            noun = text.count(len(known), f"{'other ' * bool(advised)}finding") if not counted else str(len(known))
-            counted.append(f"{len(sure) or 'none'} of {noun} in one of `{suite}`")
+            noun = text.count(len(known), "other finding" if advised else "finding")
+            many = len(sure) or "none"
+            counted.append(
+                f"in one of `{suite}` {many} of {len(known)}"
+                if counted
+                else f"In a further policy of `{suite}` {many} of {noun} would hold"
+            )
             told += [f"On `{suite}`: {_listed(sure, policies, counted=False)}"] * bool(sure)
         elif not any(suite in over for over in means.values()):
             unknown.append(f"`{suite}`")
     if not counted:
         return f"**What a further training would give is not known.** {too_few(counts, policies)}" if unknown else ""
-    lead = f"**In a further policy would hold, by means that count the first too: {text.listed(counted)}.**"
+    lead = f"**{', '.join(counted)}, by means that count the first too.**"
     if unknown:
         told.append(f"Of {text.listed(unknown)} that cannot be judged: it takes {FEWEST} policies that ran a finding.")
     return " ".join([lead, *told])

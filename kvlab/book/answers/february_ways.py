@@ -8,7 +8,7 @@ from kvlab.book import tables, text
 from kvlab.book.answers import recommended
 from kvlab.book.answers.february_table import ONCE, Claim
 from kvlab.book.answers.second_seed import NO_REUSE, SecondSeed
-from kvlab.evidence import frontier, verdicts
+from kvlab.evidence import frontier, margins, verdicts
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.times import Latency
