@@ -96,8 +96,8 @@ def no_reuse(study: Study) -> str:
     """What every setting is compared with."""
     config, executed = study.policy.config, study.protocol.replan_every
     return (
-        f"**No reuse** takes {config.denoising_steps} denoising steps and executes the first {executed} of the "
-        f"{config.chunk} actions of a chunk, at {1000 / CONTROL_STEP_MS:.0f} Hz."
+        f"**No reuse**, the policy's own setting, takes {config.denoising_steps} denoising steps and executes the "
+        f"first {executed} of the {config.chunk} actions of a chunk, at {1000 / CONTROL_STEP_MS:.0f} Hz."
     )
 
 

@@ -46,21 +46,21 @@ def needed(differ: int, n: int, margin: float, confidence: float = 0.95) -> int:
     return episodes_inside(margin, max(differ, 1) / n, confidence=confidence)
 
 
-def choice(judged: pd.DataFrame) -> tuple[str, Setting | None]:
-    """The first step of the ladder that `judged` reaches, and the setting there.
+def choice(judged: pd.DataFrame) -> tuple[str, list[Setting]]:
+    """The first step of the ladder that `judged` reaches, and the settings there, what comes first in question first.
 
-    `enough`: no reuse fits. `lever`, `reuse`: the cheapest that fits and is inside the margin, without reuse first.
-    `undecided`: of those that fit the one that may lose least. `outside`: what fits loses more, so none is chosen.
-    `nothing` fits: the cheapest.
+    `enough`: no reuse fits. `lever`, `reuse`: those that fit and are inside the margin, without reuse first, and of
+    these the cheapest first. `undecided`: of those that fit first what may lose least. `outside`: what fits loses more,
+    so there is none. `nothing` fits: the cheapest.
     """
     fits = judged[judged.fits]
     if len(enough := fits.index[fits.loss.isna()]):
-        return "enough", enough[0]
+        return "enough", [*enough]
     inside, undecided = (fits.index[fits.loss == verdict] for verdict in (INSIDE, UNDECIDED))
     if without := [setting for setting in inside if setting.mode == "none"]:
-        return "lever", without[0]
+        return "lever", without
     if len(inside):
-        return "reuse", inside[0]
+        return "reuse", [*inside]
     if len(undecided):
-        return "undecided", max(undecided, key=lambda setting: fits.difference[setting].low)
-    return ("outside", None) if len(fits) else ("nothing", judged.index[0])
+        return "undecided", sorted(undecided, key=lambda setting: -fits.difference[setting].low)
+    return ("outside", []) if len(fits) else ("nothing", [judged.index[0]])

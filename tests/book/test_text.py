@@ -80,7 +80,8 @@ def test_what_is_planned_is_said_with_its_time(untrained, make_row, tmp_path):
 def test_what_all_is_compared_with_comes_from_the_policy_and_the_protocol(untrained):
     said = text.compared(Study(untrained, (Setting("none"),), 1, Protocol(replan_every=3)), TIMES, latency("h100"))
     assert said.startswith(
-        "**No reuse** takes 2 denoising steps and executes the first 3 of the 8 actions of a chunk, at"
+        "**No reuse**, the policy's own setting, takes 2 denoising steps and executes the first 3 of the 8 actions of "
+        "a chunk, at"
     )
     assert "`base` on one H100 is of the published size, with random weights" in said
     assert "random" not in text.compared(Study(untrained, (Setting("none"),), 1), TIMES)

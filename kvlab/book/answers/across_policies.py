@@ -5,7 +5,7 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
@@ -57,23 +57,46 @@ def headline(counts: Judged, policies: Policies) -> str:
         return "No policy is shown to have learned its suite"
     if not policies.further:
         return "No further training is recorded: one policy a suite"
-    trainings = text.count(len(policies.further), "further training")
     if not (could := tested(counts, policies)):
-        return f"{trainings}, by which no finding can be judged"
+        return f"{text.count(len(policies.further), 'further training')}, by which no finding can be judged"
+    trainings = text.listed(_by_suite(_ran(could, policies), policies))
     many, alone = len(_with(could, ALL, policies)), len(could) == 1
     ran = "finding holds in all that ran it" if alone else "findings hold in all that ran them"
     return f"{trainings}: {many or 'none'} of {len(could)} {ran}"
 
 
-def findings(counts: Judged, policies: Policies, advice: str, confidence: float) -> list[str]:
-    """The chapter's answer; `advice` is what it means for the book's recommendation (`recommended.advice`)."""
+def _ran(could: Judged, policies: Policies) -> list[str]:
+    """The further trainings that ran any of the findings."""
+    return [policy for policy in policies.further if any(policy in found for found in could.values())]
+
+
+def _by_suite(some: Sequence[str], policies: Policies) -> list[str]:
+    """How many of these further trainings each suite has: `4 further trainings of SUITE`, then `2 of SUITE`."""
+    (first, many), *others = Counter(policies.suites[policy] for policy in some).items()
+    return [f"{text.count(many, 'further training')} of {first}", *(f"{n} of {suite}" for suite, n in others)]
+
+
+def findings(
+    counts: Judged,
+    policies: Policies,
+    confidence: float,
+    advice: str = "",
+    advised: Collection[Finding] = (),
+    caveat: str = "",
+) -> list[str]:
+    """The chapter's answer.
+
+    `advice` is what it means for the book's recommendation, and `advised` of which findings that has the verdict
+    (`across_recommended`); `caveat`, what no training of these tells.
+    """
     lead, left, could = f"**{headline(counts, policies)}.**", _unlearned(policies), tested(counts, policies)
     if not counts:
         return [f"{lead} So no finding is judged. {left}"]
-    verdicts = [_verdicts(could, verdict, policies) for verdict in (MOST, FAILS, OPEN)]
-    further = [_further(counts, policies, confidence), left]
+    others = {finding: found for finding, found in could.items() if finding not in advised}
+    verdicts = [_verdicts(others, verdict, policies, bool(advised)) for verdict in (MOST, FAILS, OPEN)]
+    further = [_further(counts, policies, advised, confidence), left]
     said = [" ".join(filter(None, some)) for some in ([advice], verdicts, further)]
-    return [_first(lead, counts, policies), *filter(None, said)]
+    return [f"{_first(lead, counts, policies)} {caveat}".strip(), *filter(None, said)]
 
 
 def beforehand(policies: Policies) -> str:
@@ -114,10 +137,15 @@ def effects(everywhere: Judged, policies: Policies) -> pd.DataFrame:
 
 
 def held_in(found: Mapping[str, Prediction], policies: Policies, *noun: str) -> str:
-    """In how many policies of each suite a finding holds; `noun` as of `text.count`: `1 of 2 policies on SUITE`."""
+    """In how many policies of each suite a finding holds; `noun` as of `text.count`: `1 of 2 policies on SUITE`.
+
+    The noun stands with the first suite alone.
+    """
     suites = Counter(policies.suites[policy] for policy in found)
     holds = Counter(policies.suites[policy] for policy, one in found.items() if one.holds)
-    return text.listed([f"{holds[suite]} of {text.count(many, *noun)} on `{suite}`" for suite, many in suites.items()])
+    (first, of), *others = suites.items()
+    told = [f"{holds[first]} of {text.count(of, *noun)} on `{first}`"]
+    return text.listed([*told, *(f"{holds[suite]} of {many} on `{suite}`" for suite, many in others)])
 
 
 def _with(judged: Judged, verdict: str, policies: Policies) -> Judged:
@@ -132,10 +160,7 @@ def _first(lead: str, counts: Judged, policies: Policies) -> str:
         each = text.count(len(made), "finding")
         rest = f"rest{'s' * (len(made) == 1)} on one training a suite"
         return f"{lead} So {each} of other chapters {rest}{apart}. {_listed(made, policies)}".strip()
-    new = Counter(policies.suites[policy] for policy in policies.further)
-    where = text.listed([f"{many} on `{suite}`" for suite, many in new.items()])
-    said = [f"{lead} The further training{'s are' if len(policies.further) > 1 else ' is'}: {where}."]
-    said += _idle(counts, policies)
+    said = [lead, *_idle(counts, policies)]
     if could:
         said += ["Brackets say in how many of those that ran it a finding holds."]
         said += [_listed(_with(could, ALL, policies), policies), _with_the_first(could)]
@@ -165,11 +190,12 @@ def _with_the_first(could: Judged) -> str:
     return f"With the first policies, from which the findings were made, {text.listed(told)}."
 
 
-def _verdicts(judged: Judged, verdict: str, policies: Policies) -> str:
-    """The findings with a verdict; nothing where there is none."""
+def _verdicts(judged: Judged, verdict: str, policies: Policies, others: bool) -> str:
+    """The findings with a verdict; nothing where there is none. `others`: of some it is said elsewhere."""
     if not (some := _with(judged, verdict, policies)):
         return ""
-    lead = f"{text.count(len(some), 'finding')} {ONE[verdict] if len(some) == 1 else SEVERAL[verdict]}"
+    noun = "other finding" if others else "finding"
+    lead = f"{text.count(len(some), noun)} {ONE[verdict] if len(some) == 1 else SEVERAL[verdict]}"
     return f"**{lead}.** {_listed(some, policies)}"
 
 
@@ -187,10 +213,10 @@ def _listed(some: Judged, policies: Policies, counted: bool = True) -> str:
 
 def _many(found: Mapping[str, Prediction]) -> str:
     """In how many policies a finding holds, and in which it fails, in brackets; nothing where there is no policy."""
-    return f" ({sum(one.holds for one in found.values())} of {len(found)}{_fails(found)})" if found else ""
+    return f" ({sum(one.holds for one in found.values())} of {len(found)}{fails_in(found)})" if found else ""
 
 
-def _fails(found: Mapping[str, Prediction]) -> str:
+def fails_in(found: Mapping[str, Prediction]) -> str:
     fails = [f"`{policy}`" for policy, one in found.items() if one.fails]
     return f", fails in {text.listed(fails)}" if fails else ""
 
@@ -199,7 +225,9 @@ def _verdict(found: Mapping[str, Prediction], policies: Policies) -> str:
     """The verdict on further trainings, and both counts: of these, and of all."""
     if not (later := again(found, policies)):
         return "**Not trained again.**"
-    said = f"**{held(later).capitalize()}**: it holds in {held_in(later, policies, 'further training')}{_fails(later)}."
+    said = (
+        f"**{held(later).capitalize()}**: it holds in {held_in(later, policies, 'further training')}{fails_in(later)}."
+    )
     if len(later) < len(found):
         said += f" With the first policies that is {sum(one.holds for one in found.values())} of {len(found)}."
     return said
@@ -227,30 +255,36 @@ def _elsewhere(
     for suite in dict.fromkeys(policies.suites[policy] for policy in other):
         some = {policy: one for policy, one in other.items() if policies.suites[policy] == suite}
         holds, many = sum(one.holds for one in some.values()), text.count(len(some), "policy", "policies")
-        said += f" It is no finding on `{suite}`: there it holds in {holds} of {many}{_fails(some)}."
+        said += f" It is no finding on `{suite}`: there it holds in {holds} of {many}{fails_in(some)}."
         said += _means(finding, some, policies, confidence)
     return said
 
 
-def _further(counts: Judged, policies: Policies, confidence: float) -> str:
-    """Of how many findings a further policy's range lies where the finding puts it, suite by suite."""
-    made, told, unknown = claims(counts, policies), [], []
+def _further(counts: Judged, policies: Policies, advised: Collection[Finding], confidence: float) -> str:
+    """Of how many findings but the `advised` a further policy's range lies where the finding puts it, by suite."""
+    made = claims(counts, policies)
     means = {finding: over_policies(found, policies, confidence) for finding, found in made.items()}
+    counted, told, unknown = [], [], []
     for suite in policies.first:
-        known = {one: over[suite].further for one, over in means.items() if suite in over}
+        known = {one: over[suite].further for one, over in means.items() if suite in over and one not in advised}
         sure = {one: made[one] for one, there in known.items() if Prediction(there, one.side, one.nothing).holds}
-        lead = (
-            f"{len(sure) or 'None'} of {text.count(len(known), 'finding')} would hold in a further policy of `{suite}`"
-        )
         if known:
-            told.append(f"**{lead}, as far as these tell.** {_listed(sure, policies, counted=False)}".strip())
-        else:
+            noun = text.count(len(known), "other finding" if advised else "finding")
+            many = len(sure) or "none"
+            counted.append(
+                f"in one of `{suite}` {many} of {len(known)}"
+                if counted
+                else f"In a further policy of `{suite}` {many} of {noun} would hold"
+            )
+            told += [f"On `{suite}`: {_listed(sure, policies, counted=False)}"] * bool(sure)
+        elif not any(suite in over for over in means.values()):
             unknown.append(f"`{suite}`")
-    if not told:
-        return f"**What a further training would give is not known.** {too_few(counts, policies)}"
+    if not counted:
+        return f"**What a further training would give is not known.** {too_few(counts, policies)}" if unknown else ""
+    lead = f"**{', '.join(counted)}, by means that count the first too.**"
     if unknown:
         told.append(f"Of {text.listed(unknown)} that cannot be judged: it takes {FEWEST} policies that ran a finding.")
-    return " ".join(told)
+    return " ".join([lead, *told])
 
 
 def _unlearned(policies: Policies) -> str:

@@ -5,39 +5,31 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.book.answers import trained_again
-from kvlab.book.answers.second_seed import NO_REUSE, Again, SecondSeed
+from kvlab.book.answers import recommended
+from kvlab.book.answers.second_seed import NO_REUSE, Choice, SecondSeed
 from kvlab.evidence import control_steps, margins, summary, wording
 from kvlab.evidence.cost import inference_ratio
-from kvlab.evidence.frontier import cheapest
 from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 
-FIRST = (  # what the start page and *Decide for your own policy* compare
-    "none steps=5", "none steps=2", "none steps=1", "none execute=7", "none execute=10", "none execute=16",
-    "none steps=2 execute=10", "none steps=1 execute=10", "none steps=2 execute=16",
-    "chunk when every(2)", "chunk when settled <= 0.025", "prefix when every(2)", "prefix when vision >= 0.945",
-    "prefix when vision >= 0.98", "full when every(2)", "full when vision >= 0.98",
-)  # fmt: skip
 LEVERS = (  # what this chapter does
-    *FIRST, "none steps=3", "none execute=3", "none execute=13", "none execute=settled(0.03)",
+    *recommended.FIRST, "none steps=3", "none execute=3", "none execute=13", "none execute=settled(0.03)",
     "full when vision >= 0.985", "full when vision >= 0.98 & state >= 0.98", "prefix when every(2) steps=2 execute=10",
     "chunk when distance <= 1.5", "chunk when verify <= 0.12", "chunk when verify <= 0.2",
     "full when vision >= 0.99", "chunk when every(2) & gripper < 1",
 )  # fmt: skip
 
 
-def headline(bought: pd.DataFrame, margin: float) -> str:
-    """The title of the figure: the cheapest setting whose loss is inside the margin."""
-    setting = recommended(bought)
-    if setting is None:
-        return f"No lever is shown to save inference and to lose under {100 * margin:.0f} points"
-    share = bought.loc[setting, _costs(bought)[0]]
-    return (
-        f"Cheapest within {100 * margin:.0f} points: {tables.lever(setting)}, at {text.percent(share)} of the inference"
-    )
+def headline(bought: pd.DataFrame, choice: Choice | None, margin: float) -> str:
+    """The title of the figure: what is recommended, and at what cost."""
+    points = f"{100 * margin:.0f} points"
+    if choice is None:
+        return f"No lever is shown to save inference and to lose under {points}"
+    setting, seeds = choice.taken.setting, " by two seeds" if choice.confirmed else ""
+    share = text.percent(bought.loc[setting, _costs(bought)[0]])
+    return f"Cheapest within {points}{seeds}: {tables.lever(setting)}, at {share} of the inference"
 
 
 def findings(
@@ -46,78 +38,78 @@ def findings(
     records: Mapping[str, Records],
     machines: Mapping[str, Latency],
     second: SecondSeed,
-    margin: float,
-    confidence: float,
 ) -> list[str]:
-    """The chapter's answer. `machines` as in `frontier.within_margin`."""
-    reuse = _reusing(bought)
-    said = [recommendation(bought, records, machines, second, margin)]
+    """The chapter's answer, by the margin and the confidence of `second`; `machines` as in `within_margin`."""
+    reuse, choice = _reusing(bought), recommended.recommended(bought, second)
+    said = [_taken(choice, bought, records, machines, second)]
     if len(reuse):
-        said.append(_reuse(reuse, records, machines, second, margin, confidence))
-    return [*said, _frontier(places), *_longer(recommended(bought), records, confidence)]
+        said.append(_reuse(reuse, records, machines, second))
+    return [*said, _frontier(places), *_longer(choice, records, second.confidence)]
 
 
-def recommended(bought: pd.DataFrame) -> Setting | None:
-    """The cheapest setting inside the margin in every suite that costs less than no reuse; None if there is none."""
-    return cheapest(bought[bought[_costs(bought)[0]] < 1])
-
-
-def named(bought: pd.DataFrame) -> list[Setting]:
+def named(bought: pd.DataFrame, second: SecondSeed) -> list[Setting]:
     """The settings that the findings name, and no reuse."""
     reuse = _reusing(bought)
-    taken = (recommended(bought), recommended(reuse), *_alone(reuse).values())
-    return [NO_REUSE, *(setting for setting in taken if setting)]
+    choices = (recommended.recommended(some, second) for some in (bought, reuse))
+    taken = [again.setting for choice in choices if choice for again in choice.all]
+    return list(dict.fromkeys([NO_REUSE, *taken, *_alone(reuse).values()]))
 
 
-def recommendation(
+def _taken(
+    choice: Choice | None,
     bought: pd.DataFrame,
     records: Mapping[str, Records],
     machines: Mapping[str, Latency],
     second: SecondSeed,
-    margin: float,
 ) -> str:
-    """What to take, in the words that every page with a recommendation has, and how sure that is."""
-    setting = recommended(bought)
-    if setting is None:
-        return nothing(records, margin)
-    again = second.of(setting)
-    return f"**{again.advice}.** {_best(again, bought, records, machines, second, margin)}"
+    """What to take, at what cost, and how sure that is."""
+    if choice is None:
+        return recommended.nothing(records, second.margin)
+    changes = {suite: bought.loc[choice.taken.setting, (suite, "difference")] for suite in records}
+    said = [_costs_and_why(choice, bought, records, machines, second), recommended.gains(choice.taken, changes)]
+    return " ".join(filter(None, [f"**{choice.taken.advice}.**", *said, recommended.CAUTION]))
 
 
-def nothing(records: Mapping[str, Records], margin: float) -> str:
-    """What is said where no setting is `recommended`."""
-    return f"**No lever is shown to be worth it.** {_none(records, margin)}"
+def _costs_and_why(
+    choice: Choice,
+    bought: pd.DataFrame,
+    records: Mapping[str, Records],
+    machines: Mapping[str, Latency],
+    second: SecondSeed,
+    among: str = "",
+) -> str:
+    def costs(setting: Setting) -> str:
+        each = [
+            f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()
+        ]
+        return text.listed(each)
 
-
-def why(records: Mapping[str, Records], margin: float, among: str = "") -> str:
-    """Why a setting was chosen, of those that `among` names (`that reuse `), and the doubt in that."""
     return (
-        f"Of the settings listed here {among}it is the cheapest that is shown to lose under {100 * margin:.0f} points"
-        f"{' in every suite' * (len(records) > 1)}. A choice among many favours the lucky."
+        f"A control step takes {costs(choice.taken.setting)} of the inference of no reuse. "
+        f"{recommended.recommendation(choice, records, second, costs, among)}"
     )
 
 
-def unexplained(again: Again, changes: Mapping[str, Interval]) -> str:
-    """Where fewer denoising steps are shown to solve more: whether both seeds show it, and that the reason is open."""
-    gains = again.gains(changes)
-    if not gains or not again.setting.denoising_steps:
-        return ""
-    told = {
-        "Why": [f"`{suite}`" for suite, too in gains.items() if too],
-        "Whether": [f"`{suite}`" for suite, too in gains.items() if not too],
-    }
-    said = [f"{word} it solves more in {text.listed(suites)} is open" for word, suites in told.items() if suites]
-    return f" {'. '.join(said)} ([what was tested](buy_instead.ipynb)). A larger policy may lose: test yours."
+def table(
+    bought: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], margin: float
+) -> pd.DataFrame:
+    """`bought` for readers, one row a setting; the intervals of its points stand in `losses`.
 
-
-def table(bought: pd.DataFrame, machines: Mapping[str, Latency], margin: float) -> pd.DataFrame:
-    """`bought` for readers, one row a setting; the intervals of its points stand in `losses`."""
+    The last column is of an episode that both solve, by the first machine; empty where a suite has too few.
+    """
     columns = {}
     for suite in _suites(bought):
         found = bought[suite, "difference"]
         columns[suite] = [f"{100 * lost.estimate:z.0f}: {margins.word(lost, margin)}" for lost in found]
     columns |= {machine: bought[machine, "of_control"].map("{:.0%}".format) for machine in machines}
+    (name, first), *_ = machines.items()
+    columns[f"episode, {name}"] = [_episode(setting, records, first) for setting in bought.index]
     return _readable(pd.DataFrame(columns, bought.index).drop(NO_REUSE).rename(index=tables.lever))
+
+
+def _episode(setting: Setting, records: Mapping[str, Records], times: Latency) -> str:
+    ratios = [inference_ratio(rows, setting, NO_REUSE, times) for rows in records.values()]
+    return f"{sum(one.estimate for one in ratios) / len(ratios):.0%}" if all(ratios) else ""
 
 
 def losses(
@@ -172,37 +164,27 @@ def _suites(bought: pd.DataFrame) -> list[str]:
     return [suite for suite, column in bought.columns if column == "loss"]
 
 
-def _none(records: Mapping[str, Records], margin: float) -> str:
-    return (
-        f"None that is listed here and saves inference has a loss that is shown to be under {100 * margin:.0f} points "
-        f"in {'every suite' if len(records) > 1 else 'the suite'}."
-    )
-
-
 def _reuse(
-    reuse: pd.DataFrame,
-    records: Mapping[str, Records],
-    machines: Mapping[str, Latency],
-    second: SecondSeed,
-    margin: float,
-    confidence: float,
+    reuse: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], second: SecondSeed
 ) -> str:
-    """The cheapest setting that reuses, and what of a cheaper one holds in one suite alone."""
-    setting, alone = recommended(reuse), _alone(reuse)
-    if setting is None:
+    """What to take of what reuses, and what of a cheaper one holds in one suite alone."""
+    choice, alone = recommended.recommended(reuse, second), _alone(reuse)
+    if choice is None:
         told = [
             f"In `{suite}` by itself the cheapest that has is: {tables.lever(one)}." for suite, one in alone.items()
         ]
-        return " ".join(["**No setting that reuses is shown to be worth it.**", _none(records, margin), *told])
+        lead = "**No setting that reuses is shown to be worth it.**"
+        return " ".join([lead, recommended.none_shown(records, second.margin), *told])
+    taken = choice.taken
     told = [
-        f"In `{suite}` alone a cheaper one is shown to as well: {tables.lever(one)}."
+        f"In `{suite}` alone a cheaper one is shown to do so too: {tables.lever(one)}."
         for suite, one in alone.items()
-        if one != setting
+        if one not in (again.setting for again in choice.all)
     ]
-    again = second.of(setting)
-    lead = f"**If you reuse: {again.advice[0].lower()}{again.advice[1:]}.**"
-    said = _best(again, reuse, records, machines, second, margin, "that reuse ")
-    return " ".join(filter(None, [lead, said, _whole_episodes(setting, records, machines, confidence), *told]))
+    lead = f"**If you reuse: {taken.advice[0].lower()}{taken.advice[1:]}.**"
+    said = _costs_and_why(choice, reuse, records, machines, second, "that reuse ")
+    episodes = _whole_episodes(taken.setting, records, machines, second.confidence)
+    return " ".join(filter(None, [lead, said, episodes, *told]))
 
 
 def _whole_episodes(
@@ -223,27 +205,6 @@ def _percent(ratio: Interval) -> str:
     return f"{100 * ratio.estimate:.0f} % ({100 * ratio.low:.0f} to {100 * ratio.high:.0f})"
 
 
-def _best(
-    again: Again,
-    bought: pd.DataFrame,
-    records: Mapping[str, Records],
-    machines: Mapping[str, Latency],
-    second: SecondSeed,
-    margin: float,
-    among: str = "",
-) -> str:
-    """Why a setting was chosen, how sure that is, what it costs, and how it did with both seeds and trained again."""
-    costs = [
-        f"{text.percent(bought.loc[again.setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()
-    ]
-    changes = {suite: bought.loc[again.setting, (suite, "difference")] for suite in records}
-    return (
-        f"{why(records, margin, among)} {again.clause} {again.effects(records)} A control step takes "
-        f"{text.listed(costs)} of the inference without reuse. "
-        f"{trained_again.clause(second.studies, again.setting, margin, second.confidence)}{unexplained(again, changes)}"
-    ).strip()
-
-
 def _frontier(places: Mapping[str, pd.DataFrame]) -> str:
     best = {suite: list(place.index[place.pareto]) for suite, place in places.items()}
     reusing = any(setting.mode != "none" for settings in best.values() for setting in settings)
@@ -256,10 +217,11 @@ def _frontier(places: Mapping[str, pd.DataFrame]) -> str:
     return f"**{lead}.** {beaten} {' '.join(said)}"
 
 
-def _longer(setting: Setting | None, records: Mapping[str, Records], confidence: float) -> list[str]:
-    """Control steps to success of the cheapest setting, where there is one."""
-    if setting is None:
+def _longer(choice: Choice | None, records: Mapping[str, Records], confidence: float) -> list[str]:
+    """Control steps to success of what is recommended, where anything is."""
+    if choice is None:
         return []
+    setting = choice.taken.setting
     ratios = {suite: control_steps.steps_ratio(rows, setting, NO_REUSE, confidence) for suite, rows in records.items()}
     known = {suite: ratio for suite, ratio in ratios.items() if ratio}
     if not known:

@@ -1,17 +1,16 @@
 """What *Decide for your own policy* says, out of `decision.judge` (`judged`) and the rows of one policy."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.book.answers import trained_again
-from kvlab.book.answers.buy_instead import unexplained
-from kvlab.book.answers.decide_question import Question, least_ms, longest_ms
-from kvlab.book.answers.second_seed import NO_REUSE, SAME, Again
-from kvlab.evidence import decision, margins, rows, summary
+from kvlab.book.answers import decide_episodes, recommended
+from kvlab.book.answers.decide_question import CHOSEN, Question, chosen, least_ms, longest_ms
+from kvlab.book.answers.second_seed import NO_REUSE
+from kvlab.evidence import margins, rows, summary
 from kvlab.evidence.cost import CONTROL_STEP_MS
-from kvlab.evidence.stats import Interval
 from kvlab.evidence.wording import points
 from kvlab.pi0 import Policy
 from kvlab.study.records import Records
@@ -24,21 +23,19 @@ LADDER = {  # the steps of `decision.choice`; of a setting that was chosen a sec
     "outside": "Nothing that fits is good enough",
     "nothing": "Nothing fits the budget",
 }
-CHOSEN = ("lever", "reuse")  # the steps at which a setting is chosen among several
 
 
 def headline(question: Question, judged: pd.DataFrame) -> str:
     """The recommendation in a few words."""
-    step, setting = decision.choice(judged)
-    if step in CHOSEN:
-        return question.second.of(setting).advice
-    return LADDER[step].format(lever=setting and tables.lever(setting))
+    step, setting, choice = chosen(question, judged)
+    return choice.taken.advice if choice else LADDER[step].format(lever=setting and tables.lever(setting))
 
 
-def named(judged: pd.DataFrame) -> list[Setting]:
-    """No reuse, and the setting of the recommendation, where there is one."""
-    _, setting = decision.choice(judged)
-    return [NO_REUSE, *([setting] if setting else [])]
+def named(question: Question, judged: pd.DataFrame) -> list[Setting]:
+    """No reuse, and the settings that the recommendation names."""
+    _, setting, choice = chosen(question, judged)
+    taken = [one.setting for one in choice.all] if choice else [setting] if setting else []
+    return list(dict.fromkeys([NO_REUSE, *taken]))
 
 
 def findings(question: Question, records: Records | None, judged: pd.DataFrame | None, workers: int) -> list[str]:
@@ -51,13 +48,13 @@ def findings(question: Question, records: Records | None, judged: pd.DataFrame |
         recommendation(question, records, judged),
         _fits(question, judged),
         _kept(question, records, judged),
-        *_confirm(question, records, judged),
+        *decide_episodes.confirm(question, records, judged),
     ]
 
 
 def recommendation(question: Question, records: Records, judged: pd.DataFrame) -> str:
     """What to do, with its cost and its loss."""
-    step, setting = decision.choice(judged)
+    step, setting, choice = chosen(question, judged)
     lead, budget = f"**{headline(question, judged)}.**", f"{question.budget_ms:g} ms"
     if step == "outside":
         return (
@@ -85,19 +82,15 @@ def recommendation(question: Question, records: Records, judged: pd.DataFrame) -
         return f"{lead} {costs} {loss[0].upper()}{loss[1:]}: {effect}. {_needed(row)}"
     more = {
         "lever": "Nothing is kept, so nothing can be stale.",
-        "reuse": "No setting without reuse fits with a loss that is shown to be inside the margin.",
+        "reuse": "No setting that keeps nothing fits with a loss that is shown to be inside the margin.",
     }[step]
-    return f"{lead} {costs} {_sure(question, records, row.difference, setting)} {more}"
+    said = [recommended.recommendation(choice, {question.study.protocol.suite: records}, question.second, _ms(judged))]
+    said.append(recommended.gains(choice.taken, {question.study.protocol.suite: row.difference}))
+    return " ".join(filter(None, [lead, costs, more, *said, recommended.CAUTION]))
 
 
-def _sure(question: Question, records: Records, change: Interval, setting: Setting) -> str:
-    """How the chosen setting did with both seeds and trained again."""
-    again, suite = question.second.of(setting), question.study.protocol.suite
-    trained = trained_again.clause([question.study], setting, question.margin, question.confidence)
-    return (
-        f"It is shown to lose under {question.points}. {again.clause} {again.effects({suite: records})} "
-        f"{trained}{unexplained(again, {suite: change})}"
-    ).strip()
+def _ms(judged: pd.DataFrame) -> Callable[[Setting], str]:
+    return lambda setting: f"{judged.ms[setting]:.1f} ms"
 
 
 def _needed(row: pd.Series) -> str:
@@ -113,17 +106,18 @@ def _against_step(ms: float) -> str:
 
 def _fits(question: Question, judged: pd.DataFrame) -> str:
     control, fits = judged.loc[NO_REUSE], judged[judged.fits]
-    without = sum(setting.mode == "none" for setting in fits.index)
+    keep_nothing = sum(setting.mode == "none" for setting in fits.index)
     said = (
-        f"**Without reuse a control step takes {control.ms:.1f} ms, {'within' if control.fits else 'over'} the "
+        f"**With no reuse a control step takes {control.ms:.1f} ms, {'within' if control.fits else 'over'} the "
         f"budget.** That is a mean, by the times of {question.times.name}: the replan itself takes "
         f"{_against_step(longest_ms(question.times, NO_REUSE))}. Of {text.count(len(judged), 'setting')} listed here "
-        f"{len(fits)} fit, {without} of them without reuse."
+        f"{len(fits)} fit{'s' * (len(fits) == 1)}"
     )
     if all(setting.mode == "none" for setting in judged.index):
-        return said
+        return f"{said}."
     return (
-        f"{said} Reuse lowers the mean alone: a replan that computes takes as long with a cache. What such delays do "
+        f"{said}; {keep_nothing or 'none'} of these keep{'s' * (keep_nothing == 1)} nothing of an earlier replan. To "
+        "keep something lowers the mean alone: a replan that computes takes as long with a cache. What such delays do "
         "to success is told by [In real time](real_time.ipynb)."
     )
 
@@ -132,7 +126,7 @@ def _reach(question: Question) -> str:
     settings = question.study.settings
     fit = sum(least_ms(question, setting) <= question.budget_ms for setting in settings)
     return (
-        f"**{text.count(fit, 'setting')} can fit the budget of {question.budget_ms:g} ms.** Without reuse a control "
+        f"**{text.count(fit, 'setting')} can fit the budget of {question.budget_ms:g} ms.** With no reuse a control "
         f"step takes {least_ms(question, NO_REUSE):.1f} ms by the times of {question.times.name}."
     )
 
@@ -195,35 +189,6 @@ def _against_full(question: Question, records: Records, judged: pd.DataFrame, mo
     return lead, f"{what} {text.difference(gained, '`full`, with everything kept')}, {n}."
 
 
-def _confirm(question: Question, records: Records, judged: pd.DataFrame) -> list[str]:
-    """What is left to do for a setting that was chosen among several; nothing where none was."""
-    step, setting = decision.choice(judged)
-    if step not in CHOSEN:
-        return []
-    again = question.second.of(setting)
-    lead, after = {
-        None: ("Confirm it with another seed", f"Another `seed` runs {SAME}."),
-        margins.UNDECIDED: ("Confirm it with a third seed", "A second seed leaves it open."),
-        margins.INSIDE: ("A second seed confirms it; tasks and initial states were the same", "Other ones may differ."),
-        margins.OUTSIDE: ("Choose another setting, and confirm that one", "By a second seed this one loses too much."),
-    }[again.verdict]
-    said = f"**{lead}.** It was chosen among {text.count(len(judged) - 1, 'setting')}, which favours the lucky. {after}"
-    return [said if again.verdict == margins.OUTSIDE else f"{said} {_enough(question, records, again)}"]
-
-
-def _enough(question: Question, records: Records, again: Again) -> str:
-    """How many episodes would decide, by the seed that tells it more cautiously."""
-    (seeds,) = again.seeds({question.study.protocol.suite: records}).values()
-    worst = max(seeds, key=lambda counts: (counts.setting_only + counts.control_only) / counts.n)
-    apart = worst.setting_only + worst.control_only
-    needed = text.count(decision.needed(apart, worst.n, question.margin, question.confidence), "episode")
-    return (
-        f"It takes {needed} to exclude a loss of {question.points} with a chance of 80 %, if the setting is as good as "
-        f"no reuse. That is by the {apart} of {text.count(worst.n, 'episode')} that ended differently"
-        f"{' with the seed in which more did' if len(seeds) > 1 else ''}."
-    )
-
-
 def verdicts(question: Question, judged: pd.DataFrame) -> pd.DataFrame:
     """A verdict for every setting, beside what it rests on."""
     table = pd.DataFrame(
@@ -243,20 +208,9 @@ def _verdict(question: Question, row: pd.Series) -> str:
     return f"{'fits' if row.fits else 'too slow'}{loss}"
 
 
-def design(question: Question, judged: pd.DataFrame) -> pd.DataFrame:
-    """Of the settings that fit and are not shown to lose, how many pairs exclude a loss, if they lose nothing."""
-    chosen = judged[judged.fits & judged.loss.notna()]
-    chosen = chosen[[lost.high >= 0 for lost in chosen.difference]]
-    columns = {"end differently": [f"{row.differ} of {row.n}" for row in chosen.itertuples()]}
-    for margin in sorted({question.margin, margins.BUY, margins.MARGIN}):
-        needed = [decision.needed(row.differ, row.n, margin, question.confidence) for row in chosen.itertuples()]
-        columns[f"episodes for {100 * margin:.0f} points"] = [f"{many:,}" for many in needed]
-    return pd.DataFrame(columns, [tables.lever(setting) for setting in chosen.index]).rename_axis(columns="setting")
-
-
 def snippet(question: Question, judged: pd.DataFrame | None) -> str:
     """A control loop with the setting that is recommended, as a block of code; without one it reuses nothing."""
-    step, setting = ("nothing", None) if judged is None else decision.choice(judged)
+    step, setting, _ = ("nothing", None, None) if judged is None else chosen(question, judged)
     taken = step in ("enough", *CHOSEN)
     why = headline(question, judged) if taken else "nothing is recommended: no reuse"
     setting = setting if taken else NO_REUSE

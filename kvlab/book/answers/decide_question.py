@@ -1,12 +1,17 @@
-"""What *Decide for your own policy* asks: settings of a policy, times of a machine, a budget; and which rows it has."""
+"""What *Decide for your own policy* asks: settings of a policy, times of a machine, a budget; which rows it has, and
+which setting they choose.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from kvlab.book import text
-from kvlab.book.answers.second_seed import SecondSeed
+from kvlab.book.answers.second_seed import Choice, SecondSeed
 from kvlab.book.recorded import already, in_full, left_out
+from kvlab.evidence import decision
 from kvlab.paths import DATA, ROOT
 from kvlab.pi0.checkpoint import CONFIG
 from kvlab.pi0.files import HUB_ID
@@ -15,6 +20,8 @@ from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 from kvlab.study.times import Latency
+
+CHOSEN = ("lever", "reuse")  # the steps at which a setting is chosen among several
 
 
 @dataclass(frozen=True)
@@ -103,3 +110,10 @@ def read(question: Question, run: bool, workers: int) -> Records | None:
     if study.plan()["missing"].any() and not run:
         return None
     return study.run(workers)
+
+
+def chosen(question: Question, judged: pd.DataFrame) -> tuple[str, Setting | None, Choice | None]:
+    """The step of `decision.choice`, the setting there, and at CHOSEN what both seeds say of it (`recommended`)."""
+    step, settings = decision.choice(judged)
+    choice = question.second.choose(settings) if step in CHOSEN else None
+    return step, choice.taken.setting if choice else next(iter(settings), None), choice

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.book.answers.buy_instead import NO_REUSE
+from kvlab.book.answers.second_seed import NO_REUSE
 from kvlab.evidence import prediction, rows
 from kvlab.evidence.share import allowed_share
 from kvlab.reuse import parse_gate

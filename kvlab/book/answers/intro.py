@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.book.answers import buy_instead, trained_again
-from kvlab.book.answers.second_seed import SecondSeed
+from kvlab.book.answers import recommended, trained_again, trainings
+from kvlab.book.answers.second_seed import NO_REUSE, Again, Choice, SecondSeed
 from kvlab.evidence import margins
 from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.wording import points
+from kvlab.paths import CHECKPOINTS, DATA
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.times import Latency
@@ -20,35 +21,43 @@ ANSWERS = {  # what the page says of reuse, each where it is recorded; how it di
     "prefix when every(2)": "Keeping images and instruction alone every second replan",
     "chunk when every(2)": "Going on in the old chunk every second replan",
 }
+ENDS = f"Ends have decimals where rounding would cross 0 or {100 * margins.BUY:.0f}."
 
 
 def compared(records: Mapping[str, Records]) -> str:
     """What the points of `findings` are of; the settings of a suite have the same episodes."""
-    many = {suite: len(successes(rows, buy_instead.NO_REUSE)) for suite, rows in records.items()}
+    many = {suite: len(successes(rows, NO_REUSE)) for suite, rows in records.items()}
     each = [f"{text.count(n, 'episode')} of `{suite}`" for suite, n in many.items()]
     if len(many) > 1 and len({*many.values()}) == 1:
         each = [f"{text.count(next(iter(many.values())), 'episode')} of each suite"]
-    return f"Points are of success, compared with it on the same {text.listed(each)}."
+    return f"Points are of success, compared with it on the same {text.listed(each)}. {ENDS}"
 
 
-def findings(bought: pd.DataFrame, records: Mapping[str, Records], second: SecondSeed) -> list[str]:
+def findings(
+    bought: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], second: SecondSeed
+) -> list[str]:
     """What to take, and one finding for each of ANSWERS that is in `bought` (`frontier.within_margin`)."""
-    told = {parse_setting(text): name for text, name in ANSWERS.items()}
-    return [
-        _recommendation(bought, records, second),
-        *(_told(setting, name, bought, records) for setting, name in told.items() if setting in bought.index),
-    ]
+    told, choice = (
+        {parse_setting(text): name for text, name in ANSWERS.items()},
+        recommended.recommended(bought, second),
+    )
+    taken = _taken(choice, bought, records, machines, second) if choice else recommended.nothing(records, margins.BUY)
+    reuse = [_told(setting, name, bought, records) for setting, name in told.items() if setting in bought.index]
+    return [taken, *reuse]
 
 
-def lettered(bought: pd.DataFrame, places: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def lettered(bought: pd.DataFrame, places: Mapping[str, pd.DataFrame], second: SecondSeed) -> pd.DataFrame:
     """Of `bought` the settings that have a letter in the figure: the `named`, and what no other beats in a suite."""
     unbeaten = {setting for place in places.values() for setting in place.index[place.pareto]}
-    return bought[[setting in unbeaten.union(named(bought)) for setting in bought.index]]
+    return bought[[setting in unbeaten.union(named(bought, second)) for setting in bought.index]]
 
 
-def named(bought: pd.DataFrame) -> list[Setting]:
-    """No reuse, the settings that the findings name, and all that are shown to lose under the margin in every suite."""
-    return [buy_instead.NO_REUSE, *map(parse_setting, ANSWERS), *bought.index[bought["all", "inside"].astype(bool)]]
+def named(bought: pd.DataFrame, second: SecondSeed) -> list[Setting]:
+    """No reuse, the settings that the findings name, and what reuses and is shown to lose under the margin."""
+    choice = recommended.recommended(bought, second)
+    taken = [one.setting for one in choice.all] if choice else []
+    reuse = [setting for setting in bought.index if setting.mode != "none" and bought.loc[setting, ("all", "inside")]]
+    return list(dict.fromkeys([NO_REUSE, *taken, *map(parse_setting, ANSWERS), *reuse]))
 
 
 def untimed(bought: pd.DataFrame, machines: Mapping[str, Latency]) -> str:
@@ -58,24 +67,48 @@ def untimed(bought: pd.DataFrame, machines: Mapping[str, Latency]) -> str:
     return f"Times of fewer denoising steps on {text.listed(where)} are computed." if where else ""
 
 
-def _recommendation(bought: pd.DataFrame, records: Mapping[str, Records], second: SecondSeed) -> str:
-    """`buy_instead.recommendation` in fewer words: what it costs is the table's, both seeds together that page's."""
-    setting = buy_instead.recommended(bought)
-    if setting is None:
-        return buy_instead.nothing(records, margins.BUY)
-    again, changes = second.of(setting), {suite: bought.loc[setting, (suite, "difference")] for suite in records}
-    seeds = [f"`{suite}` {'; with the second seed '.join(shown)}" for suite, shown in again.points(records).items()]
-    trained = trained_again.clause(second.studies, setting, margins.BUY, second.confidence)
-    return (
-        f"**{again.advice}.** {buy_instead.why(records, margins.BUY)} {again.clause} Points: {'. '.join(seeds)}. "
-        f"{trained}{buy_instead.unexplained(again, changes)}"
-    ).strip()
+def _taken(
+    choice: Choice,
+    bought: pd.DataFrame,
+    records: Mapping[str, Records],
+    machines: Mapping[str, Latency],
+    second: SecondSeed,
+) -> str:
+    """`recommended.recommendation` in fewer words: both seeds together are for *What to buy instead*."""
+
+    def costs(again: Again) -> str:
+        return text.listed(
+            [f"{text.percent(bought.loc[again.setting, (key, 'of_control')])} ({key})" for key in machines]
+        )
+
+    shown = choice.taken.points(records)
+    by_seed = ", seed by seed" * any(len(each) > 1 for each in shown.values())
+    seeds = "; ".join(f"`{suite}` {', '.join(each)}" for suite, each in shown.items())
+    said = [
+        f"**{choice.taken.advice}: {costs(choice.taken)} of the inference.**",
+        recommended.why(choice, len(records), margins.BUY),
+        f"Points{by_seed}: {seeds}.",
+    ]
+    if again := trained_again.shown(second.studies, choice.taken.setting, margins.BUY, second.confidence):
+        said.append(f"{again[0].upper()}{again[1:]} ({trained_again.LINK}).")
+    return " ".join([*said, *(recommended.cheaper(one, second) for one in choice.cheaper)])
 
 
 def _told(setting: Setting, name: str, bought: pd.DataFrame, records: Mapping[str, Records]) -> str:
     changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
     said = [f"`{suite}` {points(change, margins.BUY)}" for suite, change in changes.items()]
-    return f"**{name}{_loss(changes)}.** Points: {'; '.join(said)}."
+    return f"**{name}{_loss(changes)}.** {'; '.join(said)}."
+
+
+def trained() -> str:
+    """How many of the recorded trainings went past their lowest held-out loss, after what they are."""
+    curves = {}
+    for suite, first in CHECKPOINTS.items():
+        found = {
+            name: trainings.held_out(DATA / "checkpoints" / name) for name in (first.name, *trained_again.AGAIN[suite])
+        }
+        curves[suite] = {name: losses for name, losses in found.items() if len(losses)}
+    return trainings.headline(curves)
 
 
 def _loss(changes: Mapping[str, Interval]) -> str:
@@ -83,7 +116,7 @@ def _loss(changes: Mapping[str, Interval]) -> str:
     most = f"{100 * margins.BUY:.0f}"
     found = {suite: margins.loss(change, margins.BUY) for suite, change in changes.items()}
     if all(one == margins.INSIDE for one in found.values()):
-        return f" loses under {most} points"
+        return f" loses under {most} points, if any"
     if lost := [suite for suite, one in found.items() if one == margins.OUTSIDE]:
         return f" loses over {most} points{_where(lost, found)}"
     if shown := [suite for suite, change in changes.items() if change.high < 0]:

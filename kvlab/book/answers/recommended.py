@@ -1,86 +1,122 @@
-"""What *Across policies* says of the setting that the book recommends."""
+"""What the book recommends, and the words that every page with a recommendation has.
 
-from collections.abc import Mapping
+The rule is that of `second_seed.SecondSeed.choose`: the cheapest setting that is shown to lose under the margin in
+every suite by the seed that chose it, and again by a second one.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import pandas as pd
+
 from kvlab.book import tables, text
-from kvlab.book.answers import buy_instead
-from kvlab.book.answers.across_policies import held_in
-from kvlab.book.answers.further import in_range, over_policies
-from kvlab.book.answers.stated import NO_REUSE, Judged, Policies, again
+from kvlab.book.answers import trained_again
+from kvlab.book.answers.second_seed import NO_REUSE, Again, Choice, SecondSeed
 from kvlab.book.recorded import in_full
 from kvlab.evidence import frontier, margins
-from kvlab.evidence.policies import Pooled
-from kvlab.evidence.verdicts import Prediction
+from kvlab.evidence.stats import Interval
+from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
 from kvlab.study.times import Latency
 
+FIRST = (  # what the start page and *Decide for your own policy* compare
+    "none steps=5", "none steps=2", "none steps=1", "none execute=7", "none execute=10", "none execute=16",
+    "none steps=2 execute=10", "none steps=1 execute=10", "none steps=2 execute=16",
+    "chunk when every(2)", "chunk when settled <= 0.025", "prefix when every(2)", "prefix when vision >= 0.945",
+    "prefix when vision >= 0.98", "full when every(2)", "full when vision >= 0.98",
+)  # fmt: skip
+CAUTION = "A larger policy may lose: test yours."
 
-def recommended(first: Mapping[str, Study], times: Latency, margin: float, confidence: float) -> Setting | None:
+
+def recommended(bought: pd.DataFrame, second: SecondSeed) -> Choice | None:
+    """What to take of `frontier.within_margin`; of what costs less than no reuse. None where the first seed shows none.
+
+    Cost is by the first machine of `bought`.
+    """
+    return second.choose([setting for setting in bought.index if _saves(bought, setting)])
+
+
+def _saves(bought: pd.DataFrame, setting: Setting) -> bool:
+    first = next(column for column in bought.columns if column[1] == "of_control")
+    return bool(bought.loc[setting, ("all", "inside")]) and bought.loc[setting, first] < 1
+
+
+def of_book(first: Mapping[str, Study], times: Latency, margin: float, confidence: float) -> Choice | None:
     """What the start page recommends, if it does: by the first policy of each suite, among the settings it compares."""
-    asked = (NO_REUSE, *map(parse_setting, buy_instead.FIRST))
+    asked = (NO_REUSE, *map(parse_setting, FIRST))
     studies = {suite: in_full(replace(study, settings=asked)) for suite, study in first.items()}
     shared = [setting for setting in asked if all(setting in study.settings for study in studies.values())]
     records = {suite: study.read() for suite, study in studies.items()}
     bought = frontier.within_margin(records, shared, NO_REUSE, {times.name: times}, margin, confidence)
-    return buy_instead.recommended(bought)
+    return recommended(bought, SecondSeed(tuple(studies.values()), margin, confidence))
 
 
-def advice(setting: Setting | None, counts: Judged, policies: Policies, margin: float, confidence: float) -> str:
-    """Whether further trainings confirm a recommended setting, and what to do then; nothing where there is none.
-
-    `counts` as in `stated.counted`.
-    """
-    if setting is None:
-        return ""
-    name, points = tables.lever(setting), f"{100 * margin:g} points"
-    of_it = (setting, NO_REUSE, 1)
-    found = next((one for claim, one in counts.items() if (claim.setting, claim.other, claim.side) == of_it), {})
-    later = again(found, policies)
-    if not later:
-        return (
-            f"**No further training ran what the book recommends, {name}.** That it loses under {points} rests on one "
-            "training a suite. So try it on episodes of your own policy first."
-        )
-    unsure = {policy: one.effect for policy, one in later.items() if not one.holds}
-    said = [f"It is shown to lose under {points} in {held_in(later, policies, 'further training')}."]
-    said += [
-        f"In `{policy}` {margins.loss_words(effect, margin)}: {text.difference(effect, 'without reuse', margin)}."
-        for policy, effect in unsure.items()
-    ]
-    if unsure and not any(one.fails for one in later.values()):
-        said.append(f"Nor is it contradicted: in none is it shown to lose over {points}.")
-    ran = {policies.suites[policy] for policy in later}
-    if lacking := [f"`{suite}`" for suite in policies.first if suite not in ran]:
-        said.append(f"On {text.listed(lacking)} no further training ran it.")
-    said += [
-        f"In a further policy of `{suite}` the difference is expected within {in_range(over)} points, as far as these "
-        f"tell: {_expected(over, margin)}."
-        for suite, over in over_policies(found, policies, confidence).items()
-    ]
-    if unsure:
-        said.append("So it is a candidate, to be tried on episodes of your own policy before you take it.")
-    return f"**{_lead(later)} what the book recommends, {name}.** {' '.join(said)}"
+def nothing(records: Mapping[str, Records], margin: float) -> str:
+    """What is said where none is recommended."""
+    return f"**No lever is shown to be worth it.** {none_shown(records, margin)}"
 
 
-def _lead(later: Mapping[str, Prediction]) -> str:
-    holds, fails = (sum(getattr(one, kind) for one in later.values()) for kind in ("holds", "fails"))
-    if fails:
-        return "Further training contradicts"
-    every = "Every further training confirms" if len(later) > 1 else "The further training confirms"
+def none_shown(records: Mapping[str, Records], margin: float) -> str:
+    """That no setting is shown to keep success and to save inference."""
     return (
-        every
-        if holds == len(later)
-        else "Not every further training confirms"
-        if holds
-        else "No further training confirms"
+        f"None that is listed here and saves inference has a loss that is shown to be under {100 * margin:.0f} points "
+        f"in {'every suite' if len(records) > 1 else 'the suite'}."
     )
 
 
-def _expected(over: Pooled, margin: float) -> str:
-    """What the range of a further policy says of the margin."""
-    there, points = Prediction(over.further, 1, -margin), f"{100 * margin:g} points"
-    if there.holds:
-        return f"a loss under {points}, if any"
-    return f"a loss over {points}" if there.fails else f"whether over {points} are lost is open"
+def why(choice: Choice, suites: int, margin: float, among: str = "") -> str:
+    """By what rule it was chosen, of the settings that `among` names (`that reuse `), and the doubt that is left."""
+    cheapest, everywhere = (
+        f"Of the settings listed here {among}it is the cheapest that",
+        " in every suite" * (suites > 1),
+    )
+    under = f"to lose under {100 * margin:.0f} points, if any{',' * (suites > 1)}{everywhere}"
+    if choice.confirmed:
+        return f"{cheapest} two seeds, of which the first chose it, show {under}."
+    return f"{cheapest} is shown {under}. A choice among many favours the lucky. {choice.taken.clause}"
+
+
+def recommendation(
+    choice: Choice,
+    records: Mapping[str, Records],
+    second: SecondSeed,
+    costs: Callable[[Setting], str],
+    among: str = "",
+) -> str:
+    """Why a setting was chosen, how it did with both seeds and trained again; then what is cheaper, and lacks what.
+
+    `costs`: what a setting costs, as in `51 % (a machine)`.
+    """
+    taken = choice.taken
+    said = [
+        why(choice, len(records), second.margin, among),
+        taken.effects(records),
+        trained_again.clause(second.studies, taken.setting, second.margin, second.confidence),
+        *(cheaper(again, second, costs(again.setting)) for again in choice.cheaper),
+    ]
+    return " ".join(filter(None, said))
+
+
+def cheaper(again: Again, second: SecondSeed, costs: str = "") -> str:
+    """A cheaper setting that the first seed alone shows to lose so little, and what is missing.
+
+    Without `costs`, which a table has, in few words, after a sentence on the further trainings of what is taken.
+    """
+    lead = "Cheaper, and not to be relied on, is" if again.verdict == margins.OUTSIDE else "A cheaper candidate is"
+    trained = trained_again.shown(second.studies, again.setting, second.margin, second.confidence, bool(costs))
+    lacks = "; ".join(filter(None, [again.missing, trained]))
+    return f"{lead} {tables.lever(again.setting)}{costs and f', at {costs}'}: {lacks}."
+
+
+def gains(again: Again, changes: Mapping[str, Interval]) -> str:
+    """Where fewer denoising steps are shown to solve more: by which seeds, and that the reason is open."""
+    found = again.gains(changes)
+    if not found or not again.setting.denoising_steps:
+        return ""
+    told = {
+        "by both seeds": [f"`{suite}`" for suite, too in found.items() if too],
+        "by the first seed alone": [f"`{suite}`" for suite, too in found.items() if not too],
+    }
+    shown = "; ".join(f"in {text.listed(suites)} {by}" for by, suites in told.items() if suites)
+    return f"That it solves more is shown {shown}; why is open ([what was tested](buy_instead.ipynb))."

@@ -1,7 +1,9 @@
 """Whether a second seed confirms a setting that was chosen among many, in every chapter that recommends one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.evidence import margins, wording
@@ -39,6 +41,40 @@ class SecondSeed:
             many = int(study.plan()["recorded"].min())
             found[study] = many, pairs(study.read(), setting, NO_REUSE) if many == study.episodes else None
         return Again(setting, found, self.margin, self.confidence)
+
+    def choose(self, shown: Sequence[Setting]) -> "Choice | None":
+        """What to take of the settings that the first seed shows to lose under the margin, given the cheapest first.
+
+        It is the cheapest that the second seed, which chose none, shows to as well. Where there is none, the cheapest
+        stands by the first seed alone. None where the first shows none.
+        """
+        cheaper = []
+        for again in map(self.of, shown):
+            if again.verdict == margins.INSIDE:
+                return Choice(again, tuple(cheaper))
+            cheaper.append(again)
+        return Choice(cheaper[0]) if cheaper else None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is recommended, `taken`, and the `cheaper` settings that the first seed alone shows to lose so little.
+
+    Where the second seed confirms none, `taken` is not confirmed either, and none is cheaper.
+    """
+
+    taken: "Again"
+    cheaper: "tuple[Again, ...]" = ()
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the second seed shows it too."""
+        return self.taken.verdict == margins.INSIDE
+
+    @property
+    def all(self) -> "tuple[Again, ...]":
+        """What is taken, then what is cheaper."""
+        return self.taken, *self.cheaper
 
 
 @dataclass(frozen=True)
@@ -78,20 +114,18 @@ class Again:
         return f"{_LEADS[self.verdict]}: {_together(said)}."
 
     @property
-    def told(self) -> str:
-        """The same with what is compared, and the effect in each suite."""
-        seeds, said = sorted({study.seed for study in self.found}), []
-        for study, (many, counts) in self.found.items():
-            if counts:
-                lost = self._lost(counts)
-                effect = f"{text.difference(lost, 'without reuse', self.margin)}, {text.count(many, 'episode')}"
-                said.append(f"In `{study.protocol.suite}` {margins.loss_words(lost, self.margin)}: {effect}.")
-            else:
-                said.append(f"In `{study.protocol.suite}` {_so_far(study, many)}, so none counts.")
-        return (
-            f"**{_LEADS[self.verdict]}.** Here {tables.lever(self.setting)} and no reuse are compared once more: "
-            f"{SAME} (seed {text.listed(list(map(str, seeds)))}). {' '.join(said)}"
-        )
+    def missing(self) -> str:
+        """What keeps the second seed from confirming it, as a clause; empty where it does."""
+        if self.verdict is None:
+            return "no second seed is recorded"
+        lacking = {
+            study.protocol.suite: self._words(counts) if counts else _so_far(study, many)
+            for study, (many, counts) in self.found.items()
+            if not counts or self._loss(counts) != margins.INSIDE
+        }
+        if len(lacking) == len(self.found) > 1 and len({*lacking.values()}) == 1:
+            return f"by a second seed {next(iter(lacking.values()))}"
+        return f"by a second seed {_together(lacking)}" if lacking else ""
 
     def seeds(self, first: Mapping[str, Records]) -> dict[str, list[Pairs]]:
         """By suite the pairs of the first seed, whose rows are given, and those of the second where it counts."""
@@ -103,7 +137,10 @@ class Again:
         return {suite: [self._points(one) for one in counts] for suite, counts in self.seeds(first).items()}
 
     def effects(self, first: Mapping[str, Records]) -> str:
-        """Of each suite the difference with the first seed, whose rows are given, with the second and with both."""
+        """Of each suite the difference with the first seed, whose rows are given, with the second and with both.
+
+        What both together say of the margin is said where the second does not say it alone.
+        """
         said, both, points = [], {}, self.points(first)
         for suite, counts in self.seeds(first).items():
             shown, many = points[suite], sum(one.n for one in counts)
@@ -112,7 +149,7 @@ class Again:
                 shown = [f"{one} with {seed}" for one, seed in zip(shown, SEEDS, strict=True)]
                 shown.append(f"{self._points(both[suite])} with both")
             said.append(f"Points compared with no reuse, in `{suite}`: {'; '.join(shown)}, {many} episodes.")
-        if both:
+        if both and self.verdict != margins.INSIDE:
             words = _together({suite: self._words(counts) for suite, counts in both.items()})
             said.append(f"With both seeds together, of which the first chose it, {words}.")
         return " ".join(said)
@@ -135,10 +172,36 @@ class Again:
     def _words(self, counts: Pairs) -> str:
         points = f"{100 * self.margin:.0f} points"
         return {
-            margins.INSIDE: f"it loses under {points}",
+            margins.INSIDE: f"it loses under {points}, if any",
             margins.OUTSIDE: f"it loses over {points}",
             margins.UNDECIDED: f"a loss of {points} is open",
         }[self._loss(counts)]
+
+
+def told(choice: Choice | None) -> str:
+    """What a second seed says of what is recommended and of what is cheaper."""
+    if choice is None:
+        return "No setting is recommended, so that none is to be confirmed."
+    return " ".join(f"**{tables.lever(one.setting)}.** {one.clause}" for one in choice.all)
+
+
+def table(found: Sequence[Again], first: Mapping[str, Records]) -> pd.DataFrame:
+    """Of those that have rows of a second seed, suite by suite: the difference with each seed and with both, in points.
+
+    `first`: the rows of the first seed. The loss is that of the second seed, in the words of `margins.word`.
+    """
+    rows = []
+    for one in found:
+        recorded = {study.protocol.suite: (many, counts) for study, (many, counts) in one.found.items()}
+        for suite, counts in one.seeds(first).items():
+            many, again = recorded.get(suite, (0, None))
+            if many:
+                both = one._points(_sum(counts)) if again else ""
+                seeds = [*map(one._points, counts), f"{many} recorded"][:2]
+                word = margins.word(one._lost(again), one.margin) if again else ""
+                names = ("setting", "suite", "first seed", "second seed", "both seeds", "loss, second seed")
+                rows.append(dict(zip(names, (tables.lever(one.setting), suite, *seeds, both, word), strict=True)))
+    return tables.headed(rows)
 
 
 def _sum(counts: list[Pairs]) -> Pairs:

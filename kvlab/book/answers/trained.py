@@ -4,7 +4,7 @@ Each is compared with the recorded policy of its suite without reuse, on the sam
 suite, of `frontier.of_runs`, of a `Lever` each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from kvlab.study.study import Study
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
+NONE_TRAINED = "no policy of another size was trained there"
 SETTINGS = (NO_REUSE, Setting("none", denoising_steps=2), Setting("none", denoising_steps=1))
 
 
@@ -130,10 +131,12 @@ def headline(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], mar
     paid = {suite: one for suite, one in best.items() if one and one.policy != found[suite].first}
     points = f"{100 * margin:.0f} points"
     if not paid:
-        return f"Neither training nor int8 makes it cheaper within {points}"
+        return f"No other size or precision makes it cheaper within {points}"
     said = [f"{one.policy}, {tables.lever(one.setting)}, in {suite}" for suite, one in paid.items()]
-    said += [f"none of these in {suite}" for suite in best if suite not in paid]
-    return f"Cheapest within {points}: {'; '.join(said)}"
+    for suite, one in best.items():
+        if suite not in paid:
+            said.append(f"{tables.lever(one.setting)} of the recorded policy in {suite}" if one else f"none in {suite}")
+    return f"Cheapest within {points} by one seed: {'; '.join(said)}"
 
 
 def said(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], margin: float, confidence: float) -> list[str]:
@@ -163,17 +166,25 @@ def _bought(suite: str, one: Suite, place: pd.DataFrame, margin: float, confiden
     )
     if best.policy == one.first:
         return (
-            f"**In `{suite}` neither training nor int8 makes it cheaper.** The cheapest that is shown to lose under "
-            f"{points} is {tables.lever(best.setting)} of the recorded policy, at {text.percent(share[best])} of its "
-            f"inference without reuse. {last}"
+            f"**In `{suite}` {_dearer({lever.policy for lever in place.index} - {one.first})}.** The cheapest that one "
+            f"seed shows to lose under {points} is {tables.lever(best.setting)} of the recorded policy, at "
+            f"{text.percent(share[best])} of its inference without reuse. {last}"
         )
     lost = text.difference(one.lost(best, confidence), f"with `{one.first}` without reuse", margin)
     needs = "is in lower precision" if best.policy in PRECISIONS else "needs training"
     return (
-        f"**In `{suite}` the cheapest within {points} {needs}: {best}.** A control step takes "
+        f"**In `{suite}` the cheapest within {points} by one seed {needs}: {best}.** A control step takes "
         f"{text.percent(share[best])} of the inference of `{one.first}` without reuse. {without}It solves {lost}. "
         f"{last}"
     )
+
+
+def _dearer(others: Collection[str]) -> str:
+    """That none of the `others` is cheaper: of training, of int8, or of both, as far as a suite has them."""
+    rounded, resized = any(one in PRECISIONS for one in others), any(one not in PRECISIONS for one in others)
+    if rounded and resized:
+        return "neither training nor int8 makes it cheaper"
+    return "training does not make it cheaper" if resized else f"int8 does not make it cheaper; {NONE_TRAINED}"
 
 
 def _named(lever: Lever, one: Suite) -> str:

@@ -1,7 +1,7 @@
 """How the claim of a page that recommends a setting stands in the further trainings of *Across policies*."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvlab.book import text
 from kvlab.book.answers.stated import NO_REUSE, Finding, Policies, counted, judge, learned
@@ -17,28 +17,64 @@ LEARNED = 0.2  # a policy counts if it is shown to solve more without reuse, as 
 LINK = "[Across policies](across_policies.ipynb)"
 
 
+@dataclass(frozen=True)
+class Trained:
+    """In how many further trainings of one suite, of those that ran a setting, it is shown to lose under a margin.
+
+    `over`: in how many it is shown to lose over it.
+    """
+
+    suite: str
+    under: int
+    over: int
+    many: int
+
+    def said(self, noun: str = "") -> str:
+        """As in `3 of 4 on SUITE`; with a noun, `3 of 4 further trainings on SUITE`."""
+        return f"{self.under or 'none'} of {text.count(self.many, noun) if noun else self.many} on `{self.suite}`"
+
+
+def trained(studies: Sequence[Study], setting: Setting, margin: float, confidence: float) -> list[Trained]:
+    """One for each of `studies`, one a suite, that is of a first policy; of other policies there is nothing to say.
+
+    A further training counts where all episodes of the setting and of no reuse are recorded.
+    """
+    mine = [one for one in studies if one.checkpoint.resolve() == CHECKPOINTS.get(one.protocol.suite, DATA).resolve()]
+    told = []
+    for study in mine:
+        found = _judged(study, Finding(setting, nothing=-margin), confidence)
+        under, over = (sum(getattr(one, kind) for one in found) for kind in ("holds", "fails"))
+        told.append(Trained(study.protocol.suite, under, over, len(found)))
+    return told
+
+
 def clause(studies: Sequence[Study], setting: Setting, margin: float, confidence: float) -> str:
     """In how many further trainings the setting is shown to lose under and over `margin`, in a sentence.
 
-    `studies`, one a suite, are of the first policies; where they are of other ones there is nothing to say. A further
-    training counts where all episodes of the setting and of no reuse are recorded.
+    `studies` as in `trained`.
     """
-    mine = [one for one in studies if one.checkpoint.resolve() == CHECKPOINTS.get(one.protocol.suite, DATA).resolve()]
-    if not mine:
+    found, points = trained(studies, setting, margin, confidence), f"{100 * margin:.0f} points"
+    if not found:
         return ""
-    told, points = {}, f"{100 * margin:.0f} points"
-    for study in mine:
-        found = _judged(study, Finding(setting, nothing=-margin), confidence)
-        holds, fails = (sum(getattr(one, kind) for one in found) for kind in ("holds", "fails"))
-        many = text.count(len(found), "further training")
-        if found:
-            told[study.protocol.suite] = f"in {holds or 'none'} of {many} on `{study.protocol.suite}`", fails
-    if not told:
-        return f"No further training is recorded with it ({LINK})."
-    where, over = text.listed([said for said, _ in told.values()]), sum(fails for _, fails in told.values())
-    without = [f"`{study.protocol.suite}`" for study in mine if study.protocol.suite not in told]
-    none = f"; on {text.listed(without)} there is none yet" if without else ""
-    return f"{where[0].upper()}{where[1:]} it is shown to lose under {points}, in {over or 'none'} over ({LINK}){none}."
+    if not (ran := [one for one in found if one.many]):
+        return f"No further training ran it ({LINK})."
+    first, *others = ran
+    where = text.listed([first.said("further training"), *(one.said() for one in others)])
+    over = sum(one.over for one in ran)
+    without = [f"`{one.suite}`" for one in found if not one.many]
+    none = f"; on {text.listed(without)} none has run it" if without else ""
+    return f"In {where} it is shown to lose under {points}, if any, in {over or 'none'} over ({LINK}){none}."
+
+
+def shown(studies: Sequence[Study], setting: Setting, margin: float, confidence: float, named: bool = True) -> str:
+    """The same as a clause in fewer words, without the link; not `named`, the suites are those of a sentence before."""
+    found = trained(studies, setting, margin, confidence)
+    if not (ran := [one for one in found if one.many]):
+        return "no further training ran it" * bool(found)
+    over = sum(one.over for one in ran)
+    larger = f", {over} a larger loss" if over else ""
+    which = text.listed([one.said() if named else f"{one.under or 'none'} of {one.many}" for one in ran])
+    return f"of {'further' if named else 'these'} trainings {which} show it{larger}"
 
 
 def _judged(study: Study, finding: Finding, confidence: float) -> list:

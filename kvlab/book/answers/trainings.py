@@ -72,6 +72,11 @@ def headline(found: Mapping[str, Mapping[str, pd.Series]]) -> str:
     return f"{len(_past(losses))} of {text.count(len(losses), 'training')} went past the lowest held-out loss"
 
 
+def caveat(found: Mapping[str, Mapping[str, pd.Series]]) -> str:
+    """What the curves leave open, in a sentence; nothing where no policy was trained past its lowest loss."""
+    return f"{headline(found)}, and no policy that was stopped there was run." if _past(_losses(found)) else ""
+
+
 def past(found: Mapping[str, Mapping[str, pd.Series]]) -> list[str]:
     """Where the lowest loss of those is, and that no policy was taken from there; nothing where there is none."""
     if not (losses := _past(_losses(found))):

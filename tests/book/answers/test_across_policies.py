@@ -62,7 +62,7 @@ def judged(records: dict[str, Records]) -> tuple[stated.Judged, Policies]:
 
 def said(records: dict[str, Records]) -> tuple[list[str], str]:
     counts, policies = judged(records)
-    return answers.findings(counts, policies, "", 0.95), answers.sentences(counts, policies, 0.95)
+    return answers.findings(counts, policies, 0.95), answers.sentences(counts, policies, 0.95)
 
 
 def test_findings_are_read_as_they_are_stated():
@@ -149,29 +149,29 @@ def test_what_holds_in_all_is_told_with_how_many_trainings_there_are():
     found, sentences = said(records)
     counts, policies = judged(records)
     assert policies.further == ["b", "d"]
-    assert answers.headline(counts, policies) == "2 further trainings: 3 of 3 findings hold in all that ran them"
+    assert answers.headline(counts, policies) == (
+        f"1 further training of {S} and 1 of {L}: 3 of 3 findings hold in all that ran them"
+    )
     assert found[0].startswith(
-        "**2 further trainings: 3 of 3 findings hold in all that ran them.** The further trainings are: 1 on "
-        f"`{S}` and 1 on `{L}`. Brackets say in how many of those that ran it a finding holds. Under 5 points lost: "
+        f"**1 further training of {S} and 1 of {L}: 3 of 3 findings hold in all that ran them.** "
+        f"Brackets say in how many of those that ran it a finding holds. Under 5 points lost: "
         f"2 denoising steps (2 of 2) ({BUY}). Over"
     )
     assert found[0].endswith(
         "With the first policies, from which the findings were made, 3 hold in all. 3 claims were put to the policies: "
         "3 findings that a further training ran, none that none ran, and no conjecture, which no first policy shows."
     )
-    held_in = f"it holds in 1 of 1 further training on `{S}` and 1 of 1 further training on `{L}`."
+    held_in = f"it holds in 1 of 1 further training on `{S}` and 1 of 1 on `{L}`."
     assert f"**Holds in all**: {held_in} With the first policies that is 4 of 4.\n" in sentences
     assert "further policies were recorded. Two rules are later" in answers.beforehand(policies)
     found, _ = said({name: records[name] for name in "abc"})
-    assert found[0].startswith(
-        "**1 further training: 3 of 3 findings hold in all that ran them.** The further training is: 1"
-    )
+    assert found[0].startswith(f"**1 further training of {S}: 3 of 3 findings hold in all that ran them.** Brackets")
 
 
 def test_a_finding_of_a_suite_that_was_not_trained_again_is_not_counted_as_tested():
     records = {"a": policy(**LIKE | {"fewer": 87}), "b": policy(**LIKE), "c": policy(suite=L, **LIKE)}
     found, sentences = said(records)
-    assert found[0].startswith("**1 further training: 2 of 2 findings hold in all that ran them.**")
+    assert found[0].startswith(f"**1 further training of {S}: 2 of 2 findings hold in all that ran them.**")
     assert "2 findings that a further training ran, 1 that none ran, and no conjecture" in found[0]
     assert f"in `{L}` ({BUY}). **Not trained again.**" in sentences
 
@@ -179,14 +179,12 @@ def test_a_finding_of_a_suite_that_was_not_trained_again_is_not_counted_as_teste
 def test_a_further_training_without_the_settings_tests_nothing():
     found, _ = said({"a": policy(**LIKE), "b": policy()})
     assert found[0].startswith(
-        "**1 further training, by which no finding can be judged.** The further training is: 1 on `libero_spatial`. Of "
+        "**1 further training, by which no finding can be judged.** Of "
         "`b` no setting that a finding is about is recorded in full, so that none is judged there. 3 claims were put"
     )
     records = {"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(suite=L, **LIKE), "d": policy(suite=L)}
     found, sentences = said(records)
-    assert (
-        "3 of 3 findings hold in all" in found[0] and "on `libero_spatial` and 1 on `libero_10`. Of `d` no" in found[0]
-    )
+    assert f"**1 further training of {S}: 3 of 3 findings hold in all that ran them.** Of `d` no" in found[0]
     assert (
         sentences.count(f"it holds in 1 of 1 further training on `{S}`. With the first policies that is 3 of 3.") == 3
     )
@@ -207,7 +205,7 @@ def test_the_first_policy_counts_in_no_verdict():
 def test_what_holds_or_fails_in_most_names_the_policies_that_fail():
     good, bad = policy(**LIKE), policy(**OTHER)
     found, sentences = said({"a": good, "b": good, "c": good, "d": bad})
-    assert found[0].startswith("**3 further trainings: none of 3 findings hold in all that ran them.**")
+    assert found[0].startswith(f"**3 further trainings of {S}: none of 3 findings hold in all that ran them.**")
     assert found[1].startswith(
         f"**3 findings hold in most.** Under 5 points lost: 2 denoising steps (2 of 3, fails in `d`) ({BUY}). Over"
     )
@@ -235,25 +233,36 @@ def test_where_policies_are_split_nothing_is_decided():
 def test_an_answer_has_four_findings_at_most():
     records = {"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(**LIKE | {"fewer": 87, "full": 90, "prefix": 95})}
     counts, policies = judged(records | {"weak": policy(8, **LIKE)})
-    found = answers.findings(counts, policies, "advice", 0.95)
+    found = answers.findings(counts, policies, 0.95, "advice")
     assert len(found) == 4 and found[1] == "advice" and "not decided" in found[2] and "`weak`" in found[3]
+
+
+def test_what_has_its_verdict_elsewhere_is_in_no_list_of_the_others():
+    """Of the recommendation there is one verdict; the caveat ends the first finding."""
+    records = {"a": policy(**LIKE), "b": policy(**LIKE | {"full": 90}), "c": policy(**LIKE | {"fewer": 87})}
+    counts, policies = judged(records)
+    found = answers.findings(counts, policies, 0.95, "advice", [ONE], "A caveat.")
+    assert found[0].endswith("which no first policy shows. A caveat.") and found[1] == "advice"
+    assert found[2].startswith("**2 other findings are not decided.** Over 5 points lost: everything kept, every(2) (1")
+    assert not any("2 denoising steps" in said for said in found[2:])
+    assert found[3].startswith(f"**In a further policy of `{S}` none of 2 other findings would hold, by means that")
 
 
 def test_a_further_policy_is_told_from_three_on():
     """With three there is one degree of freedom, so that a loss under the margin is not foretold; with ten it is."""
     found, _ = said({name: policy(**LIKE) for name in "abcdefghij"})
     assert found[-1].startswith(
-        f"**3 of 3 findings would hold in a further policy of `{S}`, as far as these tell.** Under 5"
+        f"**In a further policy of `{S}` 3 of 3 findings would hold, by means that count the first too.** On `{S}`: Un"
     )
     records = {name: policy(**LIKE) for name in "abc"}
     found, sentences = said(records)
     assert found[-1].startswith(
-        f"**2 of 3 findings would hold in a further policy of `{S}`, as far as these tell.** Over 5"
+        f"**In a further policy of `{S}` 2 of 3 findings would hold, by means that count the first too.** On `{S}`: Ov"
     )
     low, high = map(int, re.findall(r"in a further policy (-?\d+) to (-?\d+) points", sentences)[1])
     assert low < -50 < high < -5
     spread = {name: policy(**LIKE | {"full": full}) for name, full in zip("abc", (5, 45, 85), strict=True)}
-    assert said(spread)[0][-1].startswith("**None of 3 findings would hold in a further policy")
+    assert said(spread)[0][-1].startswith(f"**In a further policy of `{S}` none of 3 findings")
     table = further.means(*judged(records), 0.95)
     assert table.loc[(str(ONE), S), ["policies", "spread"]].tolist() == ["3", "0"] and len(table) == 3
 
@@ -267,10 +276,10 @@ def test_a_further_policy_is_judged_on_its_own_suite_alone():
     )
     assert "the mean is" not in sentences and further.means(*judged(records), 0.95).empty
     found, _ = said(records | {"e": policy(**LIKE)})
-    assert found[-1].startswith(f"**2 of 3 findings would hold in a further policy of `{S}`, as far as these tell.**")
+    assert found[-1].startswith(f"**In a further policy of `{S}` 2 of 3 findings would hold, by means")
     assert found[-1].endswith(f"Of `{L}` that cannot be judged: it takes 3 policies that ran a finding.")
     found, _ = said(records | {"e": policy(**LIKE), "f": policy(suite=L, **LIKE)})
-    assert all(f"**2 of 3 findings would hold in a further policy of `{suite}`" in found[-1] for suite in (S, L))
+    assert f"**In a further policy of `{L}` 2 of 3 findings would hold, in one of `{S}` 2 of 3, by" in found[-1]
 
 
 def test_policy_and_suite_are_told_apart_by_three_policies_in_each():
@@ -330,7 +339,7 @@ def test_a_setting_that_a_policy_lacks_is_left_out_there():
     found, sentences = said(records)
     counts, policies = judged(records)
     assert [*counts[ONE]] == [*records] and [*counts[LOST]] == ["a", "b", "mini_c"]
-    assert found[0].startswith("**3 further trainings: 3 of 3 findings hold in all that ran them.**")
+    assert found[0].startswith(f"**3 further trainings of {S}: 3 of 3 findings hold in all that ran them.**")
     assert "it holds in 2 of 2 further" in sentences and "it holds in 3 of 3 further" in sentences
     labels, intervals, looks, means = forest.rows(LOST, counts, counts, policies, 0.95)
     assert labels == ["a (first)", "b", "c", "d", "a: mean"] and looks[:3] == [S] * 3 and looks[3] == "unjudged"

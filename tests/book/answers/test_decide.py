@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kvlab.book import execution
-from kvlab.book.answers import decide, decide_thresholds
+from kvlab.book.answers import decide, decide_episodes, decide_thresholds
 from kvlab.book.answers.decide_question import Question
 from kvlab.evidence import decision
 from kvlab.paths import BOOK, DATA
@@ -56,18 +56,28 @@ def test_a_cheaper_lever_comes_before_a_cache(untrained, tmp_path):
     assert taken.startswith(
         "**Try 1 denoising step first.** A control step takes 7.0 ms of inference; the budget is 12 ms."
     )
-    assert "It is shown to lose under 5 points. No second seed is recorded that could confirm it. Points" in taken
-    assert "in `libero_spatial`: 0 (-4 to 4), 100 episodes. Nothing is kept, so nothing can be stale." in taken
-    assert fits.startswith("**Without reuse a control step takes 14.2 ms, over the budget.**")
+    assert "Nothing is kept, so nothing can be stale. Of the settings listed here it is the cheapest that is shown" in (
+        taken
+    )
+    assert "No second seed is recorded that could confirm it. Points" in taken
+    assert taken.endswith("in `libero_spatial`: 0 (-4 to 4), 100 episodes. A larger policy may lose: test yours.")
+    assert fits.startswith("**With no reuse a control step takes 14.2 ms, over the budget.**")
     assert "the replan itself takes 71 ms, over a control step of 50 ms." in fits
-    assert "Of 4 settings listed here 1 fit, 1 of them without reuse" in fits and "takes as long with a cache" in fits
+    assert "Of 4 settings listed here 1 fits; 1 of these keeps nothing of an earlier replan." in fits
+    assert "takes as long with a cache" in fits
     assert "Its longest replan takes 35 ms, within a control step of 50 ms." in taken
     assert kept.startswith("**No setting that keeps any of the cache fits the budget.** In a Pi0 the robot state is a")
     assert "The cheapest, everything kept, images ≥ 0.9, takes 12.6 ms. Behind the gate images ≥ 0.9 `prefix`" in kept
     assert kept.endswith("solves 40 points more than `full`, with everything kept (31 to 50), 100 episodes.")
-    assert confirmed.startswith("**Confirm it with another seed.** It was chosen among 3 settings")
-    assert "Another `seed` runs the same tasks and initial states, with other noise and other places of" in confirmed
-    assert confirmed.endswith("That is by the 0 of 100 episodes that ended differently.")
+    assert confirmed.startswith(
+        "**Confirm it with another seed.** That has the same tasks and initial states, with other"
+    )
+    assert "It was chosen among 3 settings" in confirmed
+    assert "For 1 denoising step it takes 110 episodes to exclude a loss of 5 points" in confirmed
+    assert "That is by the 0 of 100 episodes that ended differently. Set" in confirmed
+    assert confirmed.endswith(
+        'Set `settings` to `["none steps=1"]`, `run` to `True`, `episodes` to 110 and `seed` to 1.'
+    )
     assert decide.headline(question(untrained, tmp_path), judged) == "Try 1 denoising step first"
 
 
@@ -89,7 +99,8 @@ def test_a_second_seed_says_what_is_left_to_do(untrained, tmp_path, make_row, lo
     assert taken.startswith(f"**{advice}.**") and "200 episodes" in taken
     assert last.startswith(lead)
     assert ("by the 3 of 100 episodes that ended differently with the seed in which more did." in last) == (lost == 3)
-    assert ("It takes 155 episodes to exclude a loss of 5 points" in last) == (lost == 3)
+    assert ("For 1 denoising step it takes 155 episodes to exclude a loss of 5 points" in last) == (lost == 3)
+    assert last.endswith("`episodes` to 155 and `seed` to 2.") == (lost == 3)
 
 
 def test_a_kept_chunk_that_fits_is_reuse_and_no_cache(untrained, tmp_path):
@@ -150,15 +161,17 @@ def test_where_nothing_fits_there_is_a_next_step(untrained, tmp_path):
 
 def test_a_loss_that_is_shown_is_not_decided_by_more_episodes(untrained, tmp_path):
     asked = question(untrained, tmp_path, 13.5)
-    (taken, *_), judged = said(asked, rows(fewer=94, images=60, everything=60))
+    found = rows(fewer=94, images=60, everything=60)
+    (taken, *_), judged = said(asked, found)
     assert taken.startswith("**Run more episodes of one: 1 denoising step.**")
     assert "points are lost; whether more than 5 is open" in taken and "would decide" not in taken
-    assert "1 denoising step" not in decide.design(asked, judged).index
+    assert "1 denoising step" not in decide_episodes.design(asked, found, judged).index
 
 
 def test_every_setting_has_a_verdict(untrained, tmp_path):
     asked = question(untrained, tmp_path)
-    _, judged = said(asked, rows(fewer=97, everything=60))
+    found = rows(fewer=97, everything=60)
+    _, judged = said(asked, found)
     table = decide.verdicts(asked, judged)
     assert table.verdict.to_dict() == {
         "1 denoising step": "fits; open",
@@ -167,7 +180,7 @@ def test_every_setting_has_a_verdict(untrained, tmp_path):
         "no reuse": "too slow",
     }
     assert table.longest.to_dict() == {**dict.fromkeys(table.index, "73"), "1 denoising step": "35", "no reuse": "71"}
-    assert decide.design(asked, judged).loc["1 denoising step"].to_list() == ["3 of 100", "155", "53"]
+    assert decide_episodes.design(asked, found, judged).loc["1 denoising step"].to_list() == ["3 of 100", "155", "53"]
 
 
 def test_thresholds_are_those_that_the_replans_without_reuse_reach(untrained):
@@ -195,7 +208,7 @@ def test_without_rows_there_is_no_verdict(untrained, tmp_path):
     )
     nothing, reach, kept = decide.findings(asked, None, None, workers=2)
     assert nothing.startswith("**There is no verdict yet.** Nothing is recorded yet. 200 of 200 episodes would be run")
-    assert reach.startswith("**1 setting can fit the budget of 11 ms.** Without reuse a control step takes 14.2 ms")
+    assert reach.startswith("**1 setting can fit the budget of 11 ms.** With no reuse a control step takes 14.2 ms")
     assert kept.startswith("**If you keep anything of the cache")
 
 

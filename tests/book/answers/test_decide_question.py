@@ -38,7 +38,7 @@ def test_without_rows_it_is_said_what_would_run_and_nothing_is(untrained, tmp_pa
         "Of `libero_spatial` 300 of 300 episodes would be run: about 20 min with 2 workers (of 8.0 s each, as is "
         "assumed, since none is recorded)."
     )
-    assert compared.startswith("**No reuse** takes")
+    assert compared.startswith("**No reuse**, the policy's own setting, takes")
     assert off.startswith("`run` is off, so that nothing is run")
     assert lacking == (
         "Not recorded in full for `libero_spatial`, so left out: `none steps=1` and `full when vision >= 0.9`."

@@ -13,7 +13,7 @@ from kvlab.book.answers import february_claims as claims
 from kvlab.book.answers import february_report as answers
 from kvlab.book.answers import why_reuse_fails as why
 from kvlab.book.answers.february_table import ONCE, Claim
-from kvlab.book.answers.second_seed import SecondSeed
+from kvlab.book.answers.second_seed import Choice, SecondSeed
 from kvlab.evidence import margins, reported
 from kvlab.paths import BOOK
 from kvlab.study.settings import parse_setting
@@ -180,7 +180,9 @@ def test_each_way_is_better_where_it_costs_less_at_a_loss_that_is_small(levers, 
 def test_what_a_second_seed_says_stands_beside_a_way_that_is_better(confirms, verdict):
     said_by_it = margins.INSIDE if confirms else margins.UNDECIDED
     second = SimpleNamespace(
-        of=lambda setting: SimpleNamespace(verdict=said_by_it, clause=f"The second says so of `{setting}`.")
+        choose=lambda shown: Choice(
+            SimpleNamespace(setting=shown[0], verdict=said_by_it, clause=f"The second says so of `{shown[0]}`.")
+        )
     )
     found = judged(levers={FEWER: (75, 0), KEPT: (75, 10)}, second=second)
     assert february_table.table(found)["ends as"].iloc[8] == f"{verdict}. The second says so of none steps=2."

@@ -1,10 +1,13 @@
 """What a second seed says of a setting: of none, some and all of its episodes, and by how they end."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from kvlab.book.answers.second_seed import NO_REUSE, SecondSeed
+from kvlab.book.answers import second_seed
+from kvlab.book.answers.second_seed import NO_REUSE, Choice, SecondSeed
+from kvlab.evidence import margins
 from kvlab.evidence.stats import Pairs, paired_difference
 from kvlab.evidence.wording import points
 from kvlab.paths import CHECKPOINTS
@@ -40,12 +43,12 @@ def second(tmp_path, make_row):
         ([(0, 0), (0, 0)], "No second seed is recorded that could confirm it."),
         (
             [(0, 100), (0, 100)],
-            "A second seed confirms it: in `libero_spatial` and `libero_10` it loses under 5 points.",
+            "A second seed confirms it: in `libero_spatial` and `libero_10` it loses under 5 points, if any.",
         ),
         (
             [(0, 100), (20, 100)],
-            "A second seed contradicts it: in `libero_spatial` it loses under 5 points; in `libero_10` it loses over 5 "
-            "points.",
+            "A second seed contradicts it: in `libero_spatial` it loses under 5 points, if any; in `libero_10` it "
+            "loses over 5 points.",
         ),
         (
             [(3, 100), (0, 20)],
@@ -54,8 +57,8 @@ def second(tmp_path, make_row):
         ),
         (
             [(0, 100), (0, 0)],
-            "A second seed does not confirm it: in `libero_spatial` it loses under 5 points; in `libero_10` none of "
-            "100 episodes is recorded.",
+            "A second seed does not confirm it: in `libero_spatial` it loses under 5 points, if any; in `libero_10` "
+            "none of 100 episodes is recorded.",
         ),
         (
             [(3, 100), (4, 100)],
@@ -74,19 +77,69 @@ def test_another_setting_has_rows_of_its_own(second):
     )
 
 
-def test_what_is_compared_is_told_with_its_effects(second):
-    told = second((3, 100), (0, 20)).of(FEWER).told
-    assert told.startswith(
-        "**A second seed does not confirm it.** Here 1 denoising step and no reuse are compared once more: the same "
-        "tasks and initial states, with other noise and other places of cabinet and stove (seed 1). In `libero_"
+@pytest.mark.parametrize(
+    ("suites", "missing"),
+    [
+        ([(0, 0), (0, 0)], "no second seed is recorded"),
+        ([(0, 100), (0, 100)], ""),
+        ([(0, 100), (3, 100)], "by a second seed in `libero_10` a loss of 5 points is open"),
+        ([(3, 100), (4, 100)], "by a second seed a loss of 5 points is open"),
+        ([(20, 100), (0, 20)], "by a second seed in `libero_spatial` it loses over 5 points; in `libero_10` 20 of 100"),
+    ],
+)
+def test_what_is_missing_is_told_of_the_suites_that_lack_it(second, suites, missing):
+    found = second(*suites).of(FEWER).missing
+    assert found.startswith(missing) and bool(found) == bool(missing)
+
+
+TWO = Setting("none", denoising_steps=2)
+
+
+IN, OPEN, OUT = margins.INSIDE, margins.UNDECIDED, margins.OUTSIDE
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "taken", "cheaper"),
+    [
+        (IN, IN, FEWER, []),  # the cheapest, where the second seed shows it too
+        (OPEN, IN, TWO, [FEWER]),  # a dearer one, where it alone is shown twice
+        (OUT, IN, TWO, [FEWER]),
+        (None, IN, TWO, [FEWER]),  # without a second seed it is a candidate
+        (OPEN, OPEN, FEWER, []),  # as the first seed has it, where none is shown twice
+        (None, None, FEWER, []),
+    ],
+)
+def test_the_cheapest_that_both_seeds_show_is_taken(monkeypatch, one, two, taken, cheaper):
+    verdicts = {FEWER: one, TWO: two}
+    monkeypatch.setattr(
+        SecondSeed, "of", lambda self, setting: SimpleNamespace(setting=setting, verdict=verdicts[setting])
     )
-    assert "3 points fewer than without reuse (" in told and "100 episodes." in told
-    assert told.endswith("In `libero_10` 20 of 100 episodes are recorded, so none counts.")
+    choice = SecondSeed(()).choose([FEWER, TWO])
+    assert choice.taken.setting == taken and [again.setting for again in choice.cheaper] == cheaper
+    assert choice.confirmed == (IN in (one, two)) and [one.setting for one in choice.all] == [taken, *cheaper]
+
+
+def test_of_nothing_nothing_is_taken():
+    assert SecondSeed(()).choose([]) is None
+    assert second_seed.told(None) == "No setting is recommended, so that none is to be confirmed."
+
+
+def test_both_seeds_have_a_row_where_a_second_is_recorded(second):
+    again = second((3, 100)).of(FEWER)
+    assert second_seed.told(Choice(again)) == (
+        "**1 denoising step.** A second seed does not confirm it: in `libero_spatial` a loss of 5 points is open."
+    )
+    rows = {"libero_spatial": first(99)}
+    (row,) = second_seed.table([again, second((0, 0)).of(TWO)], rows).itertuples()
+    both = again.points(rows)["libero_spatial"]
+    assert row[:4] == ("1 denoising step", "libero_spatial", *both) and row[5] == "open"
+    (row,) = second_seed.table([second((3, 20)).of(FEWER)], rows).itertuples()
+    assert row[3:] == ("20 recorded", "", "")
 
 
 def test_the_margin_is_the_one_that_was_asked_for(second):
     asked = replace(second((20, 100)), margin=0.4)
-    assert asked.of(FEWER).clause == "A second seed confirms it: in `libero_spatial` it loses under 40 points."
+    assert asked.of(FEWER).clause == "A second seed confirms it: in `libero_spatial` it loses under 40 points, if any."
 
 
 def first(solved: int, without: int = 100):
@@ -119,6 +172,10 @@ def test_both_seeds_stand_side_by_side_and_together(second):
     )
     side_by_side = second((3, 100)).of(FEWER).points({"libero_spatial": first(99)})
     assert side_by_side == {"libero_spatial": [points(one, 0.05), points(two, 0.05)]}
+
+
+def test_both_together_say_nothing_more_where_each_says_it(second):
+    assert "together" not in second((0, 100)).of(FEWER).effects({"libero_spatial": first(99)})
 
 
 def test_without_a_whole_second_seed_the_first_stands_alone(second):
