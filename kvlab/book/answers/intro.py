@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kvlab.book import text
+from kvlab.book import tables, text
 from kvlab.book.answers import buy_instead, trained_again
 from kvlab.book.answers.second_seed import SecondSeed
 from kvlab.evidence import margins
-from kvlab.evidence.rows import successes
+from kvlab.evidence.rows import recorded, successes
+from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval
+from kvlab.evidence.summary import difference
 from kvlab.evidence.wording import points
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
@@ -20,6 +22,8 @@ ANSWERS = {  # what the page says of reuse, each where it is recorded; how it di
     "prefix when every(2)": "Keeping images and instruction alone every second replan",
     "chunk when every(2)": "Going on in the old chunk every second replan",
 }
+
+BEHIND = {"prefix when every(2)": "prefix when vision >= 0.945"}  # an image gate of as much reuse or more
 
 
 def compared(records: Mapping[str, Records]) -> str:
@@ -75,7 +79,20 @@ def _recommendation(bought: pd.DataFrame, records: Mapping[str, Records], second
 def _told(setting: Setting, name: str, bought: pd.DataFrame, records: Mapping[str, Records]) -> str:
     changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
     said = [f"`{suite}` {points(change, margins.BUY)}" for suite, change in changes.items()]
-    return f"**{name}{_loss(changes)}.** Points: {'; '.join(said)}."
+    return f"**{name}{_loss(changes)}.** Points: {'; '.join(said)}.{_behind(setting, records)}"
+
+
+def _behind(setting: Setting, records: Mapping[str, Records]) -> str:
+    """What the image gate of BEHIND loses at its shares of replans, where it is recorded in every suite."""
+    gate = parse_setting(BEHIND[str(setting)]) if str(setting) in BEHIND else None
+    if gate is None or not all(gate in recorded(rows) for rows in records.values()):
+        return ""
+    each = [
+        f"`{suite}` {points(difference(rows, gate, buy_instead.NO_REUSE), margins.BUY)} at "
+        f"{text.percent(reuse_share(rows, gate))} of replans"
+        for suite, rows in records.items()
+    ]
+    return f" Behind {tables.gate(gate)}: {'; '.join(each)}."
 
 
 def _loss(changes: Mapping[str, Interval]) -> str:
