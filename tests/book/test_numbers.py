@@ -98,13 +98,13 @@ def test_the_modality_separation_says_what_was_recorded():
     for suite, gate in (("libero_spatial", "vision >= 0.945"), ("libero_10", "vision >= 0.96")):
         rows = setting("prefix", gate, suite=suite)
         gain = rows["success"].sum() - on_the_curve(percent_reused(rows), suite)
-        assert f"at {percent_reused(rows):.0f} % it solves {gain:.0f} points more than `full` (" in state
+        assert f"At {percent_reused(rows):.0f} % it solves {gain:.0f} points more than `full` (" in state
         one, all_ = (setting(mode, "every(2)", suite=suite)["success"].sum() for mode in ("prefix", "full"))
         assert f"{one - all_} points more than `full` (" in state.split("With every(2) for both")[1]
         rows = setting("prefix", "every(2)", suite=suite)
         lost = on_the_curve(percent_reused(rows), suite, "prefix") - rows["success"].sum()
         assert re.search(
-            rf"In `{suite}` `prefix` by every\(2\) reuses at \d+ % of replans and solves {lost:.0f} points? fewer",
+            rf"In `{suite}` `prefix` by every\(2\) reuses at \d+ % of replans\. It solves {lost:.0f} points? fewer",
             clock,
         )
 
