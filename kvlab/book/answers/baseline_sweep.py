@@ -25,12 +25,23 @@ def findings(
 
 
 def headline(compared: Mapping[str, pd.DataFrame]) -> str:
-    """The title of the figure: how success goes as reuse grows."""
-    falls = [suite for suite, table in compared.items() if table.difference[_most(table)].high < 0]
+    """The title of the figure: the share of replans from which on every threshold is shown to lose."""
+    falls = {suite: share for suite, table in compared.items() if (share := _falls_from(table)) is not None}
     if not falls:
-        return "No loss of success is shown at any share of reuse"
-    where = "" if len(falls) == len(compared) else f" in {text.listed(falls)}"
-    return f"The more replans reuse everything, the fewer episodes succeed{where}"
+        return "No loss of success is shown to last as reuse grows"
+    (first, share), *others = falls.items()
+    each = [
+        f"{text.percent(share)} of replans on in {first}",
+        *(f"{text.percent(s)} in {suite}" for suite, s in others),
+    ]
+    return f"Where everything is reused, fewer episodes succeed from {text.listed(each)}"
+
+
+def _falls_from(table: pd.DataFrame) -> float | None:
+    """The least share of replans above which every threshold is shown to lose; None where the loosest is not."""
+    swept = table.drop(NO_REUSE).astype({"reuse": float}).sort_values("reuse", ascending=False)
+    lost = swept.difference.map(lambda one: one.high < 0).cummin()
+    return swept.reuse[lost].min() if lost.any() else None
 
 
 def halves(records: Mapping[str, Records], settings: Sequence[Setting], confidence: float) -> str:
@@ -66,23 +77,27 @@ def _most(table: pd.DataFrame) -> Setting:
 
 
 def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
-    setting, points = loosest(table, margin), f"{100 * margin:.0f} points"
-    if setting is None:
-        setting = table.drop(NO_REUSE).reuse.astype(float).idxmin()
-        over = {margins.loss(one, margin) for one in table.drop(NO_REUSE).difference} == {margins.OUTSIDE}
-        tried = text.count(len(table) - 1, "threshold")
-        lead = (
-            f"each of {tried} loses over {points}" if over else f"whether any of {tried} loses under {points} is open"
-        )
-        which = f"The strictest, {tables.gate(setting)}, allows reuse at"
+    """At which shares of replans the loss is shown to be under `margin`, and what is shown at the others."""
+    points, swept = f"{100 * margin:g}", table.drop(NO_REUSE).astype({"reuse": float})
+    judged = swept.difference.map(lambda one: margins.word(one, margin))
+    at = {
+        word: text.listed([f"{100 * share:.0f}" for share in sorted(some)])
+        for word, some in swept.reuse.groupby(judged)
+    }
+    words = {"open": "open", "loses": "shown, but its size open,", f"over {points}": f"over {points} points"}
+    others = "".join(f"The loss is {said} at {at[word]} %. " for word, said in words.items() if word in at)
+    setting, which = loosest(table, margin), "loosest threshold of which this is shown"
+    lead = "no share of replans is shown to lose under"
+    if setting is not None:
+        lead = f"at {at[f'under {points}']} % of replans; there the loss, if any, is shown to be under"
+    elif "open" in at:
+        setting, which = _most(swept[judged == "open"]), "loosest threshold of which it is open"
     else:
-        lead = f"at {text.percent(table.reuse[setting])} of replans reuse loses under {points}"
-        which = f"The loosest threshold of which this is shown, {tables.gate(setting)}, allows reuse at"
-    difference = table.difference[setting]
+        setting, which = swept.reuse.idxmin(), "strictest threshold"
     return (
-        f"**`{suite}`: {lead}.** {which} {text.percent(table.reuse[setting])} of replans. There {table.k[setting]} of "
-        f"{text.count(table.n[setting], 'episode')} succeed, {text.difference(difference, 'without reuse', margin)}: "
-        f"{margins.loss_words(difference, margin)}."
+        f"**`{suite}`: {lead} {points} points.** {others}The {which} is "
+        f"{tables.gate(setting)}: {table.k[setting]} of {text.count(table.n[setting], 'episode')} succeed, "
+        f"{text.difference(table.difference[setting], 'without reuse', margin)}."
     )
 
 
@@ -133,7 +148,7 @@ def _time(suite: str, table: pd.DataFrame, records: Records, margin: float, time
             f"({ratio.low:.2f} to {ratio.high:.2f})."
         )
     return (
-        f"**{lead}.** With {tables.gate(setting)} in `{suite}` a control step takes {text.percent(step)} of the "
+        f"**{lead} in `{suite}`.** With {tables.gate(setting)} a control step takes {text.percent(step)} of the "
         f"inference without reuse ({times.name}), since denoising is never cached. {solved} More in "
         f"[What it saves](saves.ipynb)."
     )

@@ -5,59 +5,72 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.book.answers.gate_kinds import CLOCK, kind
-from kvlab.evidence import matching
-from kvlab.evidence.share import mean_age, reuse_share
+from kvlab.book.answers.gate_kinds import BOTH_BETTER, BOTH_WORSE, CLOCK, COUNTS, in_both, kind
+from kvlab.evidence.share import mean_age
 from kvlab.evidence.stats import Interval
+from kvlab.evidence.wording import points
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
 NO_REUSE = Setting("none")
+Clock = tuple[str, Setting, float, tuple[Interval, Interval]]  # suite, mean age of its caches, gains in both COUNTS
 
 
 def clock(
     gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], records: Mapping[str, Records]
 ) -> str | None:
-    """Gates that look at nothing, in both counts of reuse and by suite; told of the one of which the counts differ
-    most, with the mean ages of its caches and of an image gate's.
+    """How many clocks are worse than the image gate in both counts of reuse, and how old the caches are of these and of
+    the others; told of the one of which the counts differ most.
     """
-    told, said = set(), []
-    for suite, table in gained.items():
-        both = {s: (gain, needed[suite].gain[s]) for s, gain in table.gain.items() if kind(s) == CLOCK}
-        both = {s: counts for s, counts in both.items() if None not in counts}
-        if not both:
-            continue
-        setting = max(both, key=lambda one: abs(both[one][1].estimate - both[one][0].estimate))
-        every, within = (text.difference(gain, "with the image gate") for gain in both[setting])
-        told |= {_than_looking(gains) for gains in zip(*both.values(), strict=True)}
-        said.append(
-            f"In `{suite}`, at equal reuse over all replans, `{setting.gate}` solves {every}. Counting only as many "
-            f"replans as no reuse took, it solves {within}. {_ages(records[suite], setting)}"
-        )
-    if not said:
+    if not (found := _clocks(gained, needed, records)):
         return None
-    one = f"A clock is {next(iter(told))}"
-    lead = one if len(told) == 1 else "Whether a clock does better than looking depends on the suite and on the count"
-    apart = "What age and moments do apart: [Why reuse fails](why_reuse_fails.ipynb)."
-    return f"**{lead}.** A clock looks at nothing. {' '.join([*said, apart])}"
-
-
-def _ages(records: Records, clock: Setting) -> str:
-    """How old the caches of a clock are, and those of the image gate that reuses about as often, in that count."""
-
-    def share(setting: Setting) -> float:
-        return reuse_share(records, setting, NO_REUSE)
-
-    near = min(matching.image_gates(records, clock.mode), key=lambda one: abs(share(one) - share(clock)))
-    mine, its = (mean_age(records, one, NO_REUSE) for one in (clock, near))
+    worse, better = ([one for one in found if in_both(*one[-1]) == word] for word in (BOTH_WORSE, BOTH_BETTER))
+    others = [one for one in found if one not in worse + better]
+    lead = (
+        f"Of {text.count(len(found), 'clock')}, which look at nothing, {len(worse) or 'none'} "
+        f"{'are' if len(worse) > 1 else 'is'} shown to be worse than the image gate at equal reuse, "
+        f"{len(better) or 'none'} better"
+    )
+    groups = (("worse", worse), ("better", better), ("undecided", others))
+    ages = "; ".join(f"{word} {_ages(some)}" for word, some in groups if some)
+    suite, setting, _, gains = max(found, key=lambda one: abs(one[-1][1].estimate - one[-1][0].estimate))
+    both = [
+        f"{text.difference(gain, 'with the image gate')} {where}" for gain, where in zip(gains, COUNTS, strict=True)
+    ]
     return (
-        f"In that count its caches are {mine:.1f} replans old in the mean, those of {tables.gate(near)} are {its:.1f}."
+        f"**{lead}.** Mean ages of their caches, in replans: {ages}. The counts differ most for "
+        f"{tables.gate(setting)} in `{suite}`: it "
+        f"solves {'. It solves '.join(both)}. What age and moments do apart: [Why reuse fails](why_reuse_fails.ipynb)."
     )
 
 
-def _than_looking(gains: Sequence[Interval]) -> str:
-    """What one count of reuse says of all clocks of a suite."""
-    better, worse = any(gain.low > 0 for gain in gains), any(gain.high < 0 for gain in gains)
-    if better == worse:
-        return "now better and now worse than looking" if better else "not told apart from looking"
-    return "better than looking" if better else "worse than looking"
+def table(
+    gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], records: Mapping[str, Records]
+) -> pd.DataFrame:
+    """Every clock, of younger caches first: their mean age, points over needed replans, what both counts show."""
+    return tables.headed(
+        [
+            {"suite": suite, "clock": tables.gate(setting), "mean age, replans": f"{age:.1f}"}
+            | {f"points {COUNTS[1]}": points(gains[1])}
+            | {"in both counts": in_both(*gains)}
+            for suite, setting, age, gains in _clocks(gained, needed, records)
+        ]
+    )
+
+
+def _clocks(
+    gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], records: Mapping[str, Records]
+) -> list[Clock]:
+    """The clocks that the curve reaches in both counts, of younger caches first; ages are over needed replans."""
+    found = [
+        (suite, setting, mean_age(records[suite], setting, NO_REUSE), (gain, needed[suite].gain[setting]))
+        for suite, table in gained.items()
+        for setting, gain in table.gain.items()
+        if kind(setting) == CLOCK and gain is not None and needed[suite].gain[setting] is not None
+    ]
+    return sorted(found, key=lambda one: one[2])
+
+
+def _ages(clocks: Sequence[Clock]) -> str:
+    least, *_, most = sorted([f"{age:.1f}" for _, _, age, _ in clocks] * 2, key=float)
+    return least if least == most else f"{least} to {most}"

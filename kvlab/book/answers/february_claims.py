@@ -118,17 +118,22 @@ def _sweet_spot(records: Records, printed, margin: float, confidence: float) -> 
 
 
 def _cliff(records: Records, results: pd.DataFrame, confidence: float) -> Claim:
-    fallen = difference(records, CLIFF, SWEET, confidence)
+    """From one threshold to another, and from one share of replans to another: the one may fail and the other hold."""
     there = [results[(results["table"] == "baseline") & (results["threshold"] == t)].iloc[0] for t in (0.985, 0.98)]
-    before, after = (row["reuse_rate"] for row in there)
-    alike = min(SWEPT, key=lambda setting: abs(reuse_share(records, setting) - after))
+    shares = [row["reuse_rate"] for row in there]
+    alike = [min(SWEPT, key=lambda setting: abs(reuse_share(records, setting) - share)) for share in shares]
+    each = 1 - (1 - confidence) / 2
+    fallen = {
+        "between these thresholds": difference(records, CLIFF, SWEET, each),
+        "between settings of such shares": difference(records, *alike[::-1], each),
+    }
     return Claim(
         "There is a cliff: from 0.985 to 0.98 most of the success is lost.",
         f"{100 * there[0]['success']:.0f} to {100 * there[1]['success']:.0f} %; "
-        f"reuse {100 * before:.0f} to {100 * after:.0f} %",
-        f"{_points(fallen)} from 0.985 to 0.98. Where reuse is as frequent as there, {tables.gate(alike)}, "
-        f"{_k(records, alike)}: a slope along the share of reuse",
-        _judged(Prediction(fallen, side=-1, nothing=-0.5)),
+        f"reuse {100 * shares[0]:.0f} to {100 * shares[1]:.0f} %",
+        f"{_points(next(iter(fallen.values())))} between these thresholds. Between settings of such shares, "
+        f"{tables.gate(alike[0])} to {tables.gate(alike[1])}, {_k(records, alike[0])} to {_k(records, alike[1])}",
+        verdicts.verdict({words: Prediction(effect, side=-1, nothing=-0.5) for words, effect in fallen.items()}),
         "more episodes",
     )
 

@@ -25,7 +25,7 @@ def findings(found: Sequence[Claim], results: pd.DataFrame, confidence: float = 
 
 
 def disagreements(results: pd.DataFrame) -> str:
-    """Where the report's tables contradict each other, besides the one configuration that stands in the findings."""
+    """Where the report's tables contradict each other, besides the one setting that stands in the findings."""
     exact = results[
         (results["mode"] == "full") & (results["name"] != "synchronized") & (results["reuse_is"] == "exact")
     ]
@@ -86,7 +86,7 @@ def _four_answers(results: pd.DataFrame, confidence: float) -> str:
     good, bad = sorted(same[same["episodes"] == 100]["successes"], reverse=True)
     apart = unpaired_difference(good, 100, bad, 100, confidence)
     return (
-        f"**One configuration has {len(rates)} answers.** Keeping everything at a threshold of 0.98 is printed with "
+        f"**One setting has {len(rates)} answers.** Keeping everything at a threshold of 0.98 is printed with "
         f"{text.listed(rates)}. Two of these are of 100 episodes each. They differ by {100 * apart.estimate:.0f} "
         f"points ({100 * apart.low:.0f} to {100 * apart.high:.0f}), so something differed that the report does not "
         f"name."

@@ -1,7 +1,8 @@
-"""What a gate compares, in the words of sentences and tables and the looks of figures."""
+"""Words of sentences and tables and looks of figures for what a gate compares, and for what two counts show of it."""
 
 from collections.abc import Sequence
 
+from kvlab.evidence.stats import Interval
 from kvlab.reuse import parse_gate
 from kvlab.study.settings import Setting
 
@@ -15,6 +16,9 @@ KINDS = {
     frozenset({"vision_previous"}): (BEFORE, "previous"),
     frozenset({"pixels_anchor"}): ("thumbnails", "pixels"),
 }
+COUNTS = ("over all replans", "over needed replans")  # needed: as many of an episode as no reuse took
+BETTER, WORSE, OPEN = "better", "worse", "open"
+BOTH_BETTER, BOTH_WORSE = f"{BETTER} in both", f"{WORSE} in both"
 PHASED = ("images by the phase of the task", "adaptive")
 
 
@@ -35,3 +39,20 @@ def _kind(setting: Setting) -> tuple[str, str]:
     if gate.reads not in KINDS:
         raise ValueError(f"this chapter has no word for what the gate `{gate}` compares")
     return KINDS[gate.reads]
+
+
+def in_both(first: Interval | None, second: Interval | None) -> str:
+    """What two gains, in the two COUNTS of reuse, show together: `worse over all replans only`.
+
+    A gain that the curve does not reach shows nothing.
+    """
+    one, two = map(_side, (first, second))
+    if one == two:
+        return OPEN if one == OPEN else f"{one} in both"
+    if OPEN in (one, two):
+        return f"{one} {COUNTS[0]} only" if two == OPEN else f"{two} {COUNTS[1]} only"
+    return f"{one} {COUNTS[0]}, {two} {COUNTS[1]}"
+
+
+def _side(gain: Interval | None) -> str:
+    return OPEN if gain is None or gain.low <= 0 <= gain.high else BETTER if gain.low > 0 else WORSE

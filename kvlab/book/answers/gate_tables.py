@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.book.answers.gate_kinds import BEFORE, kind
-from kvlab.book.answers.synchronized_gating import in_both
+from kvlab.book.answers.gate_kinds import BEFORE, in_both, kind
 from kvlab.evidence import drift, summary
 from kvlab.evidence.rows import recorded
 from kvlab.evidence.wording import points

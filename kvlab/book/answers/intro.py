@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kvlab.book import text
+from kvlab.book import tables, text
 from kvlab.book.answers import recommended, trained_again, trainings
 from kvlab.book.answers.second_seed import NO_REUSE, Again, Choice, SecondSeed
 from kvlab.evidence import margins
-from kvlab.evidence.rows import successes
+from kvlab.evidence.rows import recorded, successes
+from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval
+from kvlab.evidence.summary import difference
 from kvlab.evidence.wording import points
 from kvlab.paths import CHECKPOINTS, DATA
 from kvlab.study.records import Records
@@ -22,6 +24,8 @@ ANSWERS = {  # what the page says of reuse, each where it is recorded; how it di
     "chunk when every(2)": "Going on in the old chunk every second replan",
 }
 ENDS = f"Ends have decimals where rounding would cross 0 or {100 * margins.BUY:.0f}."
+
+BEHIND = {"prefix when every(2)": "prefix when vision >= 0.945"}  # an image gate of as much reuse or more
 
 
 def compared(records: Mapping[str, Records]) -> str:
@@ -97,7 +101,17 @@ def _taken(
 def _told(setting: Setting, name: str, bought: pd.DataFrame, records: Mapping[str, Records]) -> str:
     changes = {suite: bought.loc[setting, (suite, "difference")] for suite in records}
     said = [f"`{suite}` {points(change, margins.BUY)}" for suite, change in changes.items()]
-    return f"**{name}{_loss(changes)}.** {'; '.join(said)}."
+    return f"**{name}{_loss(changes)}.** {'; '.join(said)}.{_behind(setting, records)}"
+
+
+def _behind(setting: Setting, records: Mapping[str, Records]) -> str:
+    """What the image gate of BEHIND loses, suite by suite, where it is recorded in every one."""
+    gate = parse_setting(BEHIND[str(setting)]) if str(setting) in BEHIND else None
+    if gate is None or not all(gate in recorded(rows) for rows in records.values()):
+        return ""
+    shares = ", ".join(f"{100 * reuse_share(rows, gate):.0f}" for rows in records.values())
+    lost = [points(difference(rows, gate, NO_REUSE), margins.BUY) for rows in records.values()]
+    return f" Behind {tables.gate(gate)} ({shares} % of replans): {'; '.join(lost)}."
 
 
 def trained() -> str:

@@ -13,9 +13,7 @@ from kvlab.evidence.stats import bootstrap_rate, rate_interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
-METHOD = "[3 or 100 episodes](three_or_hundred.ipynb)"
-HOLLOW = f"A hollow point is a bootstrap without any width, which says nothing: {METHOD} tells why."
-MORE = f"What so few can show is told by {METHOD}."
+WHY = "([why](three_or_hundred.ipynb))"
 
 
 def both(
@@ -41,7 +39,7 @@ def three_or_hundred(few: pd.DataFrame, many: pd.DataFrame) -> str:
     )
     after = f", {still or 'none'} after {everything:,}" if everything > n else ""
     hollow = any(interval.collapsed for interval in [*few.bootstrap, *many.bootstrap])
-    return f"{said}{after}. {HOLLOW if hollow else MORE}"
+    return f"{said}{after}{'; hollow points say nothing' * hollow} {WHY}."
 
 
 def _row(success: pd.Series, confidence: float) -> dict[str, object]:

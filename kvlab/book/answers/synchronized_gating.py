@@ -7,7 +7,7 @@ import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.book.answers.clocks import clock
-from kvlab.book.answers.gate_kinds import BOTH, CLOCK, kind, looks
+from kvlab.book.answers.gate_kinds import BOTH, BOTH_BETTER, BOTH_WORSE, CLOCK, COUNTS, OPEN, in_both, kind, looks
 from kvlab.evidence import drift, margins
 from kvlab.evidence.rows import pairs, recorded
 from kvlab.evidence.share import reuse_share
@@ -17,10 +17,6 @@ from kvlab.reuse.phase import SAMPLES
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
-
-EQUAL = ("At equal reuse over all replans", "Counting only as many replans as no reuse took")
-BETTER, WORSE, OPEN = "better", "worse", "open"
-BOTH_BETTER, BOTH_WORSE = f"{BETTER} in both", f"{WORSE} in both"
 
 
 def headline(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]) -> str:
@@ -34,23 +30,6 @@ def headline(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFra
     )
 
 
-def in_both(first: Interval | None, second: Interval | None) -> str:
-    """What two gains, in the first and the second count of reuse, show together: `worse in the first only`.
-
-    A gain that the curve does not reach shows nothing.
-    """
-    one, two = map(_side, (first, second))
-    if one == two:
-        return OPEN if one == OPEN else f"{one} in both"
-    if OPEN in (one, two):
-        return f"{one} in the first only" if two == OPEN else f"{two} in the second only"
-    return f"{one} in the first, {two} in the second"
-
-
-def _side(gain: Interval | None) -> str:
-    return OPEN if gain is None or gain.low <= 0 <= gain.high else BETTER if gain.low > 0 else WORSE
-
-
 def _judged(
     gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]
 ) -> list[tuple[str, Setting, Interval, Interval | None, str]]:
@@ -62,6 +41,7 @@ def _judged(
 def findings(
     gained: Mapping[str, pd.DataFrame],
     needed: Mapping[str, pd.DataFrame],
+    clocks: tuple[Mapping[str, pd.DataFrame], Mapping[str, pd.DataFrame]],
     same: Mapping[str, pd.DataFrame],
     off: pd.Series,
     records: Mapping[str, Records],
@@ -69,15 +49,15 @@ def findings(
 ) -> list[str]:
     """The chapter's answer, by suite: `matched` over all replans, and (`needed`) within those that no reuse took.
 
-    `same` is of `stricter`, `off` of `matching.left_out`; `margin` is the difference of success that matters, in
-    (0, 1). Nothing is said of what was not run.
+    `clocks` has both of clocks alone, `same` is of `stricter`, `off` of `matching.left_out`; `margin` is the difference
+    of success that matters, in (0, 1). Nothing is said of what was not run.
     """
     first = next(iter(gained))
     said = [
-        second_condition(first, same[first], gained[first], needed[first]),
         alike(gained, needed, margin),
+        second_condition(first, same[first], gained[first], needed[first]),
         worse(gained, needed, off),
-        clock(gained, needed, records),
+        clock(*clocks, records),
     ]
     return [claim for claim in said if claim]
 
@@ -125,8 +105,9 @@ def second_condition(suite: str, same: pd.DataFrame, gained: pd.DataFrame, neede
         f"same similarity allows {text.percent(row.reuse)}, and {row.k} succeed: "
         f"{text.difference(row.difference, 'with images alone')}."
     )
-    at = [(where, gain) for where, gain in zip(EQUAL, counts, strict=True) if gain is not None]
-    return " ".join([said, *(f"{where} it is {text.difference(gain, 'with images alone')}." for where, gain in at)])
+    at = [(where, gain) for where, gain in zip(COUNTS, counts, strict=True) if gain is not None]
+    equal = [f"{text.difference(gain, 'with images alone')} {where}" for where, gain in at]
+    return f"{said} At equal reuse it is {'. It is '.join(equal)}." if equal else said
 
 
 def alike(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], margin: float) -> str | None:
@@ -143,12 +124,13 @@ def alike(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]
     depends, unknown = len(found) - better - worse - found.count(OPEN), found.count(OPEN) - close
     beyond = sum(gain is None and kind(s) != CLOCK for table in gained.values() for s, gain in table.gain.items())
     far = f" {beyond} more {'reuses' if beyond == 1 else 'reuse'} more often than any image gate." if beyond else ""
+    lead = "Where the images have changed little" if not better else "That depends on what the gate compares"
     return (
-        f"**Of {text.count(len(gates), 'gate')} {better or 'none'} {_are(better)} shown to be better than the image "
-        f"gate in both counts of reuse, {worse or 'none'} worse.** Clocks apart. One count takes all replans, the "
-        f"other as many of an episode as no reuse took. For {depends or 'none'} the verdict depends on the count. "
-        f"{str(close or 'none').capitalize()} {_are(close)} shown to be within {100 * margin:.0f} points in both; "
-        f"for {unknown or 'none'} more that is open.{far}"
+        f"**{lead}: at equal reuse {better or 'none'} of {text.count(len(gates), 'gate')} {_are(better)} shown to be "
+        f"better than the image gate, {worse or 'none'} worse.** Shown is what two counts of reuse agree on: over all "
+        f"replans, and over the *needed* ones, as many of an episode as no reuse took. For {depends or 'none'} the "
+        f"counts disagree. {str(close or 'none').capitalize()} {_are(close)} shown to be within {100 * margin:.0f} "
+        f"points in both; for {unknown or 'none'} more that is open.{far}"
     )
 
 
@@ -157,11 +139,11 @@ def _within(gain: Interval | None, margin: float) -> bool:
 
 
 def worse(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], off: pd.Series) -> str | None:
-    """Of each kind of gate that loses in both counts how many do, and the clearest loss; whose verdict depends on the
-    count; and what the intervals leave out (`off`).
+    """Of each kind of gate that loses in both counts how many do, and the clearest loss; what the intervals leave out
+    (`off`).
     """
     judged = _judged(gained, needed)
-    if not any(verdict != OPEN for *_, verdict in judged):
+    if not any(verdict == BOTH_WORSE for *_, verdict in judged):
         return None
     losers = _losers(judged)
     lost = [kind(setting) for _, setting, *_, verdict in judged if verdict == BOTH_WORSE]
@@ -169,20 +151,14 @@ def worse(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]
     many = [f"{lost.count(name)} of {text.count(kinds.count(name), 'gate')} on {name}" for name in losers]
     each = [
         f"With {tables.gate(setting)} reuse is allowed at {text.percent(gained[suite].reuse[setting])} of replans "
-        f"in `{suite}`. There the policy solves {text.difference(gain, 'with the image gate')}. In the second count "
-        f"it solves {text.difference(again, 'with the image gate')}."
-        for suite, setting, gain, again, _ in losers.values()
+        f"in `{suite}`; there the policy solves {text.difference(gain, 'with the image gate')}."
+        for suite, setting, gain, *_ in losers.values()
     ]
-    depends = {}
-    for _, setting, *_, verdict in judged:
-        if verdict not in (OPEN, BOTH_BETTER, BOTH_WORSE):
-            depends.setdefault(verdict, []).append(tables.gate(setting))
-    each += [f"{verdict.capitalize()}, and so open: {text.listed(names)}." for verdict, names in depends.items()]
     far = off.abs().idxmax()
     return (
-        f"**Worse in both counts: {text.listed(many)}.** {' '.join(each)} The intervals leave out that the curve of "
-        f"image gates runs straight between thresholds, which misses by up to {100 * abs(off[far]):.0f} points where "
-        f"it is steep ({tables.gate(far)})."
+        f"**Worse in both counts: {text.listed(many)}.** {' '.join(each)} Between thresholds the curve of image gates "
+        f"is taken as straight, which no interval has in it: with {tables.gate(far)} left out, the line misses it by "
+        f"{100 * abs(off[far]):.0f} points."
     )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from kvlab.book import text
 from kvlab.book.answers import pilot
+from kvlab.evidence import margins
 from kvlab.evidence.stats import (
     Pairs,
     bootstrap_rate,
@@ -152,9 +153,10 @@ def coverage_title(rates: pd.DataFrame, few: int) -> str:
     least = exact_coverage(METHODS["bootstrap"], few, np.linspace(0.01, 0.99, 99)).min()
     new = rates[(rates["tasks"] == 10) & (rates["target"] == "new tasks") & (rates["icc"] > 0)]
     best = new.groupby("method")["coverage"].min().max()
+    some = "no interval does so in 90 %" if best < 0.9 else "some interval does in 90 %"
     return (
         f"With {text.count(few, 'episode')} the bootstrap holds the truth in as few as {text.percent(least)} of "
-        f"studies; about new tasks {'no interval does so in 90 %' if best < 0.9 else 'some interval does'}"
+        f"studies; about new tasks {some} at every rate"
     )
 
 
@@ -163,14 +165,17 @@ def _drop(points: float) -> str:
 
 
 def _power(found: pd.DataFrame, few: int, many: int, rate: float) -> str:
-    lead = "show only a collapse" if isfinite(found[ROBOT][few]) else "show nothing"
-    more = f", {many} find {_drop(found[ROBOT][many])}" if many > few else ""
+    robot, same = found[ROBOT], found[SAME]
+    lead = f"{text.count(few, 'episode')} find only {_drop(robot[few])}"
+    more = f"{many} find {_drop(same[many])}, or {_drop(found[LUCK][many])} where luck flips {100 * FLIPS:.0f} %"
+    if many > few:
+        those = f"only {_drop(robot[few])}" if isfinite(robot[few]) else "none"
+        lead = f"{many} episodes: they find {_drop(robot[many])}, {few} {those}"
+    small = f" So a loss of {100 * margins.BUY:.0f} points often stays open." if same[many] > 100 * margins.BUY else ""
     return (
-        f"**{text.count(few, 'episode').capitalize()} {lead}.** On a robot no two settings meet the same episode. "
-        f"Without reuse {text.percent(rate)} succeed, say. Then {text.count(few, 'episode')} of each setting find "
-        f"{_drop(found[ROBOT][few])} four times in five{more}. In simulation both settings run on the same episodes: "
-        f"{many} find {_drop(found[SAME][many])}, or {_drop(found[LUCK][many])} where luck flips {100 * FLIPS:.0f} % "
-        "of the outcomes."
+        f"**{lead}.** Each finds it four times in five, from {text.percent(rate)} without reuse, where no two settings "
+        f"meet the same episode, as on a robot. In simulation both run on the same episodes: {more} of the outcomes."
+        f"{small}"
     )
 
 
@@ -191,9 +196,10 @@ def _agree(many: pd.DataFrame, rates: pd.DataFrame) -> str:
     ten = rates[(rates["tasks"] == 10) & (rates["icc"] > 0)].groupby(["target", "method"])["coverage"].min()
     these, new = ten["these tasks"], ten["new tasks"]
     agree = "nearly agree" if ends <= NEAR else "do not agree"
+    safest = ", and the exact one is right most often" if these.idxmax() == METHODS["exact"] else ""
     return (
-        f"**With {text.count(int(many.n.iloc[0]), 'episode')} the three {agree}, and the exact one is right most "
-        f"often.** In {text.count(len(many), 'setting')} their bounds differ by at most {100 * ends:.0f} points. Where "
+        f"**With {text.count(int(many.n.iloc[0]), 'episode')} the three {agree}{safest}.** "
+        f"In {text.count(len(many), 'setting')} their bounds differ by at most {100 * ends:.0f} points. Where "
         f"some tasks are harder than others, the exact interval holds the mean of these tasks in at least "
         f"{text.percent(these['clopper_pearson'])} of simulated studies. The bootstrap within tasks does so in as few "
         f"as {text.percent(these['stratified'])}. The mean of *new* tasks is held even by the exact one in as few as "
@@ -207,24 +213,23 @@ def _apart(many: pd.DataFrame, end: str) -> pd.Series:
 
 
 def _pilots(pilots: pd.DataFrame, few: int, settings: int) -> str:
-    said = []
+    lead, said = [], []
     if (True, few) in pilots.index:
         row = pilots.loc[(True, few)]
+        many = text.count(int(row["pairs"]), "pair")
+        lead.append(f"ranks {text.percent(row['right'])} of {many} right that all episodes tell apart")
         said.append(
-            f"Of {text.count(int(row['pairs']), 'pair')} that all episodes tell apart, a random pilot of {few} ranks "
-            f"{text.percent(row['right'])} rightly. It finds {text.percent(row['level'])} level, and ranks "
-            f"{100 * row['wrong']:.1f} % the wrong way round."
+            f"Of the former it finds {text.percent(row['level'])} level, and ranks {100 * row['wrong']:.1f} % the "
+            "wrong way round."
         )
     if (False, few) in pilots.index:
         row = pilots.loc[(False, few)]
-        named = 1 - row["level"]
-        wrong = f" Of these winners {text.percent(row['wrong'] / named)} have fewer successes in all." if named else ""
-        said.append(
-            f"Of {text.count(int(row['pairs']), 'pair')} that all episodes do not tell apart, it still names a winner "
-            f"in {text.percent(named)}.{wrong}"
-        )
+        named, many = 1 - row["level"], text.count(int(row["pairs"]), "pair")
+        lead.append(f"names a winner in {text.percent(named)} of {many} that they do not tell apart")
+        if named:
+            said.append(f"Of the latter's winners {text.percent(row['wrong'] / named)} have fewer successes in all.")
     said.extend(_level(pilots, few, settings))
-    return f"**A pilot seldom reverses two settings; it fails to tell them apart.** {' '.join(said)}"
+    return f"**A random pilot of {few} {text.listed(lead)}.** {' '.join(said)}".strip()
 
 
 def _level(pilots: pd.DataFrame, few: int, settings: int) -> list[str]:

@@ -66,7 +66,7 @@ def ends(**changed) -> list[str]:
 
 def test_ten_claims_end_by_their_rows():
     found = judged()
-    assert [claim.verdict for claim in found[:2]] == ["supported", "refuted"] and len(found) == 10
+    assert [claim.verdict for claim in found[:2]] == ["supported", "refuted in part"] and len(found) == 10
     assert [claim.verdict for claim in found[3:8]] == ["refuted"] * 4 + ["not shown"]
     assert found[0].found.startswith("99 of 100, -1 points (-5.4 to 3), at 25 % of replans")
     assert "late state has 30 of 100, late images 50 of 100: -20 points" in found[3].found
@@ -78,7 +78,9 @@ def test_ten_claims_end_by_their_rows():
     [
         (1, {claims.SWEET: (60, 3)}, "refuted"),
         (1, {claims.SWEET: (93, 3)}, "not shown"),
-        (2, {claims.CLIFF: (20, 5)}, "supported"),
+        (2, {claims.CLIFF: (20, 12)}, "supported"),
+        (2, {claims.SWEPT[6]: (10, 13)}, "supported in part and refuted in part"),
+        (2, {claims.SWEPT[6]: (95, 13)}, "refuted"),
         (4, {claims.LATE_STATE: (90, 0)}, "supported"),
         (4, {claims.LATE_STATE: (52, 0)}, "not shown"),
         (5, {claims.WORDS: (99, 19)}, "supported"),
@@ -206,7 +208,7 @@ def test_what_would_decide_is_a_number_of_episodes():
 def test_the_table_says_what_would_decide():
     table = february_table.table(judged())
     assert table.index[0].startswith("1. At a threshold of 0.985") and len(table) == 10
-    assert table["ends as"].iloc[1] == "refuted"
+    assert table["ends as"].iloc[1] == "refuted in part"
     assert table["ends as"].iloc[8].startswith("not shown; would be decided by these ways")
     assert [*table.columns][0] == "ends as"
     assert table["ends as"].iloc[2].startswith("not shown; nothing above 9 points is left; would be decided by one")
@@ -217,8 +219,9 @@ def test_the_findings_count_the_claims_and_read_the_printed_tables():
     found, results = judged(), reported.load()
     first, few, four, latency = answers.findings(found, results)
     counts = pd.Series([claim.verdict for claim in found]).value_counts()
-    assert first.startswith(f"**Of its 10 claims 1 is supported here: number 1, “{found[0].says}”** Of the others 5 ")
-    assert f"{counts['refuted']} are refuted and {counts['not shown']} are not shown." in first
+    assert first.startswith(f"**Of its 10 claims 1 is supported here: number 1, “{found[0].says}”** Of the others 4 ")
+    said = f"{counts['refuted']} are refuted, 1 is refuted in part and {counts['not shown']} are not shown."
+    assert said in first
     both = [*found[:8], Claim("", "", "", "supported"), found[9]]
     assert "claims 2 are supported here: numbers 1 and 9 of the table.**" in answers.findings(both, results)[0]
     ninth = [*found[1:9], Claim("This.", "", "", "supported"), found[9]]

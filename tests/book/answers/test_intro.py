@@ -14,7 +14,7 @@ from kvlab.book.contents import chapters
 from kvlab.evidence import frontier, margins
 from kvlab.paths import BOOK, CHECKPOINTS
 from kvlab.study.protocol import Protocol
-from kvlab.study.settings import Setting
+from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
 from kvlab.study.times import Latency, latency
 from made import TIMES, made
@@ -106,6 +106,20 @@ def test_without_a_lever_that_is_shown_to_keep_success_none_is_recommended():
 def test_the_lead_follows_from_the_rows(solved, lead):
     _, chunk = said(short=records(solved))[0]
     assert chunk.startswith(f"**Going on in the old chunk every second replan{lead}.** ")
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_what_a_clock_loses_stands_beside_what_an_image_gate_does(recorded):
+    """The gate reuses at 3 of 4 replans and loses 10 of 100, the clock at half of them and loses 30."""
+    clock, gate = map(parse_setting, *intro.BEHIND.items())
+    won = {NO_REUSE: (100, 0), FEWER: (100, 0), clock: (70, 2)} | ({gate: (90, 3)} if recorded else {})
+    rows = made({s: [(n < k, 15, [0 < r <= m for r in range(4)]) for n in range(100)] for s, (k, m) in won.items()})
+    bought = frontier.within_margin({"short": rows}, [*won], NO_REUSE, MACHINES)
+    claim = intro.findings(bought, {"short": rows}, SecondSeed(()))[-1]
+    assert claim.startswith(
+        "**Keeping images and instruction alone every second replan loses over 5 points.** Points: "
+    )
+    assert claim.endswith(" Behind images ≥ 0.945 (75 % of replans): -10 (-17 to -6)." * recorded or "-22).")
 
 
 def test_what_points_are_of_is_said_once_where_the_suites_are_alike():

@@ -33,15 +33,17 @@ def said(*successes, found=FOUND) -> list[str]:
     return answers.findings(found, 0.95, RATES, few, many, pilots)
 
 
-def test_three_episodes_show_only_a_collapse():
+def test_how_many_episodes_is_answered_first():
     assert list(FOUND.loc[3, [answers.SAME, answers.LUCK]]) == [inf, inf]
     claim = said(100, 97, 5)[0]
-    assert claim.startswith("**3 episodes show only a collapse.**")
-    assert "Then 3 episodes of each setting find a drop of 93 points four times in five, 100 find a drop of 13" in claim
-    assert claim.endswith("100 find a drop of 8 points, or a drop of 14 points where luck flips 5 % of the outcomes.")
+    assert claim.startswith("**100 episodes: they find a drop of 13 points, 3 only a drop of 93 points.**")
+    assert claim.endswith(
+        "In simulation both run on the same episodes: 100 find a drop of 8 points, or a drop of 14 points where luck "
+        "flips 5 % of the outcomes. So a loss of 5 points often stays open."
+    )
     nothing = FOUND.assign(**{answers.ROBOT: inf})
-    assert said(100, 97, 5, found=nothing)[0].startswith("**3 episodes show nothing.**")
-    assert "no drop at all" in said(100, 97, 5, found=nothing)[0]
+    assert said(100, 97, 5, found=nothing)[0].startswith("**100 episodes: they find no drop at all, 3 none.**")
+    assert "stays open" not in said(100, 97, 5, found=FOUND.assign(**{answers.SAME: 4.0}))[0]
 
 
 def test_the_bootstrap_collapses_by_its_own_chances():
@@ -61,20 +63,31 @@ def test_the_safe_interval_is_told_by_the_simulation():
     assert "by the exact one in as few as 57 %" in claim and "In 3 settings their bounds differ by at most" in claim
     title = answers.coverage_title(RATES, 3)
     least = "With 3 episodes the bootstrap holds the truth in as few as 3 % of studies"
-    assert title == f"{least}; about new tasks no interval does so in 90 %"
-    assert answers.coverage_title(RATES.assign(coverage=0.95), 3).endswith("about new tasks some interval does")
+    assert title == f"{least}; about new tasks no interval does so in 90 % at every rate"
+    assert answers.coverage_title(RATES.assign(coverage=0.95), 3).endswith(
+        "about new tasks some interval does in 90 % at every rate"
+    )
 
 
 def test_pilots_are_told_apart_from_what_all_episodes_decide():
     claim = said(100, 97, 5)[3]
-    assert "Of 2 pairs that all episodes tell apart, a random pilot of 3 ranks" in claim
-    assert "Of 1 pair that all episodes do not tell apart, it still names a winner in 9 %." in claim  # 1 of 3 lost
+    assert claim.startswith(
+        "**A random pilot of 3 ranks 100 % of 2 pairs right that all episodes tell apart and names a winner in 9 % of "
+        "1 pair that they do not tell apart.** Of the former it finds 0 % level"
+    )
     assert "equal successes" not in claim
     assert said(100, 97, 97)[3].endswith(" The other 1 pair of 3 has equal successes.")
     decided = said(100, 50, 0)[3]
-    assert "Of 3 pairs" in decided and "do not tell" not in decided
+    assert "of 3 pairs right" in decided and "do not tell" not in decided
     alike = said(100, 99, 98)[3]
-    assert "that all episodes tell apart" not in alike and "Of 3 pairs that all episodes do not tell apart" in alike
+    assert "right that" not in alike and "** Of the latter's winners" in alike
+
+
+@pytest.mark.parametrize("safest", [True, False])
+def test_the_exact_interval_is_called_right_most_often_only_where_it_is(safest):
+    few, many = answers.both(study(100, 97, 5), [NO_REUSE, GOOD, BAD], 0.95, 3)
+    rates = RATES if safest else RATES.replace({0.7: 0.98})
+    assert ("and the exact one is right most often.**" in answers._agree(many, rates)) == safest
 
 
 def test_the_order_of_pairs_is_a_table_of_chances():
@@ -104,8 +117,8 @@ def test_three_episodes_in_all_are_not_told_as_many():
     few, many = answers.both(records, settings, 0.95, 3)
     pilots = ranking.of_pilots(ranking.rankings(records, settings, [3]))
     power, _, agree, last = answers.findings(FOUND, 0.95, RATES, few, many, pilots)
-    assert "find a drop of 93 points four times in five. In simulation" in power
-    assert agree.startswith("**With 3 episodes the three do not agree") and "do not tell apart, it still names" in last
+    assert power.startswith("**3 episodes find only a drop of 93 points.** Each finds it four times in five, from 95 %")
+    assert agree.startswith("**With 3 episodes the three do not agree") and "that they do not tell apart.**" in last
 
 
 @pytest.mark.parametrize("wilson", [True, False])
