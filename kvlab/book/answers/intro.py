@@ -24,7 +24,6 @@ ANSWERS = {  # what the page says of reuse, each where it is recorded; how it di
     "chunk when every(2)": "Going on in the old chunk every second replan",
 }
 ENDS = f"Ends have decimals where rounding would cross 0 or {100 * margins.BUY:.0f}."
-
 BEHIND = {"prefix when every(2)": "prefix when vision >= 0.945"}  # an image gate of as much reuse or more
 
 
@@ -62,13 +61,6 @@ def named(bought: pd.DataFrame, second: SecondSeed) -> list[Setting]:
     taken = [one.setting for one in choice.all] if choice else []
     reuse = [setting for setting in bought.index if setting.mode != "none" and bought.loc[setting, ("all", "inside")]]
     return list(dict.fromkeys([NO_REUSE, *taken, *map(parse_setting, ANSWERS), *reuse]))
-
-
-def untimed(bought: pd.DataFrame, machines: Mapping[str, Latency]) -> str:
-    """On which machines times of fewer denoising steps are computed, in a sentence; empty where all were measured."""
-    asked = {setting.denoising_steps for setting in bought.index} - {None}
-    where = [one.name.split(" on ")[-1] for one in machines.values() if not asked <= {*one.timed_steps}]
-    return f"Times of fewer denoising steps on {text.listed(where)} are computed." if where else ""
 
 
 def _taken(

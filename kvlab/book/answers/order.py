@@ -2,28 +2,23 @@
 
 import pandas as pd
 
-from kvlab.book import text
 from kvlab.book.answers import devices, programs
-from kvlab.evidence.cost import CONTROL_STEP_MS
 
 
-def line(executed: int) -> str:
-    """`said` of what is recorded; `executed`, the actions of a chunk that are executed before the next replan."""
-    return said(programs.recorded(), devices.engine_loss(devices.on_gpu()), executed)
+def line() -> str:
+    """`said` of what is recorded."""
+    return said(programs.recorded(), devices.engine_loss(devices.on_gpu()))
 
 
-def said(ways: pd.DataFrame, loss: str, executed: int) -> str:
+def said(ways: pd.DataFrame, loss: str) -> str:
     """What to buy first and last, what the first changes (`loss`, of `devices.engine_loss`), and how far it gets."""
-    ms, lasts = ways["ms"], executed * CONTROL_STEP_MS
+    ms = ways["ms"]
     compiled = ""
     if programs.COMPILED in ms:
-        compiled = f" and {ms[programs.COMPILED]:.1f} ms by torch.compile in one CUDA graph"
+        compiled = f", {ms[programs.COMPILED]:.1f} ms by torch.compile in one CUDA graph"
     return (
         f"**Buy in this order:** nothing, if no reuse fits your budget; a faster program, which changes rounding alone "
         f"({loss}: [Inside the engine](engine.ipynb)); fewer denoising steps; a kept chunk; a KV cache last. On one "
-        f"H100 a full-size policy takes {ms[programs.ENGINE]:.1f} ms a replan by the engine{compiled}. Where the "
-        f"processor starts each kernel it takes {programs.spread(ways.loc[programs.EAGER])}: [What it "
-        "saves](saves.ipynb). The engine's is "
-        f"{text.percent(ms[programs.ENGINE] / lasts)} of the {lasts:.0f} ms that "
-        f"{text.count(executed, 'executed action')} last."
+        f"H100 a full-size policy takes {ms[programs.ENGINE]:.1f} ms a replan by the engine{compiled} "
+        "([What it saves](saves.ipynb))."
     )

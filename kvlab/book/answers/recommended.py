@@ -73,7 +73,7 @@ def why(choice: Choice, suites: int, margin: float, among: str = "") -> str:
     )
     under = f"to lose under {100 * margin:.0f} points, if any{',' * (suites > 1)}{everywhere}"
     if choice.confirmed:
-        return f"{cheapest} two seeds, of which the first chose it, show {under}."
+        return f"{cheapest} both seeds show {under}; the first chose it."
     return f"{cheapest} is shown {under}. A choice among many favours the lucky. {choice.taken.clause}"
 
 
