@@ -408,12 +408,16 @@ def test_the_readme_tells_the_engine_from_what_else_one_would_run():
     assert f"{median['eager, one CUDA graph']:.1f} ms (PyTorch as it comes, in one)" in said
 
 
-def test_decide_takes_the_cheapest_lever_that_fits_and_loses_little():
-    """Of the settings without a cache, by their rows and the medians of the stages, added here."""
+def test_decide_takes_the_cheapest_lever_that_fits_and_loses_little_by_two_seeds():
+    """Of the settings without a cache, by their rows and the medians of the stages, added here.
+
+    With one step, which is cheaper, the second seed loses more episodes than with two.
+    """
     stages = pd.read_csv(DATA / "latency" / "inference.csv").query("setting == 'none'").median(numeric_only=True)
     table = ds.dataset(files_of("libero_spatial"), format="parquet").to_table().to_pandas()
     waits = ~table["replan_rows"].map(lambda replans: any(one["delay"] for one in replans))  # not in real time
-    rows = table[table["mode"].eq("none") & table["seeing"].eq("live") & table["seed"].eq(0) & waits]
+    both = table[table["mode"].eq("none") & table["seeing"].eq("live") & waits]
+    rows = both[both["seed"].eq(0)]
     steps = rows["denoising_steps"].fillna(10).astype(int)
     replan = stages.ms_gate + stages.ms_vision + stages.ms_prefill + stages.ms_denoise * steps / 10
     said = answer("decide").splitlines()
@@ -421,10 +425,14 @@ def test_decide_takes_the_cheapest_lever_that_fits_and_loses_little():
     for key, one in rows.assign(ms=rows["replans"] * replan, taken=steps).groupby(["taken", "execute"], dropna=False):
         ms[key[0] if pd.isna(key[1]) else key] = one["ms"].sum() / one["steps"].sum()
     assert f"takes {ms[10]:.1f} ms, over the budget" in said[1] and ms[10] > 10
-    assert re.search(rf"1 denoising step.*\.\*\* A control step takes {ms[1]:.1f} ms", said[0])
-    assert ms[1] < min(ms[2], ms[5], 10)
-    solved = {taken: rows[steps.eq(taken) & rows["execute"].isna()]["success"].sum() for taken in (1, 10)}
-    assert re.search(rf": {solved[1] - solved[10]} (point more than without reuse )?\(", said[0])
+    assert re.search(rf"Take 2 denoising steps\.\*\* A control step takes {ms[2]:.1f} ms", said[0])
+    assert ms[1] < ms[2] < min(ms[5], 10) and f"A cheaper candidate is 1 denoising step, at {ms[1]:.1f} ms: " in said[0]
+    taken = both["denoising_steps"].fillna(10).astype(int)
+    won = both[both["execute"].isna()].groupby(["seed", taken])["success"].sum()
+    assert won[0, 1] >= won[0, 2] and won[1, 1] < won[1, 2]
+    for seed, name in enumerate(("first", "second")):
+        lost = won[seed, 2] - won[seed, 10]
+        assert re.search(rf" {lost} \([^)]*\) with the {name}", said[0])
 
 
 def half_at(suite: str, thresholds: list[float]) -> float:

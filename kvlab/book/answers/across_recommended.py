@@ -54,7 +54,7 @@ def _means(found: Mapping, policies: Policies, confidence: float) -> list[str]:
         ]
         for suite in policies.first
     }
-    expected = "; ".join(f"on `{suite}` {text.listed(ranges)}" for suite, ranges in told.items() if ranges)
+    expected = "; ".join(f"on `{suite}` {'; '.join(ranges)}" for suite, ranges in told.items() if ranges)
     if not expected:
         return []
     return [

@@ -78,8 +78,8 @@ def _taken(
         )
 
     shown = choice.taken.points(records)
-    by_seed = ", seed by seed" * any(len(each) > 1 for each in shown.values())
-    seeds = "; ".join(f"`{suite}` {', '.join(each)}" for suite, each in shown.items())
+    by_seed = " by seed" * any(len(each) > 1 for each in shown.values())
+    seeds = "; ".join(f"`{suite}` {'; then '.join(each)}" for suite, each in shown.items())
     said = [
         f"**{choice.taken.advice}: {costs(choice.taken)} of the inference.**",
         recommended.why(choice, len(records), margins.BUY),

@@ -186,21 +186,24 @@ def told(choice: Choice | None) -> str:
 
 
 def table(found: Sequence[Again], first: Mapping[str, Records]) -> pd.DataFrame:
-    """Of those that have rows of a second seed, suite by suite: the difference with each seed and with both, in points.
+    """Of those with rows of a second seed, suite by suite: a row for each seed, and one for both.
 
-    `first`: the rows of the first seed. The loss is that of the second seed, in the words of `margins.word`.
+    `first`: the rows of the first seed. `loss` is in the words of `margins.word`.
     """
     rows = []
     for one in found:
-        recorded = {study.protocol.suite: (many, counts) for study, (many, counts) in one.found.items()}
+        recorded = {study.protocol.suite: many for study, (many, _) in one.found.items()}
         for suite, counts in one.seeds(first).items():
-            many, again = recorded.get(suite, (0, None))
-            if many:
-                both = one._points(_sum(counts)) if again else ""
-                seeds = [*map(one._points, counts), f"{many} recorded"][:2]
-                word = margins.word(one._lost(again), one.margin) if again else ""
-                names = ("setting", "suite", "first seed", "second seed", "both seeds", "loss, second seed")
-                rows.append(dict(zip(names, (tables.lever(one.setting), suite, *seeds, both, word), strict=True)))
+            seeds = dict(zip(("first", "second"), counts, strict=False))
+            seeds |= {"both": _sum(counts)} if len(counts) > 1 else {}
+            told = [
+                (seed, one._points(each), margins.word(one._lost(each), one.margin)) for seed, each in seeds.items()
+            ]
+            if len(counts) == 1:
+                told.append(("second", f"{recorded.get(suite)} recorded", ""))
+            names = ("setting", "suite", "seed", "points", "loss")
+            if recorded.get(suite):
+                rows += [dict(zip(names, (tables.lever(one.setting), suite, *each), strict=True)) for each in told]
     return tables.headed(rows)
 
 

@@ -76,7 +76,8 @@ def test_a_cheaper_lever_comes_before_a_cache(untrained, tmp_path):
     assert "For 1 denoising step it takes 110 episodes to exclude a loss of 5 points" in confirmed
     assert "That is by the 0 of 100 episodes that ended differently. Set" in confirmed
     assert confirmed.endswith(
-        'Set `settings` to `["none steps=1"]`, `run` to `True`, `episodes` to 110 and `seed` to 1.'
+        'Set `settings` to `["none steps=1"]`, `run` to `True`, `episodes` to 100 and `seed` to 1 and then to 2: a '
+        "seed has 100 episodes."
     )
     assert decide.headline(question(untrained, tmp_path), judged) == "Try 1 denoising step first"
 
@@ -100,7 +101,7 @@ def test_a_second_seed_says_what_is_left_to_do(untrained, tmp_path, make_row, lo
     assert last.startswith(lead)
     assert ("by the 3 of 100 episodes that ended differently with the seed in which more did." in last) == (lost == 3)
     assert ("For 1 denoising step it takes 155 episodes to exclude a loss of 5 points" in last) == (lost == 3)
-    assert last.endswith("`episodes` to 155 and `seed` to 2.") == (lost == 3)
+    assert last.endswith("`episodes` to 100 and `seed` to 2 and then to 3: a seed has 100 episodes.") == (lost == 3)
 
 
 def test_a_kept_chunk_that_fits_is_reuse_and_no_cache(untrained, tmp_path):

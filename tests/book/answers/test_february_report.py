@@ -182,8 +182,10 @@ def test_each_way_is_better_where_it_costs_less_at_a_loss_that_is_small(levers, 
 def test_what_a_second_seed_says_stands_beside_a_way_that_is_better(confirms, verdict):
     said_by_it = margins.INSIDE if confirms else margins.UNDECIDED
     second = SimpleNamespace(
-        choose=lambda shown: Choice(
-            SimpleNamespace(setting=shown[0], verdict=said_by_it, clause=f"The second says so of `{shown[0]}`.")
+        choose=lambda shown: (
+            Choice(SimpleNamespace(setting=shown[0], verdict=said_by_it, clause=f"The second says so of `{shown[0]}`."))
+            if shown
+            else None
         )
     )
     found = judged(levers={FEWER: (75, 0), KEPT: (75, 10)}, second=second)

@@ -66,7 +66,7 @@ def test_both_seeds_stand_side_by_side(tmp_path, make_row):
     suites, second = {"libero_spatial": records(99)}, seeds(tmp_path, make_row, {NO_REUSE: 100, FEWER: 97})
     taken, _ = intro.findings(within(suites), suites, MACHINES, second)
     assert taken.startswith("**Try 2 denoising steps first: ") and "A second seed does not confirm it" in taken
-    assert " Points, seed by seed: `libero_spatial` 0 (-4 to 4), -3 (-8 to 1)." in taken
+    assert " Points by seed: `libero_spatial` 0 (-4 to 4); then -3 (-8 to 1)." in taken
 
 
 def test_what_a_second_seed_confirms_is_taken_before_a_cheaper_setting(tmp_path, make_row):
@@ -77,8 +77,8 @@ def test_what_a_second_seed_confirms_is_taken_before_a_cheaper_setting(tmp_path,
     (taken,) = intro.findings(bought, suites, MACHINES, second)
     assert taken == (
         "**Take 2 denoising steps: 55 % (cpu) of the inference.** Of the settings listed here it is the cheapest that "
-        "both seeds show to lose under 5 points, if any; the first chose it. Points, seed by seed: "
-        "`libero_spatial` 0 (-4 to 4), 0 (-4 to 4). No further training ran it ([Across policies]"
+        "both seeds show to lose under 5 points, if any; the first chose it. Points by seed: "
+        "`libero_spatial` 0 (-4 to 4); then 0 (-4 to 4). No further training ran it ([Across policies]"
         "(across_policies.ipynb)). A cheaper candidate is 1 denoising step: by a second seed in `libero_spatial` a "
         "loss of 5 points is open; no further training ran it."
     )
@@ -171,7 +171,7 @@ def test_the_first_finding_has_at_most_five_sentences():
     """It says what to take, and that a second seed confirms it or does not."""
     first = next(shown for shown in published() if shown.startswith("1. **")).splitlines()[0].removeprefix("1. ")
     assert (
-        re.match(r"\*\*(Take .* two seeds|Try .* first)", first) and len(re.findall(r"[.:]\*\* |\. |\.$", first)) <= 5
+        re.match(r"\*\*(Take .* both seeds|Try .* first)", first) and len(re.findall(r"[.:]\*\* |\. |\.$", first)) <= 5
     )
 
 

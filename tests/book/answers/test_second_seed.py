@@ -130,11 +130,12 @@ def test_both_seeds_have_a_row_where_a_second_is_recorded(second):
         "**1 denoising step.** A second seed does not confirm it: in `libero_spatial` a loss of 5 points is open."
     )
     rows = {"libero_spatial": first(99)}
-    (row,) = second_seed.table([again, second((0, 0)).of(TWO)], rows).itertuples()
-    both = again.points(rows)["libero_spatial"]
-    assert row[:4] == ("1 denoising step", "libero_spatial", *both) and row[5] == "open"
-    (row,) = second_seed.table([second((3, 20)).of(FEWER)], rows).itertuples()
-    assert row[3:] == ("20 recorded", "", "")
+    one, two, both = second_seed.table([again, second((0, 0)).of(TWO)], rows).itertuples()
+    assert [one[3], two[3]] == again.points(rows)["libero_spatial"]
+    assert one[:3] == ("1 denoising step", "libero_spatial", "first") and (two[2], both[2]) == ("second", "both")
+    assert one[4] == two[4] == both[4] == "open" and f"{both[3]} with both" in again.effects(rows)
+    assert len(second_seed.table([second((3, 20)).of(FEWER)], rows)) == 2
+    assert second_seed.table([second((3, 20)).of(FEWER)], rows).iloc[1].to_list()[1:] == ["second", "20 recorded", ""]
 
 
 def test_the_margin_is_the_one_that_was_asked_for(second):
