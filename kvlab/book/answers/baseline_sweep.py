@@ -85,7 +85,7 @@ def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
         for word, some in swept.reuse.groupby(judged)
     }
     words = {"open": "open", "loses": "shown, but its size open,", f"over {points}": f"over {points} points"}
-    others = text.listed([f"{said} at {at[word]} %" for word, said in words.items() if word in at])
+    others = "".join(f"The loss is {said} at {at[word]} %. " for word, said in words.items() if word in at)
     setting, which = loosest(table, margin), "loosest threshold of which this is shown"
     lead = "no share of replans is shown to lose under"
     if setting is not None:
@@ -95,7 +95,7 @@ def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
     else:
         setting, which = swept.reuse.idxmin(), "strictest threshold"
     return (
-        f"**`{suite}`: {lead} {points} points.** {f'The loss is {others}. ' if others != 'none' else ''}The {which} is "
+        f"**`{suite}`: {lead} {points} points.** {others}The {which} is "
         f"{tables.gate(setting)}: {table.k[setting]} of {text.count(table.n[setting], 'episode')} succeed, "
         f"{text.difference(table.difference[setting], 'without reuse', margin)}."
     )

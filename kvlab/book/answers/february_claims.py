@@ -131,8 +131,8 @@ def _cliff(records: Records, results: pd.DataFrame, confidence: float) -> Claim:
         "There is a cliff: from 0.985 to 0.98 most of the success is lost.",
         f"{100 * there[0]['success']:.0f} to {100 * there[1]['success']:.0f} %; "
         f"reuse {100 * shares[0]:.0f} to {100 * shares[1]:.0f} %",
-        f"{'; '.join(f'{words}, {_points(effect)}' for words, effect in fallen.items())}: {tables.gate(alike[0])} to "
-        f"{tables.gate(alike[1])}, {_k(records, alike[0])} to {_k(records, alike[1])}",
+        f"{_points(next(iter(fallen.values())))} between these thresholds. Between settings of such shares, "
+        f"{tables.gate(alike[0])} to {tables.gate(alike[1])}, {_k(records, alike[0])} to {_k(records, alike[1])}",
         verdicts.verdict({words: Prediction(effect, side=-1, nothing=-0.5) for words, effect in fallen.items()}),
         "more episodes",
     )

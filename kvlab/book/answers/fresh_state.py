@@ -67,7 +67,7 @@ def moments(timed: Mapping[str, pd.DataFrame]) -> str | None:
         return None
     sides = {suite: _sides(gains) for suite, gains in found.items()}
     each = [
-        f"In `{suite}` `prefix` by {clock.gate} reuses at {text.percent(share)} of replans and solves "
+        f"In `{suite}` `prefix` by {clock.gate} reuses at {text.percent(share)} of replans. It solves "
         f"{text.difference(gain, 'behind image gates at that share')}."
         for suite, gains in found.items()
         for clock, share, gain in gains
@@ -152,7 +152,9 @@ def _by_share(suite: str, more: list[Gain], fewer: list[Gain], neither: list[Gai
     said = [f"is shown to solve {text.listed(shown)} of replans"] * bool(shown)
     said += [f"shows no difference at {_shares(neither)}"] * bool(neither)
     _, share, gain = (more or fewer or neither)[0]
-    return f"In `{suite}` it {text.listed(said)}; at {text.percent(share)} it solves {text.difference(gain, '`full`')}."
+    return (
+        f"In `{suite}` it {'. It '.join(said)}. At {text.percent(share)} it solves {text.difference(gain, '`full`')}."
+    )
 
 
 def _reuse(gains: Sequence[Gain], which: Callable) -> float:
@@ -170,7 +172,10 @@ def _by_the_same_clock(apart: Mapping[str, SameClock]) -> list[str]:
     for suite, pairs in apart.items():
         for (one, _), gap in pairs.items():
             found.setdefault(one.gate, []).append(f"{text.difference(gap, '`full`')} in `{suite}`")
-    return [f"With {gate} for both it solves {text.listed(each)}." for gate, each in found.items()]
+    return [
+        f"With {gate} for both it solves {first}.{''.join(f' It solves {one}.' for one in others)}"
+        for gate, (first, *others) in found.items()
+    ]
 
 
 def _state_alone(gained: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -184,4 +189,5 @@ def _state_alone(gained: Mapping[str, pd.DataFrame]) -> list[str]:
     each = [f"{text.difference(gain, '`full`')} in `{suite}`" for suite, gain in best.items()]
     if not each:
         return []
-    return [f"Fresh images with an old robot state (`state_only`) solve, at best, {text.listed(each)}."]
+    said = "".join(f" They solve {one}." for one in each[1:])
+    return [f"Fresh images with an old robot state (`state_only`) solve, at best, {each[0]}.{said}"]

@@ -83,16 +83,13 @@ def _told(setting: Setting, name: str, bought: pd.DataFrame, records: Mapping[st
 
 
 def _behind(setting: Setting, records: Mapping[str, Records]) -> str:
-    """What the image gate of BEHIND loses at its shares of replans, where it is recorded in every suite."""
+    """What the image gate of BEHIND loses, suite by suite, where it is recorded in every one."""
     gate = parse_setting(BEHIND[str(setting)]) if str(setting) in BEHIND else None
     if gate is None or not all(gate in recorded(rows) for rows in records.values()):
         return ""
-    each = [
-        f"`{suite}` {points(difference(rows, gate, buy_instead.NO_REUSE), margins.BUY)} at "
-        f"{text.percent(reuse_share(rows, gate))} of replans"
-        for suite, rows in records.items()
-    ]
-    return f" Behind {tables.gate(gate)}: {'; '.join(each)}."
+    shares = ", ".join(f"{100 * reuse_share(rows, gate):.0f}" for rows in records.values())
+    lost = [points(difference(rows, gate, buy_instead.NO_REUSE), margins.BUY) for rows in records.values()]
+    return f" Behind {tables.gate(gate)} ({shares} % of replans): {'; '.join(lost)}."
 
 
 def _loss(changes: Mapping[str, Interval]) -> str:

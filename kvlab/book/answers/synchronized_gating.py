@@ -107,7 +107,7 @@ def second_condition(suite: str, same: pd.DataFrame, gained: pd.DataFrame, neede
     )
     at = [(where, gain) for where, gain in zip(COUNTS, counts, strict=True) if gain is not None]
     equal = [f"{text.difference(gain, 'with images alone')} {where}" for where, gain in at]
-    return f"{said} At equal reuse it is {text.listed(equal)}." if equal else said
+    return f"{said} At equal reuse it is {'. It is '.join(equal)}." if equal else said
 
 
 def alike(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], margin: float) -> str | None:

@@ -219,8 +219,8 @@ def _pilots(pilots: pd.DataFrame, few: int, settings: int) -> str:
         many = text.count(int(row["pairs"]), "pair")
         lead.append(f"ranks {text.percent(row['right'])} of {many} right that all episodes tell apart")
         said.append(
-            f"Of the former it finds {text.percent(row['level'])} level, and ranks {100 * row['wrong']:.1f} % the wrong "
-            "way round."
+            f"Of the former it finds {text.percent(row['level'])} level, and ranks {100 * row['wrong']:.1f} % the "
+            "wrong way round."
         )
     if (False, few) in pilots.index:
         row = pilots.loc[(False, few)]

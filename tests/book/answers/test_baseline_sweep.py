@@ -49,7 +49,7 @@ def test_a_strict_gate_loses_less_than_the_margin():
         (
             100,
             (100, 97, 5),
-            "The loss is open at 33 % and over 5 points at 67 %. The loosest threshold of which it is open is ",
+            "The loss is open at 33 %. The loss is over 5 points at 67 %. The loosest threshold of which it is open",
         ),
         (
             3,
@@ -64,7 +64,7 @@ def test_a_strict_gate_loses_less_than_the_margin():
         (
             100,
             (100, 80, 94),
-            "The loss is shown, but its size open, at 67 % and over 5 points at 33 %. The strictest threshold ",
+            "The loss is shown, but its size open, at 67 %. The loss is over 5 points at 33 %. The strictest",
         ),
         (
             100,

@@ -22,11 +22,11 @@ def test_shares_at_which_it_shows_stand_apart_from_those_at_which_it_does_not():
     claim = answers.state({"short": table({OFTEN: (0.4, 0.3, 0.5), SELDOM: OPEN, HALF: MORE})}, {})
     assert claim == (
         "**Keep images and instruction, not the robot state.** `prefix` does so, `full` keeps everything. Both are "
-        "compared behind image gates at equal reuse. In `short` it is shown to solve more at 50 and 80 % of replans "
-        "and shows no difference at 20 %; at 50 % it solves 20 points more than `full` (10 to 30)."
+        "compared behind image gates at equal reuse. In `short` it is shown to solve more at 50 and 80 % of replans. "
+        "It shows no difference at 20 %. At 50 % it solves 20 points more than `full` (10 to 30)."
     )
     assert answers.state({"short": table({HALF: OPEN})}, {}).endswith(
-        "In `short` it shows no difference at 50 %; at 50 % it solves 1 point more than `full` (5 fewer to 6 more)."
+        "In `short` it shows no difference at 50 %. At 50 % it solves 1 point more than `full` (5 fewer to 6 more)."
     )
 
 
@@ -76,7 +76,7 @@ def test_keeping_only_the_robot_state_is_told_at_its_best():
     both = {"short": table({HALF: MORE, STATE: MORE}), "long": table({HALF: MORE, STATE: OPEN})}
     assert answers.state(both, {}).endswith(
         "Fresh images with an old robot state (`state_only`) solve, at best, 20 points more than `full` (10 to 30) in "
-        "`short` and 1 point more than `full` (5 fewer to 6 more) in `long`."
+        "`short`. They solve 1 point more than `full` (5 fewer to 6 more) in `long`."
     )
 
 
@@ -96,7 +96,7 @@ def test_keeping_only_the_robot_state_is_told_at_its_best():
 )
 def test_a_clock_is_compared_with_image_gates_of_the_same_mode(short, long, lead):
     claim = answers.moments({"short": table({CLOCK: short}), "long": table({CLOCK: long})})
-    assert claim.startswith(f"**{lead}") and "In `long` `prefix` by every(2) reuses at 50 % of replans and" in claim
+    assert claim.startswith(f"**{lead}") and "In `long` `prefix` by every(2) reuses at 50 % of replans. It" in claim
     assert answers.moments({}) is None
 
 

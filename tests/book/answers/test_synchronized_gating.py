@@ -57,7 +57,7 @@ def test_a_second_condition_is_told_at_one_threshold_and_at_equal_reuse(same):
     assert "allows reuse at 50 % of replans, and 50 of 100 episodes succeed" in claim
     assert "allows 25 %, and 90 succeed: 40 points more than with images alone" in claim
     assert claim.endswith(
-        "At equal reuse it is 1 point more than with images alone (5 fewer to 6 more) over all replans and 1 point "
+        "At equal reuse it is 1 point more than with images alone (5 fewer to 6 more) over all replans. It is 1 point "
         "more than with images alone (5 fewer to 6 more) over needed replans."
     )
 
