@@ -19,7 +19,6 @@ PROGRAMS = {
     "engine": "by the engine",
     "engine-fp8": "by the engine in eight bits",
 }
-EIGHT = "engine-fp8"
 Found = dict[str, dict[str, pd.Series]]  # success by the episode, by suite and device
 
 
@@ -64,14 +63,17 @@ def no_reuse(episodes: pd.DataFrame, checkpoints: dict[str, str]) -> Found:
 
 
 def finding(found: Found, confidence: float) -> str:
-    """How far apart two programs may be, and what the devices' successes are, a sentence a suite."""
-    said, differences = [], []
-    for suite, devices in found.items():
-        (first, won), *others = devices.items()
-        each = [f"{won.sum()} succeed {PROGRAMS[first]}", *(f"{won.sum()} {PROGRAMS[one]}" for one, won in others)]
-        said.append(f"of {len(won)} episodes of `{suite}`, {text.listed(each)}")
-        differences += [paired_difference(pair(b, a), confidence) for a, b in combinations(devices.values(), 2)]
-    return f"**In closed loop {_apart(differences)}.** By the small policy of each suite, {'; '.join(said)}."
+    """How far apart two programs may be, by how many episodes."""
+    differences = [
+        paired_difference(pair(b, a), confidence)
+        for devices in found.values()
+        for a, b in combinations(devices.values(), 2)
+    ]
+    many = sorted({len(won) for devices in found.values() for won in devices.values()})
+    return (
+        f"**In closed loop {_apart(differences)}.** Each ran {text.listed(many, 'or')} episodes of a suite without "
+        "reuse, by its small policy."
+    )
 
 
 def _apart(differences: list[Interval]) -> str:
@@ -87,30 +89,6 @@ def _apart(differences: list[Interval]) -> str:
     )
 
 
-def eight(found: Found, confidence: float) -> str:
-    """How the engine in eight bits succeeds, compared with the engine and the eager model, as far as it is recorded."""
-    there = {suite: devices for suite, devices in found.items() if EIGHT in devices}
-    if not there:
-        return "What eight bits do to success in closed loop is not recorded."
-    said = []
-    for suite, devices in there.items():
-        won = devices[EIGHT]
-        others = [other for other in ("engine", "cuda") if other in devices]
-        each = [f"{devices[other].sum()} {PROGRAMS[other]}" for other in others]
-        same = [_compared(won, devices[other], PROGRAMS[other], confidence) for other in others]
-        which = text.listed([f"{won.sum()} succeed {PROGRAMS[EIGHT]}", *each])
-        said.append(" ".join([f"Of {len(won)} episodes of `{suite}`, {which}.", *same]))
-    lacking = text.listed([f"`{suite}`" for suite in found if suite not in there])
-    rest = "" if len(there) == len(found) else f" In {lacking} it is not recorded."
-    return f"In closed loop, by the small policies: {' '.join(said)}{rest}"
-
-
-def _compared(won: pd.Series, other: pd.Series, program: str, confidence: float) -> str:
-    difference = paired_difference(pair(won, other), confidence)
-    words = margins.apart_words(difference, margins.BUY)
-    return f"In eight bits that is {text.difference(difference, program)}: {words}."
-
-
 def table(found: Found, confidence: float) -> pd.DataFrame:
     """Each two programs on the same episodes: the difference in points with its interval, and how many pairs differ."""
     rows = []
@@ -122,10 +100,10 @@ def table(found: Found, confidence: float) -> pd.DataFrame:
                     "suite": suite,
                     "program": PROGRAMS[one],
                     "compared with": PROGRAMS[other],
+                    "successes": f"{devices[one].sum()} and {devices[other].sum()} of {pairs.n}",
                     "difference, points": wording.points(paired_difference(pairs, confidence), margins.MARGIN),
                     "only the first succeeds": pairs.setting_only,
                     "only the second": pairs.control_only,
-                    "episodes": pairs.n,
                 }
             )
     return pd.DataFrame(rows).set_index("suite").rename_axis(index=None, columns="suite")

@@ -52,34 +52,36 @@ AGAINST = {  # column of an error table: what it compares
 }
 
 
-def findings(
-    plain: pd.DataFrame, errors: pd.DataFrame, facts: dict, config: Pi0Config, watching: Interval, closed_loop: str
-) -> list[str]:
-    """The chapter's answer, of Pi0. `plain`: `gpu.by_implementation` of the engine; `watching`: `latency.ratio` of
-    computing all similarities to none; `closed_loop`: of `devices.finding`.
+def findings(plain: pd.DataFrame, errors: pd.DataFrame, facts: dict, config: Pi0Config, closed_loop: str) -> list[str]:
+    """The chapter's answer, of Pi0. `plain`: `gpu.by_implementation` of the engine; `closed_loop`: of
+    `devices.finding`.
     """
-    return [_time(plain, watching), _bound(plain, facts, config), closed_loop, _exactness(errors)]
+    return [_time(plain), _bound(plain, facts, config), closed_loop, _exactness(errors)]
 
 
 def new_words(facts: Mapping[str, dict]) -> str:
     """What words take that are new behind kept images, which no row of the tables has."""
     each = [f"{facts[name]['new_words_ms']:.1f} ms in {says}" for name, says in MODELS.items()]
     return (
-        "In these tables the instruction behind kept images is the one that was there before, and is kept too. "
-        f"A new one, timed by itself, takes {text.listed(each)}."
+        "The instruction behind kept images is kept too. New words, as where a checkpoint writes the state into the "
+        f"prompt, take {text.listed(each)} by themselves."
     )
 
 
-def _time(plain: pd.DataFrame, watching: Interval) -> str:
+def watched(watching: Interval) -> str:
+    """What computing all similarities costs. `watching`: `latency.ratio` of that to no reuse."""
+    return (
+        f"To compute all similarities and reuse nothing takes {watching.estimate:.2f} times as long as no reuse "
+        f"({watching.low:.2f} to {watching.high:.2f})."
+    )
+
+
+def _time(plain: pd.DataFrame) -> str:
     """What a replan takes, and what of it a cache can save."""
     full = plain.loc["none"]
     return (
-        f"**Without reuse the engine takes {full.total_p50:.1f} ms; a cache of keys and values can save images and "
-        f"prefill of it, only a kept chunk denoising too.** {_shares(full)}. It runs a Pi0 of the published size on "
-        "one H100, from the same weights as the eager model, and starts whole recorded graphs in place of single "
-        f"kernels. Behind a gate on thumbnails it takes {plain.loc[ON_THUMBNAILS].total_p50:.1f} ms with everything "
-        f"kept. To compute all similarities and reuse nothing takes {watching.estimate:.2f} times as long as no reuse "
-        f"({watching.low:.2f} to {watching.high:.2f})."
+        f"**Without reuse the engine takes {full.total_p50:.1f} ms; a cache can save images and prefill of it, only "
+        f"a kept chunk denoising too.** {_shares(full)}. That is Pi0 at its published size, on one H100."
     )
 
 
@@ -89,14 +91,13 @@ def _bound(plain: pd.DataFrame, facts: dict, config: Pi0Config) -> str:
     reached = plain.loc["none", [f"{stage}_p50" for stage in floor.index]].to_numpy(float)
     far = (reached / floor["floor_ms"]).sort_values(ascending=False)
     first, *others = far.index
-    by = "the arithmetic sets" if floor.ms_operations[first] > floor.ms_bytes[first] else "the weights' bytes set"
-    rest = [f"{WORDS[stage]} takes {far[stage]:.1f} times its own" for stage in others]
-    steps, layers = config.denoising_steps, config.expert.depth
+    by = "its arithmetic" if floor.ms_operations[first] > floor.ms_bytes[first] else "reading its weights"
+    rest = [f"{WORDS[stage]} takes {far[stage]:.1f} times" for stage in others]
+    phases = PHASES * config.denoising_steps * config.expert.depth
     return (
         f"**{WORDS[first].capitalize()} is farthest from what this GPU allows: it takes {far[first]:.1f} times its "
-        f"floor, which {by}.** By comparison, {text.listed(rest)}. A floor is the time for the arithmetic, or for "
-        f"reading the weights, whichever is longer. The denoising waits: its {steps} steps of {layers} layers make "
-        f"{PHASES * steps * layers:,} phases, and each needs all results of the one before."
+        f"floor, the time for {by}.** {text.listed(rest).capitalize()}. Denoising has {phases:,} phases, each of which "
+        "waits for the one before."
     )
 
 
@@ -106,10 +107,9 @@ def before(samples: pd.DataFrame) -> str:
     times = ms["before"] / ms["now"]
     full = times["none", samples["steps"].max()]
     return (
-        f"They are of the engine before, which took {full:.2f} times as long for Pi0 without reuse. Over all "
-        f"{text.count(len(times), 'setting')} that were timed by both it took {times.min():.2f} to {times.max():.2f} "
-        "times as long, in one call on one H100. It sent frames up one by one, computed the robot's token before the "
-        "first denoising step and waited between stages."
+        "Its times are not to be compared with those of Pi0: they are of the engine before, which took "
+        f"{full:.2f} times as long for Pi0 without reuse ({times.min():.2f} to {times.max():.2f} over "
+        f"{text.count(len(times), 'setting')})."
     )
 
 
@@ -170,27 +170,17 @@ def eight(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def eight_words(table: pd.DataFrame) -> str:
-    """What eight bits save in the stages that are computed in them, and what they add to the error."""
-    plain, eight = (table[table["implementation"] == name].set_index("model") for name in ("engine", "engine, 8 bits"))
-    both = [model for model in plain.index if model in eight.index]
-    saved = [_saved(_SIZES[one], plain.loc[one], eight.loc[one]) for one in both if plain.ms_total[one] > 0]
-    grows = [
-        f"from {100 * plain.error[one]:.2g} to {100 * eight.error[one]:.2g} % in {_SIZES[one]} "
-        f"({eight.error[one] / plain.error[one]:.0f} times)"
-        for one in both
-    ]
-    return f"{' '.join(saved)} The largest error of a chunk against float32 grows {'; '.join(grows)}."
-
-
-def _saved(name: str, plain: pd.Series, eight: pd.Series) -> str:
-    less = sum(plain[stage] - eight[stage] for stage in ("ms_vision", "ms_prefill"))
-    rest = plain.ms_total - eight.ms_total - less
-    other = (
-        f" Inputs and denoising differ by {abs(rest):.1f} ms between the two; eight bits have no part in these."
-        if f"{abs(rest):.1f}" != "0.0"
-        else ""
+    """What eight bits save of Pi0, in the stages that are computed in them, and what they add to the error there and
+    with trained weights.
+    """
+    plain, eight = (table[table["implementation"] == name].set_index("model") for name in ("engine", gpu.EIGHT))
+    saved = sum(plain.at["base", stage] - eight.at["base", stage] for stage in ("ms_vision", "ms_prefill"))
+    grows = eight["error"] / plain["error"]
+    return (
+        f"In Pi0, eight bits save {saved:.1f} ms of {plain.at['base', 'ms_total']:.1f}, in images and prefill. The "
+        f"largest error of a chunk grows {grows['base']:.0f} times there, and {grows['mini_spatial']:.0f} times in the "
+        "small policy."
     )
-    return f"In {name}, eight bits save {less:.1f} ms of {plain.ms_total:.1f}, in images and prefill.{other}"
 
 
 def errors(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -247,7 +237,7 @@ def loops(by_loop: pd.DataFrame) -> pd.DataFrame:
 
 def _exactness(table: pd.DataFrame) -> str:
     own, eager = _largest(table, "error"), "the eager model's in bfloat16"
-    lead = f"**Its chunks are at most {own} from {eager}**, over all modes, as a share of the chunk's own size (norm)."
+    lead = f"**Its chunks are at most {own} from {eager}**, as a share of the chunk's size (norm)."
     if not {"engine_float32", "eager_float32"} <= {*table}:
         return f"{lead} How far both are from float32 was not measured in this run."
     own, eager = _largest(table, "engine_float32"), _largest(table, "eager_float32")

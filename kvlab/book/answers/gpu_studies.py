@@ -9,11 +9,9 @@ from kvlab.book.answers.devices import PROGRAMS
 
 WAYS = {"plain": "each process its own", "mps": "shared by the daemon"}
 EXPLAINED = (
-    "**Studies on a GPU.** Many processes run episodes without reuse on one H100. As a rule each has a GPU context of "
-    "its own, and kernels of different contexts take turns. NVIDIA's MPS daemon gives them one context, in which they "
-    "run at the same time. *Same bits* says whether every chunk of actions is that of the episodes recorded without it."
-    " Start it by `nvidia-cuda-mps-control -d` before `kvlab run --device cuda --workers 16`; `echo quit | "
-    "nvidia-cuda-mps-control` ends it."
+    "**Studies on a GPU.** Kernels of many processes on one H100 take turns, unless NVIDIA's MPS daemon gives all one "
+    "GPU context: `nvidia-cuda-mps-control -d` before `kvlab run --device cuda --workers 16`, and `echo quit | "
+    "nvidia-cuda-mps-control` after. *Same bits* says whether every chunk is that of the episodes recorded without it."
 )
 
 
@@ -36,8 +34,8 @@ def _faster(device: str, both: pd.DataFrame) -> str:
         return ""
     plain, mps = (float(speed[way]) for way in WAYS)
     return (
-        f"Behind the daemon {mps:.1f} episodes a second run {PROGRAMS[device]}, and {plain:.1f} without it: "
-        f"{mps / plain:.2f} times as many. Each way ran once, so how far chance moves this is not known."
+        f"Behind it {mps / plain:.2f} times as many episodes a second run {PROGRAMS[device]}; each way ran "
+        "once, so how far chance moves this is not known."
     )
 
 

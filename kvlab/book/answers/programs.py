@@ -29,20 +29,14 @@ def recorded(folder: Path = DATA / "latency") -> pd.DataFrame:
 def finding(ways: pd.DataFrame) -> str:
     """The engine first against what a user would do, then against what the processor bounds."""
     ms, lead = ways["ms"], "How the policy is run may matter more than what it keeps"
-    said = [f"A full-size Pi0 (random weights) without reuse takes {ms[ENGINE]:.1f} ms by the engine on one H100."]
-    if ONE_GRAPH in ms:
+    graphs = [f"{name.replace(',', ' in')} {ms[name]:.1f} ms" for name in (COMPILED, ONE_GRAPH) if name in ms]
+    if graphs:
         lead = "Run the policy by a faster program first"
-        compiled = f", and compiled by torch.compile as well {ms[COMPILED]:.1f} ms" if COMPILED in ms else ""
-        said.append(
-            f"PyTorch as it comes (eager), with one call that starts all its kernels (a CUDA graph), takes "
-            f"{ms[ONE_GRAPH]:.1f} ms{compiled}, in the same run."
-        )
-    said += [f"{name} takes {ms[name]:.0f} ms." for name in ways.index if name.startswith("LeRobot") and _fast(name)]
-    if slow := [f"{name} {spread(ways.loc[name])}" for name in ways.index if not _fast(name)]:
-        said.append(f"Where the processor starts every kernel, the time is the processor's: {'; '.join(slow)}.")
-    if ONE_GRAPH not in ms:
-        said.append("What torch.compile alone gives, or a CUDA graph (one call starts all kernels), was not measured.")
-    return f"**{lead}.** {' '.join(said)}"
+    others = f"; {'; '.join(graphs)}." if graphs else ". With torch.compile or in a CUDA graph it was not measured."
+    return (
+        f"**{lead}.** On one H100 a full-size Pi0 without reuse takes {ms[ENGINE]:.1f} ms by the engine{others} Where "
+        f"the processor starts every kernel (eager) it takes {spread(ways.loc[EAGER])}."
+    )
 
 
 def table(ways: pd.DataFrame) -> pd.DataFrame:
@@ -63,8 +57,3 @@ def spread(way: pd.Series) -> str:
         return f"{way.low:.0f} ms (the median of another run)"
     where = f"the medians of {way.of:.0f} runs" if way.of > 1 else "5th to 95th percentile of one run"
     return f"{way.low:.0f} to {way.high:.0f} ms ({where})"
-
-
-def _fast(name: str) -> bool:
-    """Whether kernels are started otherwise than one by one by the processor."""
-    return name != EAGER and not name.endswith(", not compiled")

@@ -45,7 +45,7 @@ def not_again(episodes: pd.DataFrame, *again: pd.DataFrame) -> str:
     settings = [vars(parse_setting(one)) for one in ran["setting"]]
     ran = pd.concat([ran[["suite", "seed"]].assign(delays=""), pd.DataFrame(settings)], axis=1)
     lacking = [name for name, has in _KINDS.items() if has(episodes).any() and not has(ran).any()]
-    return f"Among all episodes that were run again there is none {text.listed(lacking, 'or')}." if lacking else ""
+    return f"Not among these are episodes {text.listed(lacking, 'or')}." if lacking else ""
 
 
 def by_policy(episodes: pd.DataFrame) -> pd.DataFrame:
@@ -158,18 +158,15 @@ def short(processor: str) -> str:
 
 
 def _recorded(episodes: pd.DataFrame, apart: Mapping[str, int]) -> str:
-    settings, errors = episodes.groupby(SETTING, dropna=False).ngroups, int(episodes["error"].notna().sum())
+    settings, recorded = (episodes.groupby(names, dropna=False).ngroups for names in (SETTING, _RECORDING))
     policies, suites = (
         text.count(episodes[name].nunique(), name, plural)
         for name, plural in (("policy", "policies"), ("suite", "suites"))
     )
-    ended, recorded = text.count(errors, "episode"), episodes.groupby(_RECORDING, dropna=False).ngroups
     return (
         f"**{text.count(len(episodes), 'episode')} of {text.count(settings, 'setting')} are recorded, in {suites} by "
-        f"{policies}.** They have {text.count(int(episodes['replans'].sum()), 'replan')}; {ended} ended in an error of "
-        "the simulator. A setting is recorded once for each policy, suite, delay and seed: "
-        f"{text.count(recorded, 'recording')}."
-        f"{_apart(apart)}"
+        f"{policies}.** They have {text.count(int(episodes['replans'].sum()), 'replan')}, in "
+        f"{text.count(recorded, 'recording')}.{_apart(apart)}"
     )
 
 
@@ -189,13 +186,12 @@ def _again(now: pd.DataFrame, elsewhere: pd.DataFrame) -> str:
     here, there = agrees[both["while_made"]], agrees[~both["while_made"]]
     machines = f"recorded on {_machines(elsewhere['recorded_on'])} and run again on {_machines(elsewhere['run_on'])}"
     said = [
-        f"**{lead}.** Of {text.count(len(here), 'episode')} that were run again while this page was made, "
-        f"{here.sum() or 'none'} {'have' if here.sum() > 1 else 'has'} the recorded outcome and, to the bit, every "
-        "recorded chunk of actions.",
+        f"**{lead}.** Of {text.count(len(here), 'episode')} run again while this page was made, {here.sum() or 'none'} "
+        f"{'have' if here.sum() > 1 else 'has'} the recorded outcome and, to the bit, every chunk of actions.",
         f"So have {there.sum()} of {len(there)} that were {machines}.",
     ]
     if agrees.all():
-        said.append("They were chosen and not drawn at random, so this gives no share of all episodes.")
+        said.append("They were chosen, so this gives no share of all episodes.")
     else:
         said.append(_first(both[~agrees].iloc[0]))
     return " ".join(said)
@@ -219,8 +215,8 @@ def _duration(episodes: pd.DataFrame) -> str:
         for name, row in known.sort_values("hours").iterrows()
     ]
     return (
-        f"**To record everything from nothing would take {text.listed(told)}.** That adds up the recorded times of "
-        "episodes, as if no process ever waited; it was not run in one go."
+        f"**To record everything from nothing would take {text.listed(told)}.** That adds up recorded times, "
+        "without waits and starts; it was not run in one go."
     )
 
 

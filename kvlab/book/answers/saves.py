@@ -11,7 +11,7 @@ from kvlab.evidence.cost import CONTROL_STEP_MS, cost, inference_ratio
 from kvlab.evidence.rows import successes
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval
-from kvlab.evidence.wording import percent
+from kvlab.evidence.wording import percent, points
 from kvlab.reuse.modes import CHUNKS
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
@@ -19,6 +19,7 @@ from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
 NONE = "nothing that is shown"
+COMPARED = "difference, points"  # of success
 BACK = (  # how much of a saving longer episodes take back: all, whether all is open, some
     "all of the saving of {}",
     "so much of the saving of {} that none is shown",
@@ -65,6 +66,9 @@ def anything(_: Setting) -> bool:
     return True
 
 
+KINDS = {"reused cache": only_reuses, "kept chunk": only_keeps_the_chunk, "lever": anything}
+
+
 def _plain(setting: Setting) -> bool:
     return setting.denoising_steps is None and setting.execute is None
 
@@ -89,10 +93,9 @@ def headline(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
         suite: " and ".join(next(iter(_saved(table, kind).values()), NONE) for kind in (only_reuses, anything))
         for suite, table in bought.items()
     }
-    first = next(column[0] for column in next(iter(bought.values())).columns if column[1] == "of_control")
     return (
         f"With a loss under {100 * margin:.0f} points a reused cache and the best lever save "
-        f"{'; '.join(f'{saved} in {suite}' for suite, saved in each.items())} ({first.upper()})"
+        f"{'; '.join(f'{saved} in {suite}' for suite, saved in each.items())} ({_first(bought).upper()})"
     )
 
 
@@ -170,54 +173,54 @@ def figure_rows(
     return ordered, [step[setting] for setting in ordered], [found[setting] for setting in ordered]
 
 
+def best(bought: Mapping[str, pd.DataFrame], margin: float) -> pd.DataFrame:
+    """A row for each suite and kind: the setting that saves most inside the margin, how much on each machine, and its
+    difference of success, in points.
+    """
+    rows = []
+    for suite, table in bought.items():
+        for name, kind in KINDS.items():
+            if (setting := _cheapest(table, kind)) is None:
+                rows.append({"best": name, "suite": suite, "setting": NONE})
+                continue
+            saved = {f"saves, {machine}": share for machine, share in _saved(table, kind).items()}
+            solves = points(table.loc[setting, (suite, "difference")], margin)
+            rows.append({"best": name, "suite": suite, "setting": tables.lever(setting), **saved, COMPARED: solves})
+    return tables.headed(rows).fillna("")
+
+
 def _usable(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
-    """What a reused cache and what a kept chunk save inside the margin, in each suite, and by which setting."""
-    kinds = {"reused cache": only_reuses, "kept chunk": only_keeps_the_chunk}
-    leads, said = [], []
-    for name, kind in kinds.items():
-        each = [f"{_each(_saved(table, kind)) or NONE} in `{suite}`" for suite, table in bought.items()]
-        leads.append(f"the best {name} saves {'; '.join(each)}")
-        chosen: dict[Setting, list[str]] = {}
-        for suite, table in bought.items():
-            if setting := _cheapest(table, kind):
-                solves = text.difference(table.loc[setting, (suite, "difference")], "without reuse", margin)
-                chosen.setdefault(setting, []).append(f"in `{suite}` it solves {solves}")
-        said += [f"The {name} is {tables.lever(one)}: {'; '.join(solves)}." for one, solves in chosen.items()]
-    left = _each(_least(pd.concat([_only(table, only_reuses) for table in bought.values()])))
-    least = f" Whatever it loses, a reused cache by itself leaves at least {left}." if left else ""
+    """What a reused cache and what a kept chunk save inside the margin, in each suite, on the first machine."""
+    leads = []
+    for name in ("reused cache", "kept chunk"):
+        saved = {suite: _saved(table, KINDS[name]) for suite, table in bought.items()}
+        leads.append([f"{next(iter(one.values()), NONE)} in `{suite}`" for suite, one in saved.items()])
+    left = _least(pd.concat([_only(table, only_reuses) for table in bought.values()]))
+    least = f" Whatever it loses, a reused cache by itself leaves at least {_each(left)}." if left else ""
+    cache, chunk = map(text.listed, leads)
     return (
-        f"**With a loss that is shown to be under {100 * margin:.0f} points, {leads[0]}. "
-        f"{leads[1][0].upper()}{leads[1][1:]}.** That is of the inference per control step. {' '.join(said)}{least}"
+        f"**With a loss that is shown to be under {100 * margin:.0f} points, the best reused cache saves {cache}; the "
+        f"best kept chunk saves {chunk}.** That is of the inference per control step ({_first(bought).upper()}).{least}"
     )
 
 
 def _solved(bought: Mapping[str, pd.DataFrame], records, times: Latency, confidence: float) -> str:
     """Inference to solve an episode: of all reused caches, then of the settings that save most inside the margin."""
-    kinds = {
-        "the best reused cache": only_reuses,
-        "the best kept chunk": only_keeps_the_chunk,
-        "the best lever": anything,
-    }
-    told, back = [], {words: [] for words in BACK}
+    compared, back = set(), {words: [] for words in BACK}
     for suite, table in bought.items():
-        found = {}
-        for name, kind in kinds.items():
+        for name, kind in KINDS.items():
             setting = _cheapest(table, kind)
-            if setting in (None, *found):
+            if setting is None or (suite, setting) in compared:
                 continue
             if not (ratio := inference_ratio(records[suite], setting, NO_REUSE, times, confidence)):
                 continue
-            step = cost(setting, records[suite], times) / cost(NO_REUSE, records[suite], times)
-            if ratio.low > step:
+            compared.add((suite, setting))
+            if ratio.low > cost(setting, records[suite], times) / cost(NO_REUSE, records[suite], times):
                 much = [ratio.low >= 1, ratio.high >= 1, True].index(True)
-                back[BACK[much]].append(f"{name} in `{suite}`")
-            found[setting] = f"{tables.lever(setting)}: {text.percent(step)} a control step, {_ends(ratio)} an episode"
-        told += [f"In `{suite}` {'; '.join(found.values())}."] if found else []
+                back[BACK[much]].append(f"the best {name} in `{suite}`")
     lost = "; ".join(words.format(text.listed(which)) for words, which in back.items() if which)
     lead = f"Longer episodes take back {lost}." if lost else "Longer episodes are not shown to take back any saving."
-    if told:
-        told = [lead, f"In percent of no reuse, by the times of {times.name}:", *told]
-    return " ".join([_episodes(bought, records, times, confidence), *told])
+    return " ".join([_episodes(bought, records, times, confidence), *([lead] if compared else [])])
 
 
 def _episodes(bought: Mapping[str, pd.DataFrame], records, times: Latency, confidence: float) -> str:
@@ -231,20 +234,12 @@ def _episodes(bought: Mapping[str, pd.DataFrame], records, times: Latency, confi
     if not found:
         return "**No reused cache has enough solved episodes to compare.**"
     cheaper = sum(ratio.high < 1 for ratio in found.values())
-    dearer = {key: ratio for key, ratio in found.items() if ratio.low > 1}
-    most = ""
-    if dearer:
-        suite, setting = max(dearer, key=lambda key: dearer[key].estimate)
-        most = f" The most is {_ends(dearer[suite, setting])} in `{suite}` with {tables.lever(setting)}."
+    dearer = sum(ratio.low > 1 for ratio in found.values())
     return (
         f"**A solved episode is shown to take less inference with a reused cache in {cheaper or 'none'} of "
-        f"{text.count(len(found), 'row')}, more in {len(dearer) or 'none'}.** A row is a setting in one suite, an "
-        f"episode one that is solved with reuse and without.{most}"
+        f"{text.count(len(found), 'row')}, more in {dearer or 'none'}.** A row is a setting in one suite, an "
+        "episode one that is solved with reuse and without."
     )
-
-
-def _ends(ratio: Interval) -> str:
-    return f"{100 * ratio.estimate:.0f} % ({100 * ratio.low:.0f} to {100 * ratio.high:.0f})"
 
 
 def _budget(records, machines) -> str:
@@ -264,9 +259,14 @@ def _budget(records, machines) -> str:
     waits = text.listed([f"{ms:.0f} ms" for ms in longest])
     return (
         f"**{lead}.** Without reuse inference takes on average {text.listed(shares)} of the {limit} of a control step. "
-        f"A replan that computes takes {waits}, with a cache as without: reuse shortens "
-        f"the mean and not the longest wait. What waiting costs is told by [In real time](real_time.ipynb)."
+        f"A replan that computes takes {waits}, with a cache as without: reuse shortens the mean and not the "
+        "longest wait ([In real time](real_time.ipynb))."
     )
+
+
+def _first(bought: Mapping[str, pd.DataFrame]) -> str:
+    """The machine whose times order the settings."""
+    return next(column[0] for column in next(iter(bought.values())).columns if column[1] == "of_control")
 
 
 def _only(table: pd.DataFrame, kind: Callable[[Setting], bool]) -> pd.DataFrame:

@@ -30,15 +30,15 @@ def test_differences_are_of_the_same_episodes():
     found = devices.no_reuse(rows, HERE)
     assert devices.finding(found, 0.95) == (
         "**In closed loop no two programs are shown to differ: differences of over 41 points are excluded, one of 5 "
-        "is not.** By the small policy of each suite, of 10 episodes of `one`, 8 succeed on a CPU and 7 by the engine."
+        "is not.** Each ran 10 episodes of a suite without reuse, by its small policy."
     )
     alike = devices.finding(closed(cpu=100, engine=100), 0.95)
     assert alike.startswith(
-        "**In closed loop no two programs are shown to differ: differences of over 4 points are excluded.** By the"
+        "**In closed loop no two programs are shown to differ: differences of over 4 points are excluded.** Each"
     )
     (row,) = devices.table(found, 0.95).to_dict("records")
     assert (row["program"], row["compared with"]) == (devices.PROGRAMS["engine"], devices.PROGRAMS["cpu"])
-    assert (row["only the first succeeds"], row["only the second"], row["episodes"]) == (0, 1, 10)
+    assert (row["only the first succeeds"], row["only the second"], row["successes"]) == (0, 1, "7 and 8 of 10")
     assert row["difference, points"].startswith("-10 (-4")
 
 
@@ -66,27 +66,11 @@ def test_what_the_engine_may_lose_follows_its_episodes():
 
 
 def test_eight_bits_are_compared_with_the_engine_and_the_eager_model():
-    found = closed(cpu=99, cuda=99, engine=98, engine_fp8=78)
-    assert devices.eight(found, 0.95).startswith(
-        "In closed loop, by the small policies: Of 100 episodes of `one`, 78 succeed by the engine in eight bits, 98 "
-        "by the engine and 99 eagerly on a GPU. In eight bits that is 20 points fewer than by the engine (13 to 29): "
-        "they differ by more than 5 points. In eight bits that is 21 points fewer than eagerly on a GPU ("
-    )
-    assert "`one`, 99 succeed on a CPU, 99 eagerly on a GPU, 98 by the engine and 78 by the engine in" in (
-        devices.finding(found, 0.95)
-    )
-    assert "20 (" in "".join(
-        devices.table(found, 0.95).query("program == 'by the engine in eight bits'")["difference, points"]
-    )
-
-
-def test_eight_bits_may_be_recorded_of_no_suite_and_of_some():
-    found = closed(cpu=99, engine=98)
-    assert devices.eight(found, 0.95) == "What eight bits do to success in closed loop is not recorded."
-    found |= {"two": closed(cpu=99, engine=98, engine_fp8=98)["one"]}
-    said = devices.eight(found, 0.95)
-    assert "Of 100 episodes of `two`" in said and said.endswith(" In `one` it is not recorded.")
-    assert "that is as many as by the engine (" in said
+    rows = devices.table(closed(cpu=99, cuda=99, engine=98, engine_fp8=78), 0.95).set_index("compared with")
+    rows = rows[rows["program"] == "by the engine in eight bits"]
+    assert rows.loc["by the engine", "successes"] == "78 and 98 of 100"
+    assert rows.loc["by the engine", "difference, points"] == "-20 (-29 to -13)"
+    assert rows.loc["eagerly on a GPU", "difference, points"].startswith("-21 (")
 
 
 def test_a_program_that_is_still_being_recorded_is_left_out():

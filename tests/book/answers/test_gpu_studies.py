@@ -21,8 +21,8 @@ def test_ways_are_compared_where_both_ran():
     runs = pd.DataFrame([run("cuda", "plain", 2.0), run("engine", "plain", 3.0), run("engine", "mps", 4.5, bits=False)])
     said = gpu_studies.explained(runs)
     assert said.startswith("**Studies on a GPU.**") and said.endswith(
-        "Behind the daemon 4.5 episodes a second run by the engine, and 3.0 without it: 1.50 times as many. Each way "
-        "ran once, so how far chance moves this is not known."
+        "Behind it 1.50 times as many episodes a second run by the engine; each way ran once, so how far "
+        "chance moves this is not known."
     )
     table = gpu_studies.table(runs)
     assert table.index.to_list() == ["eagerly on a GPU", "by the engine", "by the engine"]

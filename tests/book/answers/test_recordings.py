@@ -40,30 +40,30 @@ def elsewhere(now) -> pd.DataFrame:
 def test_what_is_recorded_is_counted(episodes, now, elsewhere):
     recorded, _, took = recordings.findings(episodes, now, elsewhere, {})
     assert recorded.startswith("**40 episodes of 2 settings are recorded, in 1 suite by 1 policy.** They have 120 rep")
-    assert recorded.endswith("A setting is recorded once for each policy, suite, delay and seed: 2 recordings.")
+    assert recorded.endswith("in 2 recordings.")
     others = [{"suite": "libero_10"}, {"delays": "4, 0"}, {"policy": "mini_seed1"}]
     more = pd.concat([episodes, *(episodes.assign(**other) for other in others)])
     told = recordings.findings(more, now, elsewhere, {})[0]
-    assert "of 2 settings are recorded, in 2 suites by 2 policies.**" in told and told.endswith("seed: 8 recordings.")
-    assert "120 replans; no episode ended in an error" in recorded
+    assert "of 2 settings are recorded, in 2 suites by 2 policies.**" in told and told.endswith("in 8 recordings.")
+    assert "120 replans, in 2 recordings." in recorded and recordings.by_policy(episodes)["errors"].tolist() == [0]
     assert took.startswith("**To record everything from nothing would take 20 minutes with 1 process of an Intel Xeon.")
-    assert took.endswith("as if no process ever waited; it was not run in one go.")
+    assert took.endswith("That adds up recorded times, without waits and starts; it was not run in one go.")
     assert "Not counted here" not in recorded
     told = recordings.findings(episodes, now, elsewhere, {"in int8": 600, "elsewhere": 0, "on a GPU": 1})[0]
     assert told.endswith(" Not counted here: 600 episodes in int8 and 1 episode on a GPU.")
     failed = episodes.assign(error=[None] * 39 + ["GL: lost"])
-    assert "1 episode ended in an error" in recordings.findings(failed, now, elsewhere, {})[0]
+    assert recordings.by_policy(failed)["errors"].tolist() == [1]
 
 
 def test_bits_that_agree_are_said_without_a_word_of_this_machine(episodes, now, elsewhere):
     said = recordings.findings(episodes, now, elsewhere, {})[1]
     assert said.startswith(
-        "**3 of 3 episodes that were run again came out to the bit.** Of 2 episodes that were run "
-        "again while this page was made, 2 have the recorded outcome and, to the bit, every recorded chunk of actions."
+        "**3 of 3 episodes that were run again came out to the bit.** Of 2 episodes run again while "
+        "this page was made, 2 have the recorded outcome and, to the bit, every chunk of actions."
     )
     assert said.endswith(
-        "So have 1 of 1 that were recorded on an Intel Xeon and run again on an AMD EPYC. They were chosen and not "
-        "drawn at random, so this gives no share of all episodes."
+        "So have 1 of 1 that were recorded on an Intel Xeon and run again on an AMD EPYC. They were chosen, so "
+        "this gives no share of all episodes."
     )
     assert "family" not in said and recordings.compared(now)["first that differs"].tolist() == ["none", "none"]
     assert recordings.compared(now).columns[-1] == "first that differs"
@@ -73,10 +73,10 @@ def test_kinds_of_episodes_that_were_not_run_again_are_named(episodes, now, else
     assert recordings.not_again(episodes, now, elsewhere) == ""
     later = pd.concat([episodes, episodes.assign(seed=1), episodes.assign(gate="pixels >= 0.9")])
     assert recordings.not_again(later, now, elsewhere) == (
-        "Among all episodes that were run again there is none with a gate on thumbnails or of another seed."
+        "Not among these are episodes with a gate on thumbnails or of another seed."
     )
     there = elsewhere.assign(setting="full when pixels >= 0.9")
-    assert recordings.not_again(later, now, there).endswith("there is none of another seed.")
+    assert recordings.not_again(later, now, there).endswith("are episodes of another seed.")
 
 
 def test_the_first_that_differs_is_named_with_what_differs_between_the_machines(episodes, now, elsewhere):
