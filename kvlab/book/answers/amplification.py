@@ -5,7 +5,7 @@ from math import exp
 
 import pandas as pd
 
-from kvlab.book import tables
+from kvlab.book import tables, text
 from kvlab.evidence import mechanism, verdicts, wording
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.verdicts import Prediction
