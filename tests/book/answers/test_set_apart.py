@@ -85,15 +85,15 @@ def test_a_comparison_has_both_settings_their_successes_and_the_difference():
     rows = records(rare=90, late=5)
     explained = set_apart.explanations(rows)
     table = set_apart.comparisons(rows, explained)
-    share = table.loc[("reuse more often: supported", SPATIAL)].iloc[0]
+    share = table.loc[[("reuse more often: supported", SPATIAL)]].iloc[0]
     assert share.tolist()[:3] == ["everything", "every(2): 50 of 100", "every(8, 7): 90 of 100"]
     assert share["points"].startswith("-40 (") and share["prediction"] == "holds"
-    late = table.loc[("inputs late at every replan: supported", SPATIAL)].iloc[0]
+    late = table.loc[[("inputs late at every replan: supported", SPATIAL)]].iloc[0]
     assert late.tolist()[:3] == ["everything", "no reuse, both late by 1: 5 of 100", "every(2): 50 of 100"]
     assert set_apart.findings(rows, explained)[1] == (
         "**Inputs that are late at every replan cost more than a cache as old at half of them: supported.**"
     )
-    plan = table.loc[("the chunk from its start: not shown", SPATIAL)].iloc[0]
+    plan = table.loc[[("the chunk from its start: not shown", SPATIAL)]].iloc[0]
     assert plan.tolist()[:3] == ["chunk", "chunk from its start kept, every(2): 50 of 100", "every(2): 50 of 100"]
 
 
@@ -106,7 +106,7 @@ def test_a_clock_and_a_gate_are_compared_in_both_counts():
     assert moment == "**At about one share and age, a clock's moments cost more than a gate's: supported.**"
     assert verdicts.verdict(explained[set_apart.NEEDED]) == "refuted"
     assert needed.startswith("**The same, counting only as many replans of an episode as no reuse took: refuted")
-    row = set_apart.comparisons(rows, explained).loc[(f"{set_apart.NEEDED}: refuted", SPATIAL)].iloc[0]
+    row = set_apart.comparisons(rows, explained).loc[[(f"{set_apart.NEEDED}: refuted", SPATIAL)]].iloc[0]
     assert row.tolist()[1:3] == ["every(14, 7): 30 of 100", "image gates that reuse as often"]
     assert row["points"].startswith("20 (") and row["prediction"] == "fails"
 
