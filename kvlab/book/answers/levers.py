@@ -79,7 +79,7 @@ def _slowest(ms: float, records: Records, confidence: float) -> str:
     if (best := ranked(records)[0]) == NO_REUSE:
         return ""
     gained = text.difference(summary.difference(records, best, NO_REUSE, confidence), "without reuse")
-    return f" At {ms:g} ms {_first(records)} solves {solved(records, best)}, {gained}."
+    return f" At {ms:g} ms {_first(records)} solves {solved(records, best)}. That is {gained}."
 
 
 def _not_run(records: BySuite) -> dict[str, str]:

@@ -94,7 +94,7 @@ def _where(worlds: Sequence[World]) -> str:
 def _told(best: Mapping[World, tuple[Success, Success]], apart: Mapping[World, Interval]) -> str:
     """Each world in which the two are shown to differ, then the others."""
     told = [
-        f" In `{suite}` at {ms:g} ms {_solved(still)} are solved standing still ({tables.lever(setting)}), "
+        f" In `{suite}` at {ms:g} ms {_solved(still)} are solved standing still ({tables.lever(setting)}). That is "
         f"{text.difference(apart[suite, ms], 'going on')}."
         for (suite, ms), ((setting, still), _) in best.items()
         if 0 not in apart[suite, ms]

@@ -46,7 +46,7 @@ def test_what_solves_most_at_every_speed_is_said_of_the_recorded_settings_alone(
     delay, winner, cache = said(short=short)
     assert winner.startswith(
         "**Take fewer denoising steps and keep no cache.** In `short` the best is shown to solve more than no reuse at "
-        "200 and 400 ms. At 400 ms 2 denoising steps solves 70 of 100, 30 points more than without reuse ("
+        "200 and 400 ms. At 400 ms 2 denoising steps solves 70 of 100. That is 30 points more than without reuse ("
     )
     assert " at 0 ms" not in winner
     assert cache.startswith(
@@ -232,7 +232,7 @@ def test_several_counts_of_fewer_steps_are_held_against_each_other_by_intervals_
     short = {200: fewest(40, 42), 400: fewest(30, 28)}
     _, winner, _ = said(short=short)
     assert winner.startswith("**Take fewer denoising steps and keep no cache.**")
-    assert "At 400 ms 1 denoising step solves 30 of 100, 20 points more than without reuse (" in winner
+    assert "At 400 ms 1 denoising step solves 30 of 100. That is 20 points more than without reuse (" in winner
     assert winner.endswith(
         " 1 denoising step, with as many executed actions, is shown to solve more than 2 in none of 2 comparisons, and "
         "fewer in none."
@@ -251,7 +251,7 @@ def test_a_number_of_steps_that_wins_by_its_own_interval_alone_is_not_said_to():
     short = {ms: equal for ms in (50, 100, 200)} | {400: fewest(35, 30)}
     _, winner, _ = said(short=short, long={50: equal, 100: equal})
     assert winner.endswith("more than 2 in none of 6 comparisons, and fewer in none.")
-    assert "At 100 ms 2 denoising steps or 1 denoising step solves 30 of 100, 20 points more than" in winner
+    assert "At 100 ms 2 denoising steps or 1 denoising step solves 30 of 100. That is 20 points more than" in winner
 
 
 def test_what_ran_in_another_suite_or_at_another_speed_and_not_here_is_said():
