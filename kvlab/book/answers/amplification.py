@@ -5,7 +5,7 @@ from math import exp
 
 import pandas as pd
 
-from kvlab.book import text
+from kvlab.book import tables, text
 from kvlab.evidence import mechanism, verdicts, wording
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.verdicts import Prediction
@@ -58,32 +58,27 @@ def finding(predicted: Predictions, added: Mapping[str, Interval]) -> str:
     mode, first = next(iter(predicted.items()))
     verdict, more = verdicts.verdict(predicted), _later_add_more(added)
     lead = f"{verdict}; but {more}" if more and verdict != verdicts.SUPPORTED else verdict
-    halves = [
-        f"With {KEPT[mode]} the later half of the steps adds {wording.ratio(ratio)} times what the first adds."
-        for mode, ratio in added.items()
-    ]
+    ratio = added[mode := mode.split(":")[0]]
     return (
-        f"**Amplification at one exponential rate: {lead}.** The February report says that denoising amplifies small "
-        f"differences exponentially. With {KEPT[mode.split(':')[0]]}, what one step adds grows by a rate of "
-        f"{rate(first.effect)} in each later one. {' '.join(halves)}"
+        f"**Amplification at one exponential rate: {lead}.** With {KEPT[mode]}, what a denoising step adds grows by a "
+        f"rate of {rate(first.effect)} in each later one. The later half of the steps adds {wording.ratio(ratio)} "
+        "times what the first adds."
     )
 
 
-def halves(near: pd.DataFrame, predicted: Predictions, confidence: float = 0.95) -> str:
-    """The same without a fit, of distances as in data/mechanism: what the later half of the steps adds.
+def halves(predicted: Predictions, added: Mapping[str, Interval]) -> pd.DataFrame:
+    """By what is kept: `added` (of `added_late`), which fits nothing, and what growth at the fitted rate would make it.
 
-    And what it would add by the fitted rates of `predicted`, those of `predictions`.
+    The rates are those of `predicted`. It fits where the two intervals meet.
     """
-    added, half = added_late(near, confidence), near.filter(like="step_").shape[1] // 2
-    fitted = fitted_late(predicted, half)
-    said = [
-        f"With {KEPT[mode]} the later half of the steps adds {wording.ratio(ratio)} times what the first half adds. "
-        f"Growth at the fitted rate, which all its steps share, would make it {wording.ratio(fitted[mode])}."
-        for mode, ratio in added.items()
-    ]
-    off = [KEPT[mode] for mode, ratio in added.items() if fitted[mode].high < ratio.low]
-    misfit = [f"With {text.listed(off)} more was measured than one rate allows: it does not fit."] if off else []
-    return " ".join(["Without any fit.", *said, *misfit])
+    fitted = fitted_late(predicted, STEPS // 2)
+    return tables.headed(
+        [
+            {"kept": KEPT[mode], "measured": wording.ratio(ratio), "by the fitted rate": wording.ratio(fitted[mode])}
+            | {"one rate": "does not fit" if fitted[mode].high < ratio.low else "not ruled out"}
+            for mode, ratio in added.items()
+        ]
+    )
 
 
 def rate(interval: Interval) -> str:

@@ -15,9 +15,8 @@ from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
 EXPLAINED = (
-    "Fewer denoising steps make an inference shorter with and without a cache. The next table compares every cache "
-    "with no reuse of as many denoising steps. Its intervals hold together over the speeds of a setting, so they are "
-    "wider than those of the tables above."
+    "Every cache compared with no reuse of as many denoising steps; the intervals hold together over the speeds of a "
+    "setting, so they are wider than those above."
 )
 
 
@@ -49,17 +48,7 @@ def finding(records: BySuite, confidence: float) -> str:
     where = [_range(*which, each) for which, each in compared.items() if each.wins.any()]
     return (
         f"**{lead} {'of' if won else 'in any of'} {text.count(len(above), 'comparison')}.** In {lost or 'none'} it is "
-        f"shown to solve fewer. {_many([*compared])} {' '.join(where) if won else _nearest(compared)}"
-        f"{_chunks(records, confidence)}"
-    )
-
-
-def _many(compared: list[tuple[str, Setting]]) -> str:
-    """What was compared: caches, suites, and how."""
-    caches, suites = (len({which[place] for which in compared}) for place in (1, 0))
-    return (
-        f"These are of {text.count(caches, 'cache')} in {text.count(suites, 'suite')}, each compared with no reuse of "
-        "as many denoising steps, by intervals that hold together over its speeds."
+        f"shown to solve fewer. {' '.join(where) if won else _nearest(compared)}{_chunks(records, confidence)}"
     )
 
 
@@ -99,15 +88,11 @@ def _chunks(records: BySuite, confidence: float) -> str:
         for suite, ms, each in timed(records)
         for kept, other in _cached({ms: each}, chunks=True)
     }
-    won = [
-        f"in `{suite}` at {ms:g} ms, {text.difference(gained, 'without')}"
-        for (suite, ms), gained in gains.items()
-        if gained.low > 0
-    ]
+    won = [where for where, gained in gains.items() if gained.low > 0]
     fewer = sum(gained.high < 0 for gained in gains.values())
     return (
-        f" A kept chunk is no cache. It is shown to solve fewer in {fewer or 'none'} of "
-        f"{text.count(len(gains), 'comparison')} and more in {len(won)}: {'; '.join(won)}."
+        f" A kept chunk, which is no cache, is shown to solve more in {len(won)} of "
+        f"{text.count(len(gains), 'comparison')} and fewer in {fewer or 'none'}."
         if won
         else ""
     )

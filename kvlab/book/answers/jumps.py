@@ -6,8 +6,10 @@ loses of its own success without reuse, on the same episodes.
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from kvlab.book import tables, text
-from kvlab.evidence import policies, verdicts
+from kvlab.evidence import policies, verdicts, wording
 from kvlab.evidence.rows import gains, recorded, successes
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.summary import difference
@@ -53,7 +55,7 @@ def _says(setting: Setting) -> str:
 
 
 def findings(forms: Forms, explained: Mapping[str, Mapping[str, Prediction]], confidence: float = 0.95) -> list[str]:
-    """The verdict on CLAIM, each prediction, and how much trainings with jumps differ among themselves.
+    """The verdict on CLAIM, and why it is not that of the episodes alone, where it is not.
 
     By episodes alone CLAIM is neither supported nor refuted: each effect must also be more than a difference of
     trainings.
@@ -61,30 +63,41 @@ def findings(forms: Forms, explained: Mapping[str, Mapping[str, Prediction]], co
     if not explained:
         return [f"**That {CLAIM}: not known.** No old robot state is recorded both with jumps and without them."]
     predictions = explained[JUMPS]
-    judged = {setting: predictions[_says(setting)] for setting in OLD if _says(setting) in predictions}
-    said = [_said(forms, setting, prediction) for setting, prediction in judged.items()]
-    said += [f"Where {OLD[one]}, not both are recorded." for one in OLD if one not in judged]
-    apart = all(_apart(forms, setting, confidence) for setting in judged)
-    verdict = text.verdict(predictions) if apart else verdicts.NOT_SHOWN
-    held, failed = (sum(getattr(one, kind) for one in judged.values()) for kind in ("holds", "fails"))
-    spread = [_spread(forms, setting, confidence) for setting in judged]
-    return [
-        f"**That {CLAIM}: {verdict}.** If so, less would be lost without jumps. {' '.join(said)} By these episodes "
-        f"the prediction holds in {held or 'none'} of {len(judged)} and fails in {failed or 'none'}. They are of one "
-        "training of each form.",
-        " ".join(filter(None, spread)) or "How far trainings with jumps differ is not recorded.",
-    ]
+    judged = [setting for setting in OLD if _says(setting) in predictions]
+    said = [f"Where {OLD[one]}, not both are recorded." for one in OLD if one not in judged]
+    apart = [_apart(forms, setting, confidence) for setting in judged]
+    if all(apart):
+        return [" ".join([f"**That {CLAIM}: {text.verdict(predictions)}.**", *said])]
+    alone = f"By the episodes of one training of each form it would be {verdicts.verdict(predictions)}"
+    few = [OLD[one] for one, found in zip(judged, apart, strict=True) if found is None]
+    within = [OLD[one] for one, found in zip(judged, apart, strict=True) if found is False]
+    said += [f"Where {text.listed(within)}, that may be a difference of trainings alone."] if within else []
+    said += [f"Where {text.listed(few)}, too few trainings are recorded to say how far they differ."] if few else []
+    return [" ".join([f"**That {CLAIM}: {verdicts.NOT_SHOWN}.** {alone}.", *said])]
 
 
-def _said(forms: Forms, setting: Setting, prediction: Prediction) -> str:
-    first = {name: rows for trained in forms.values() for name, rows in [*trained.items()][:1]}
-    (vector, numbers), (many, *_) = first, (len(successes(rows, setting)) for rows in first.values())
-    k, fresh = ([int(successes(rows, one).sum()) for rows in first.values()] for one in (setting, NO_REUSE))
-    return (
-        f"Where {OLD[setting]}, `{vector}`, with jumps, solves {k[0]} of {text.count(many, 'episode')} (where nothing "
-        f"is old, {fresh[0]}); `{numbers}`, without, {k[1]} ({fresh[1]}). Each counted from its own success where "
-        f"nothing is old, the policy without jumps solves {text.difference(prediction.effect, 'the other')}."
-    )
+def table(forms: Forms, explained: Mapping[str, Mapping[str, Prediction]], confidence: float = 0.95) -> pd.DataFrame:
+    """What each training solves where nothing is old and by each of OLD that is judged, and the points between.
+
+    And, where trainings with jumps suffice to say, those of a further one.
+    """
+    judged = [one for one in OLD if _says(one) in explained.get(JUMPS, {})]
+    found = []
+    for setting in judged:
+        each = _by_training(forms, setting, confidence)
+        for form, gained in zip(forms, each, strict=True):
+            for name, points in gained.items():
+                old, fresh = (int(successes(forms[form][name], one).sum()) for one in (setting, NO_REUSE))
+                row = {"setting": tables.lever(setting), "policy": name, "jumps": _jumps(form), "nothing old": fresh}
+                found.append(row | {"successes": old, "points": wording.points(points)})
+        if further := policies.pooled([*each[0].values()], confidence):
+            row = {"setting": tables.lever(setting), "policy": "a further training", "jumps": _jumps(next(iter(forms)))}
+            found.append(row | {"nothing old": "", "successes": "", "points": wording.points(further.further)})
+    return tables.headed(found)
+
+
+def _jumps(form: str) -> str:
+    return "with" if form == ROTATIONS[0] else "without"
 
 
 def _by_training(forms: Forms, setting: Setting, confidence: float) -> list[dict[str, Interval]]:
@@ -99,31 +112,13 @@ def _by_training(forms: Forms, setting: Setting, confidence: float) -> list[dict
     ]
 
 
-def _apart(forms: Forms, setting: Setting, confidence: float) -> bool:
-    """Whether what is lost without jumps is shown to be more, or less, than a further training with jumps may lose."""
+def _apart(forms: Forms, setting: Setting, confidence: float) -> bool | None:
+    """Whether what is lost without jumps is shown to be more, or less, than a further training with jumps may lose.
+
+    None where too few trainings with jumps are recorded to say.
+    """
     vector, numbers = _by_training(forms, setting, confidence)
     if not (further := policies.pooled([*vector.values()], confidence)):
-        return False
+        return None
     first, *_ = numbers.values()
     return first.high < further.further.low or first.low > further.further.high
-
-
-def _spread(forms: Forms, setting: Setting, confidence: float) -> str:
-    """What every training loses by a setting, and what one more with jumps may; too few are said to be."""
-    vector, numbers = _by_training(forms, setting, confidence)
-    if not (further := policies.pooled([*vector.values()], confidence)):
-        return (
-            f"Where {OLD[setting]}, {text.count(len(vector), 'training')} with jumps "
-            f"{'is' if len(vector) == 1 else 'are'} recorded: too few to say how far trainings differ."
-        )
-    lost = [
-        text.listed([f"`{name}` {-100 * one.estimate:z.0f}" for name, one in mine.items()])
-        for mine in (vector, numbers)
-    ]
-    apart = _apart(forms, setting, confidence)
-    return (
-        f"Where {OLD[setting]}, the points lost are with jumps {lost[0]}; without jumps, {lost[1]}. By the former, a "
-        f"further training with jumps would solve {text.difference(further.further, 'where nothing is old')}. What is "
-        f"lost without jumps, with its own interval, {'lies outside' if apart else 'reaches into'} that, so it "
-        f"{'is more than a difference of trainings' if apart else 'may be a difference of trainings alone'}."
-    )

@@ -4,15 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 
-import pandas as pd
-
 from kvlab.book import tables, text
-from kvlab.book.answers import delays
-from kvlab.book.answers.speeds import NO_REUSE, BySuite, ranked, said, timed
+from kvlab.book.answers.speeds import NO_REUSE, BySuite, ranked, said, solved, timed
 from kvlab.evidence import rows, summary
 from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Pairs, paired_difference
-from kvlab.study.clock import Clock
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
@@ -37,9 +33,8 @@ def finding(records: BySuite, confidence: float) -> str:
 
 
 def details(records: BySuite) -> list[str]:
-    """What stands behind `finding`: what did not run, and delays by another machine's stages; nothing where neither."""
+    """What did not run, a sentence for each suite in which something did not."""
     told = [f"Not run in `{suite}`: {lacking}." for suite, lacking in _not_run(records).items() if lacking]
-    told += _elsewhere(records)
     return [" ".join(told)] if told else []
 
 
@@ -53,25 +48,13 @@ def _fewer(setting: Setting) -> bool:
 
 
 def _of_suite(above: Mapping[float, Records], suite: str, confidence: float) -> str:
-    best: dict[str, list[float]] = {}
-    for ms, each in above.items():
-        best.setdefault(_first(each), []).append(ms)
-    most = [
-        f"{which} at {said(speeds)}: {_so_many([successes(above[ms], ranked(above[ms])[0]) for ms in speeds])}"
-        for which, speeds in best.items()
-    ]
+    """Where what solves most is shown to solve more than no reuse, and what does at the slowest speed."""
     more = [ms for ms, each in above.items() if _beaten(each, [NO_REUSE], confidence)]
     rest = [ms for ms in above if ms not in more]
     return (
-        f"In `{suite}` most is solved by {'; by '.join(most)}. That is shown to be more than no reuse solves at "
-        f"{said(more)}{f', not at {said(rest)}' if more and rest else ''}."
-        f"{_slowest(max(above), above[max(above)], confidence)}"
+        f"In `{suite}` the best is shown to solve more than no reuse at {said(more)}"
+        f"{f', not at {said(rest)}' if more and rest else ''}.{_slowest(max(above), above[max(above)], confidence)}"
     )
-
-
-def _so_many(won: list[pd.Series]) -> str:
-    """`99 and 97 of 100`."""
-    return f"{text.listed([int(one.sum()) for one in won])} of {len(won[0])}"
 
 
 def _waiting(above: Mapping[float, Records], speeds: Mapping[float, Records], confidence: float) -> str:
@@ -92,11 +75,11 @@ def _first(records: Records) -> str:
 
 
 def _slowest(ms: float, records: Records, confidence: float) -> str:
-    """By how much the best leads at the slowest speed."""
+    """What leads at the slowest speed, and by how much."""
     if (best := ranked(records)[0]) == NO_REUSE:
         return ""
-    gained = text.difference(summary.difference(records, best, NO_REUSE, confidence), "with no reuse")
-    return f" At {ms:g} ms it is {gained}."
+    gained = text.difference(summary.difference(records, best, NO_REUSE, confidence), "without reuse")
+    return f" At {ms:g} ms {_first(records)} solves {solved(records, best)}. That is {gained}."
 
 
 def _not_run(records: BySuite) -> dict[str, str]:
@@ -152,17 +135,3 @@ def _shown(found: Mapping[str, Pairs], confidence: float) -> tuple[list[str], li
 
 def _where(worlds: list[str]) -> str:
     return f" ({text.listed(worlds)})" if worlds else ""
-
-
-def _elsewhere(records: BySuite) -> list[str]:
-    """Which fewer steps without a cache would wait longer, or less long, by another machine's shares of the stages."""
-    there = dict.fromkeys((s, ms) for _, ms, each in timed(records) for s in rows.recorded(each) if _fewer(s))
-    changed: dict[tuple[str, str], list[float]] = {}
-    for setting, ms in sorted(there, key=lambda which: which[1]):
-        here, other = (clock.delays(setting).computed for clock in (Clock(ms), Clock(ms, delays.OTHER)))
-        if here != other:
-            changed.setdefault((tables.lever(setting), "longer" if other > here else "less long"), []).append(ms)
-    return [
-        f"By an H100's shares of the stages {setting} would wait {how} at {said(speeds)}; that is not recorded."
-        for (setting, how), speeds in changed.items()
-    ]

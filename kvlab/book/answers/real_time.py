@@ -6,7 +6,7 @@ import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.book.answers import caches, delays, levers, stake
-from kvlab.book.answers.speeds import NO_REUSE, BySuite, ranked, said, solved
+from kvlab.book.answers.speeds import NO_REUSE, BySuite, ranked, solved, timed
 from kvlab.evidence import control_steps, rows, summary, wording
 from kvlab.evidence.rows import successes
 from kvlab.evidence.stats import Interval, rate_interval
@@ -87,29 +87,12 @@ def _sooner(records: Records, setting: Setting, confidence: float) -> tuple[int,
 
 
 def sooner(records: BySuite, confidence: float) -> str:
-    """Control steps to success of what solves most, at every speed at which enough are solved by it and no reuse."""
-    told, shorter = [], []
-    for suite, speeds in records.items():
-        best = {ms: ranked(speeds[ms])[0] for ms in sorted(speeds) if ms}
-        both = {ms: _sooner(speeds[ms], one, confidence) for ms, one in best.items() if one != NO_REUSE}
-        compared = {ms: ratio for ms, (_, ratio) in both.items() if ratio}
-        shown = [ms for ms, ratio in compared.items() if ratio.high < 1]
-        shorter += [ms in shown for ms in compared]
-        if compared:
-            ms, rest = max(compared), [ms for ms in compared if ms not in shown]
-            told.append(
-                f"In `{suite}` this is shown at {said(shown)}{f', not at {said(rest)}' if shown and rest else ''}. "
-                f"At {ms:g} ms it is {tables.lever(best[ms])}: it takes {wording.ratio(compared[ms])} times as many "
-                f"control steps as no reuse, on the {both[ms][0]} episodes that both solve."
-            )
-        if few := [ms for ms in both if ms not in compared]:
-            told.append(f"In `{suite}` at {said(few)} both solve under {FEWEST} episodes, too few to compare.")
-    if not shorter:
+    """In how many worlds what solves most is shown to succeed sooner, where enough are solved by both."""
+    best = [(each, ranked(each)[0]) for *_, each in timed(records)]
+    both = [_sooner(each, one, confidence)[1] for each, one in best if one != NO_REUSE]
+    if not (compared := [ratio for ratio in both if ratio]):
         return "Time to success is not compared. No reuse solves most, or too few episodes are solved by both."
-    compared = text.count(len(shorter), "comparison")
-    lead = (
-        f"What solves most also succeeds sooner than no reuse in {sum(shorter)} of {compared}"
-        if any(shorter)
-        else "What solves most is nowhere shown to succeed sooner than no reuse"
-    )
-    return f"**{lead}.** {' '.join(told)}"
+    shorter, many = sum(ratio.high < 1 for ratio in compared), text.count(len(compared), "comparison")
+    if not shorter:
+        return f"**What solves most is nowhere shown to succeed sooner than no reuse ({many}).**"
+    return f"**What solves most also succeeds sooner than no reuse in {shorter} of {many}.**"

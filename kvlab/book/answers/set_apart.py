@@ -1,15 +1,16 @@
 """What *Why reuse fails* sets apart: share of reuse, age and moments of the cache, an old chunk from its start."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import margins, matching, verdicts
+from kvlab.evidence import margins, matching, verdicts, wording
 from kvlab.evidence.control_steps import mean_steps
 from kvlab.evidence.rows import pairs, recorded, successes
 from kvlab.evidence.share import mean_age, reuse_share
+from kvlab.evidence.stats import Interval
 from kvlab.evidence.summary import difference
 from kvlab.evidence.verdicts import Prediction
 from kvlab.study.records import Records
@@ -30,86 +31,62 @@ SHARE, LATE, AGE, MOMENT, NEEDED, PLAN = (
 
 @dataclass(frozen=True)
 class Ladder:
-    """Settings of one suite that are alike but for one thing; an explanation puts the last below the first.
-
-    `alike` says what they share; of `rungs`, setting by how a sentence calls it: `at half of the replans`.
-    """
+    """Settings of one suite that are alike but for one thing; an explanation puts the last below the first."""
 
     explanation: str
     suite: str
-    alike: str
-    rungs: Mapping[str, Setting]
+    rungs: Sequence[Setting]
 
     @property
     def ends(self) -> tuple[Setting, Setting]:
         """The setting that is predicted to solve fewer, and the one that it is held against."""
-        first, *_, last = self.rungs.values()
+        first, *_, last = self.rungs
         return last, first
 
     @property
     def says(self) -> str:
-        """The prediction, as a table names it."""
+        """The prediction, by which it is found."""
         low, high = map(tables.lever, self.ends)
         return f"{self.suite}: {low}: fewer than {high}"
 
 
-def _ladder(explanation: str, suite: str, alike: str, rungs: Mapping[str, str]) -> Ladder:
-    return Ladder(explanation, suite, alike, {words: parse_setting(said) for words, said in rungs.items()})
+def _ladder(explanation: str, suite: str, *rungs: str) -> Ladder:
+    return Ladder(explanation, suite, [*map(parse_setting, rungs)])
 
 
-def _shares(suite: str, mode: str, computed: Mapping[str, int]) -> Ladder:
+def _shares(suite: str, mode: str, *computed: int) -> Ladder:
     """Clocks that compute the first of so many replans and reuse the last: always one replan old."""
-    rungs = {words: f"{mode} when every({k}, {k - 1})" for words, k in computed.items()}
-    return _ladder(
-        SHARE, suite, f"{KEPT[mode]}, one replan old", rungs | {"where every second does": f"{mode} when every(2)"}
-    )
+    return _ladder(SHARE, suite, *(f"{mode} when every({k}, {k - 1})" for k in computed), f"{mode} when every(2)")
 
 
-def _late(suite: str, mode: str, part: str, inputs: str) -> Ladder:
+def _late(suite: str, mode: str, part: str) -> Ladder:
     """Late inputs stand for a cache that is one replan old at every replan: it would be computed from them."""
-    rungs = {
-        "at half of the replans": f"{mode} when every(2)",
-        f"where {inputs} a replan late at every one, which stands for such a cache": f"none seeing late({part}, 1)",
-    }
-    return _ladder(LATE, suite, f"{KEPT[mode]}, one replan old", rungs)
+    return _ladder(LATE, suite, f"{mode} when every(2)", f"none seeing late({part}, 1)")
 
 
-def _ages(suite: str, mode: str, ages: Mapping[str, str], gate: str) -> list[Ladder]:
-    """Clocks at half of the replans by the mean age of their caches; the oldest held against a young one and a gate."""
-    alike, *_, age = f"{KEPT[mode]} at about half of the replans", *ages
-    older = {f"when it is {age} old": f"{mode} when {clock}" for age, clock in ages.items()}
-    moments = {"by an image gate": f"{mode} when {gate}", "by a clock": f"{mode} when {ages[age]}"}
+def _ages(suite: str, mode: str, clocks: Sequence[str], gate: str) -> list[Ladder]:
+    """Clocks at half of the replans, ever older caches; the oldest held against a young one and against a gate."""
+    older = [f"{mode} when {clock}" for clock in clocks]
     return [
-        _ladder(AGE, suite, alike, {"when it is one replan old": f"{mode} when every(2)"} | older),
-        _ladder(MOMENT, suite, f"{alike}, {age} old", moments),
+        _ladder(AGE, suite, f"{mode} when every(2)", *older),
+        _ladder(MOMENT, suite, f"{mode} when {gate}", older[-1]),
     ]
 
 
 def _plans(suite: str) -> Ladder:
-    ways = {
-        "where the robot goes on in its chunk": "chunk when every(2)",
-        "where it begins it from its start": "repeat when every(2)",
-    }
-    return _ladder(PLAN, suite, "at every second replan", ways)
+    return _ladder(PLAN, suite, "chunk when every(2)", "repeat when every(2)")
 
 
-KEPT = {"full": "with everything kept", "prefix": "with images and instruction kept"}
-RARELY = {"where every fourth replan reuses": 4}
 LADDERS = (
-    _shares(SPATIAL, "full", {"where every eighth replan reuses": 8, "where every fourth does": 4}),
-    _shares(TEN, "full", RARELY),
-    _shares(TEN, "prefix", RARELY),
-    *(_late(suite, "full", "all", "all inputs are") for suite in (SPATIAL, TEN)),
-    *(_late(suite, "prefix", "vision", "the images are") for suite in (SPATIAL, TEN)),
-    *_ages(SPATIAL, "full", {"four replans": "every(14, 7)"}, "vision >= 0.96"),
-    *_ages(SPATIAL, "prefix", {"two replans": "every(6, 3)"}, "vision >= 0.945"),
-    *_ages(TEN, "full", {"six and a half replans": "every(24, 12)"}, "vision >= 0.97"),
-    *_ages(
-        TEN,
-        "prefix",
-        {"one and a half replans": "every(4, 2)", "five and a half replans": "every(20, 10)"},
-        "vision >= 0.96",
-    ),
+    _shares(SPATIAL, "full", 8, 4),
+    _shares(TEN, "full", 4),
+    _shares(TEN, "prefix", 4),
+    *(_late(suite, "full", "all") for suite in (SPATIAL, TEN)),
+    *(_late(suite, "prefix", "vision") for suite in (SPATIAL, TEN)),
+    *_ages(SPATIAL, "full", ["every(14, 7)"], "vision >= 0.96"),
+    *_ages(SPATIAL, "prefix", ["every(6, 3)"], "vision >= 0.945"),
+    *_ages(TEN, "full", ["every(24, 12)"], "vision >= 0.97"),
+    *_ages(TEN, "prefix", ["every(4, 2)", "every(20, 10)"], "vision >= 0.96"),
     _plans(SPATIAL),
     _plans(TEN),
 )
@@ -128,13 +105,14 @@ LEADS = {
     LATE: "Inputs that are late at every replan cost more than a cache as old at half of them",
     AGE: "At one share, an older cache costs episodes",
     MOMENT: "At about one share and age, a clock's moments cost more than a gate's",
+    NEEDED: "The same, counting only as many replans of an episode as no reuse took",
     PLAN: "To begin the old chunk from its start costs more than to go on in it",
 }
 
 
 def settings(suite: str) -> list[Setting]:
     """What is compared in a suite, each once, those of one explanation together; without what is FURTHER."""
-    mine = [one for ladder in LADDERS if ladder.suite == suite for one in ladder.rungs.values()]
+    mine = [one for ladder in LADDERS if ladder.suite == suite for one in ladder.rungs]
     return [one for one in dict.fromkeys([*mine, OLD_CACHE]) if one not in FURTHER.get(suite, ())]
 
 
@@ -142,7 +120,7 @@ def ladders(records: Mapping[str, Records]) -> list[Ladder]:
     """LADDERS with the rungs that are recorded; those of one rung compare nothing and are left out."""
     known = {suite: {*recorded(rows)} for suite, rows in records.items()}
     found = [
-        replace(one, rungs={words: setting for words, setting in one.rungs.items() if setting in known[one.suite]})
+        replace(one, rungs=[setting for setting in one.rungs if setting in known[one.suite]])
         for one in LADDERS
         if one.suite in known
     ]
@@ -188,7 +166,7 @@ def table(records: Mapping[str, Records]) -> pd.DataFrame:
     rows = []
     told = ladders(records)
     for suite, mine in records.items():
-        rungs = [setting for one in told if one.suite == suite for setting in one.rungs.values()]
+        rungs = [setting for one in told if one.suite == suite for setting in one.rungs]
         for setting in dict.fromkeys([*rungs, OLD_CACHE]):
             success = successes(mine, setting)
             cells = {"suite": suite, "setting": tables.lever(setting)}
@@ -204,47 +182,64 @@ def table(records: Mapping[str, Records]) -> pd.DataFrame:
 def findings(
     records: Mapping[str, Records], explained: Mapping[str, Mapping[str, Prediction]], margin: float = margins.BUY
 ) -> list[str]:
-    """One paragraph an explanation: its verdict, and every ladder with its ends compared."""
+    """The verdict on each explanation; how each comparison came out is in `comparisons`."""
     said = []
+    mine = [one for one in ladders(records) if one.explanation == MOMENT]
     for name, lead in LEADS.items():
-        if mine := [one for one in ladders(records) if one.explanation == name]:
-            each = [_ladder_said(records[one.suite], one, explained[name]) for one in mine]
-            said.append(" ".join([f"**{lead}: {text.verdict(explained[name])}.**", *each]))
-            said += [_needed_said(records, mine, explained.get(NEEDED, {}))] if name == MOMENT else []
-    return [*said, _like_full(records, margin)]
+        if predictions := explained.get(name):
+            more = _older(records, mine) if name == NEEDED else ""
+            said.append(f"**{lead}: {text.verdict(predictions)}{more}.**")
+        elif name == NEEDED and mine:
+            said.append(f"**{lead}: not known, since no image gate reuses so often.**")
+    same = f"A cache of everything does as well as the old chunk from its start, within {100 * margin:.0f} points"
+    return [*said, f"**{same}: {_same(_apart(records), margin)}.**"]
 
 
-def _ladder_said(records: Records, ladder: Ladder, predictions: Mapping[str, Prediction]) -> str:
-    first, *others = (f"{int(successes(records, one).sum())}{{}} {words}" for words, one in ladder.rungs.items())
-    among = f" of {text.count(len(successes(records, ladder.ends[0])), 'episode')} succeed"
-    return (
-        f"In `{ladder.suite}`, {ladder.alike}, {text.listed([first.format(among), *(o.format('') for o in others)])}. "
-        f"The last is {text.difference(predictions[ladder.says].effect, next(iter(ladder.rungs)))}."
-    )
+def comparisons(
+    records: Mapping[str, Records], explained: Mapping[str, Mapping[str, Prediction]], margin: float = margins.BUY
+) -> pd.DataFrame:
+    """One row per comparison, under its explanation and the verdict: both settings, their successes, the points.
 
-
-def _needed_said(records: Mapping[str, Records], mine: Sequence[Ladder], predictions: Mapping[str, Prediction]) -> str:
-    """The moments in the other count: without what a gate reuses after a failure."""
-    (share, age), (needed_share, needed_age) = (_unlike(records, mine, within) for within in (None, NO_REUSE))
-    verdict = text.verdict(predictions) if predictions else "not known, since no image gate reuses so often"
-    effects = [
-        f"In `{one.suite}`, {one.alike}, the clock solves "
-        f"{text.difference(predictions[_fewer_than_gates(one)].effect, 'image gates')}."
-        for one in mine
-        if _fewer_than_gates(one) in predictions
+    Last whether keeping everything does as the old chunk from its start does, within `margin`, each interval by itself.
+    """
+    found: dict[str, list[dict[str, str]]] = {}
+    for one in ladders(records):
+        low, high = one.ends
+        row = _row(records, one.suite, low, high) | _came_out(explained[one.explanation][one.says])
+        found.setdefault(_headed(one.explanation, explained), []).append(row)
+        if one.explanation == MOMENT and (judged := explained.get(NEEDED, {}).get(_fewer_than_gates(one))):
+            gates = _row(records, one.suite, low, high) | {"compared with": "image gates that reuse as often"}
+            found.setdefault(_headed(NEEDED, explained), []).append(gates | _came_out(judged))
+    words = {margins.INSIDE: "holds", margins.OUTSIDE: "fails", margins.UNDECIDED: "open"}
+    apart = _apart(records)
+    found[f"as the old chunk from its start, within {100 * margin:.0f} points: {_same(apart, margin)}"] = [
+        _row(records, suite, OLD_CACHE, BEGUN_AGAIN)
+        | {"points": wording.points(gap, margin), "prediction": words[margins.apart(gap, margin)]}
+        for suite, gap in apart.items()
     ]
-    verdict += _older(records, mine)
-    return " ".join(
-        [
-            f"**The same, counting only as many replans of an episode as no reuse took: {verdict}.** A gate also "
-            "allows reuse where a policy has failed and stands still. In this count the clock is compared with image "
-            "gates that reuse as often.",
-            *effects,
-            f"Clock and gate are alike in the mean only: over all replans, shares differ by up to {share} and ages by "
-            f"up to {age} replans; in this count, by {needed_share} and {needed_age} replans. Clocks of younger "
-            "caches are in [Synchronized gating](synchronized_gating.ipynb), in both counts.",
-        ]
-    )
+    each = {name: pd.DataFrame(rows).set_index("suite") for name, rows in found.items()}
+    return pd.concat(each).rename_axis(index=[None, None], columns="explanation and suite")
+
+
+def _headed(name: str, explained: Mapping[str, Mapping[str, Prediction]]) -> str:
+    return f"{name}: {verdicts.verdict(explained[name])}"
+
+
+def _row(records: Mapping[str, Records], suite: str, low: Setting, high: Setting) -> dict[str, str]:
+    """What is compared: `high` keeps what the column says; so does `low`, unless it says what it keeps, or nothing."""
+    solved = {one: successes(records[suite], one) for one in (low, high)}
+    low_name = tables.gate(low) if low.mode in (high.mode, NO_REUSE.mode) else tables.lever(low)
+    named = {"setting": (low_name, low), "compared with": (tables.gate(high), high)}
+    cells = {"suite": suite, "kept": tables.kept(high)}
+    return cells | {
+        column: f"{name}: {solved[one].sum()} of {len(solved[one])}" for column, (name, one) in named.items()
+    }
+
+
+def _came_out(prediction: Prediction) -> dict[str, str]:
+    """The last cells of a row, as `verdicts.table` has them."""
+    ((effect, came_out),) = verdicts.table({"": prediction}).to_numpy()
+    return {"points": effect, "prediction": came_out}
 
 
 def _older(records: Mapping[str, Records], mine: Sequence[Ladder]) -> str:
@@ -261,28 +256,13 @@ def _older(records: Mapping[str, Records], mine: Sequence[Ladder]) -> str:
     return f"; but the clock's caches are up to {older.max():.1f} replans older there, so age and moment are not apart"
 
 
-def _unlike(records: Mapping[str, Records], mine: Sequence[Ladder], within: Setting | None) -> tuple[str, str]:
-    """By how much the ends of ladders differ at most in share and in mean age."""
-
-    def most(measure: Callable[[Records, Setting, Setting | None], float]) -> float:
-        both = ((measure(records[one.suite], end, within) for end in one.ends) for one in mine)
-        return max(abs(low - high) for low, high in both)
-
-    return text.count(round(100 * most(reuse_share)), "point"), f"{most(mean_age):.1f}"
+def _apart(records: Mapping[str, Records]) -> dict[str, Interval]:
+    """By how much a chunk computed from an old cache does better than the old chunk from its start."""
+    return {suite: difference(mine, OLD_CACHE, BEGUN_AGAIN) for suite, mine in records.items()}
 
 
-def _like_full(records: Mapping[str, Records], margin: float) -> str:
-    """Whether a chunk computed from an old cache does as the old chunk from its start."""
-    apart = {suite: difference(mine, OLD_CACHE, BEGUN_AGAIN) for suite, mine in records.items()}
-    judged = {margins.apart(gap, margin) for gap in apart.values()}
-    same, points = "as well as the old chunk from its start", f"{100 * margin:.0f} points"
-    lead = {
-        frozenset({margins.INSIDE}): f"A cache of everything does {same}, within {points}",
-        frozenset({margins.OUTSIDE}): f"A cache of everything does not do {same}",
-    }.get(frozenset(judged), f"Whether a cache of everything does {same} is not decided")
-    said = [
-        f"In `{suite}`, at every second replan, keeping everything solves "
-        f"{text.difference(gap, 'the old chunk from its start', margin)}; {margins.apart_words(gap, margin)}."
-        for suite, gap in apart.items()
-    ]
-    return f"**{lead}.** It computes the plan of the old moment anew, with other noise. {' '.join(said)}"
+def _same(apart: Mapping[str, Interval], margin: float) -> str:
+    """Whether keeping everything does as the old chunk from its start, by `_apart`: supported, refuted or not shown."""
+    judged = frozenset(margins.apart(gap, margin) for gap in apart.values())
+    decided = {frozenset({margins.INSIDE}): verdicts.SUPPORTED, frozenset({margins.OUTSIDE}): verdicts.REFUTED}
+    return decided.get(judged, verdicts.NOT_SHOWN)

@@ -16,9 +16,8 @@ from kvlab.study.settings import Setting
 from kvlab.study.study import Study
 
 EXPLAINED = (
-    "A robot may also stand still until the new chunk is there, and begin it at its first action. Nothing is then out "
-    "of date, but every inference costs its time. An inference may even outlast the chunk. Points are the paired "
-    "difference from going on, where both are recorded."
+    "A robot may also stand still until the new chunk is there, and begin it at its first action: nothing is out of "
+    "date, but every inference costs its time. Points are the difference from going on."
 )
 # Success by episode, standing still and going on, of what is recorded in full
 World = tuple[str, float]  # suite, ms of an inference
@@ -71,9 +70,8 @@ def finding(found: Outcomes, records: BySuite, confidence: float) -> str:
     apart = {world: _gain(still[1], on[1], confidence) for world, (still, on) in best.items()}
     better, worse = (sum(test(gain) for gain in gains) for test in (lambda g: g.low > 0, lambda g: g.high < 0))
     return (
-        f"**{_lead(apart)}.** This compares the best lever of either way.{_told(best, apart)} Setting by setting, to "
-        f"stand still is shown to be better in {better or 'none'} of {text.count(len(gains), 'comparison')} and worse "
-        f"in {worse or 'none'}."
+        f"**{_lead(apart)}**, best lever of either way compared.{_told(best, apart)} Setting by setting it is shown to "
+        f"be better in {better or 'none'} of {text.count(len(gains), 'comparison')} and worse in {worse or 'none'}."
     )
 
 
@@ -96,7 +94,7 @@ def _where(worlds: Sequence[World]) -> str:
 def _told(best: Mapping[World, tuple[Success, Success]], apart: Mapping[World, Interval]) -> str:
     """Each world in which the two are shown to differ, then the others."""
     told = [
-        f" In `{suite}` at {ms:g} ms {_solved(still)} are solved standing still ({tables.lever(setting)}); that is "
+        f" In `{suite}` at {ms:g} ms {_solved(still)} are solved standing still ({tables.lever(setting)}). That is "
         f"{text.difference(apart[suite, ms], 'going on')}."
         for (suite, ms), ((setting, still), _) in best.items()
         if 0 not in apart[suite, ms]

@@ -1,6 +1,6 @@
 """Whether a gate on thumbnails does worse than one on image tokens, and why: what *Why reuse fails* says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -104,58 +104,39 @@ def near_grasps(records: Records) -> pd.Series:
 
 
 def findings(
-    records: Mapping[str, Records],
-    looks: pd.DataFrame,
-    explained: Mapping[str, Mapping[str, Prediction]],
-    confidence: float = 0.95,
+    records: Mapping[str, Records], explained: Mapping[str, Mapping[str, Prediction]], confidence: float = 0.95
 ) -> list[str]:
-    """The gap in every suite, what each look tells, and what becomes of the gap where both recompute near grasps."""
-    first = next(iter(records))
-    recomputing = difference(records[first], *gates(GRASPS), confidence)
-    rank = looks[(looks["mode"] == "prefix") & (looks["camera"] == "both")].groupby("look")["rank"].mean()
-    tell = (
-        f"**That thumbnails are too small: {text.verdict(explained[SMALL])}. That pixels tell less than image tokens: "
-        f"{text.verdict(explained[PIXELS])}.** Where images and instruction are a replan old, how much the "
-        f"image tokens changed and how far the answer is off have a rank correlation of {rank['image tokens']:.2f}. Of "
-        f"whole frames it is {rank['frames']:.2f}, of thumbnails {rank['thumbnails']:.2f}."
-    )
-    gaps = {
-        (suite, one, two): difference(records[suite], one, two, confidence)
-        for suite, both in beside(records).items()
-        for one, two in both
-    }
-    behind = [
-        f"In `{suite}`, behind {tables.gate(one)}, the policy solves "
-        f"{text.difference(gap, f'behind {tables.gate(two)}')}; they reuse at "
-        f"{text.percent(reuse_share(records[suite], one))} and {text.percent(reuse_share(records[suite], two))} of "
-        "replans."
-        for (suite, one, two), gap in gaps.items()
+    """In how many pairs thumbnails are shown to do worse, and how many of the reasons are supported or refuted."""
+    gaps = [
+        difference(records[suite], one, two, confidence) for suite, both in beside(records).items() for one, two in both
     ]
-    apart = (
-        f"**That they allow reuse near grasps: {text.verdict(explained[MOMENTS])}. That they let caches grow old: "
-        f"{text.verdict(explained[OLDER])}.**"
-    )
-    grasps = (
-        f"Where {tables.gate(gates()[0])} and {tables.gate(gates()[1])} both recompute near grasps, in `{first}`, the "
-        f"policy solves {text.difference(recomputing, 'behind image tokens')}."
-    )
-    return [" ".join([_lead(gaps), *behind]), tell, f"{apart} {grasps}"]
+    judged = [verdicts.verdict(predictions) for predictions in explained.values()]
+    supported, refuted = (judged.count(one) or "none" for one in (verdicts.SUPPORTED, verdicts.REFUTED))
+    return [
+        _lead(gaps),
+        f"**Of {text.count(len(judged), 'reason')} why they would do worse, {supported} is supported and {refuted} "
+        "refuted.**",
+    ]
 
 
-def _lead(gaps: Mapping[tuple[str, Setting, Setting], Interval]) -> str:
+def _lead(gaps: Sequence[Interval]) -> str:
     """In how many pairs thumbnails are shown to do worse, and better."""
-    worse, better = (sum(test(gap) for gap in gaps.values()) for test in (lambda g: g.high < 0, lambda g: g.low > 0))
+    worse, better = (sum(test(gap) for gap in gaps) for test in (lambda g: g.high < 0, lambda g: g.low > 0))
     pairs = text.count(len(gaps), "pair")
     return f"**Thumbnails are shown to do worse in {worse or 'none'} of {pairs}, and better in {better or 'none'}.**"
 
 
-def table(records: Mapping[str, Records]) -> pd.DataFrame:
-    """The gates, thumbnails and image tokens by turns: successes, share of replans that reuse, mean age of caches."""
+def table(records: Mapping[str, Records], confidence: float = 0.95) -> pd.DataFrame:
+    """The gates, thumbnails and image tokens by turns: successes, share of replans that reuse, mean age of caches.
+
+    Points are those of thumbnails, compared with the image tokens that follow.
+    """
     pairs = beside(records) | {next(iter(records)): PAIRS}
     rows = []
-    for suite, one in [(suite, one) for suite, both in pairs.items() for pair in both for one in pair]:
+    for suite, one, other in [(suite, one, pair[1]) for suite, both in pairs.items() for pair in both for one in pair]:
         success = successes(records[suite], one)
         cells = {"suite": suite, "gate": tables.gate(one), "successes": f"{success.sum()} of {len(success)}"}
-        cells |= {"replans that reuse": text.percent(reuse_share(records[suite], one))}
+        gap = difference(records[suite], one, other, confidence) if one != other else None
+        cells |= {"points": wording.points(gap), "replans that reuse": text.percent(reuse_share(records[suite], one))}
         rows.append(cells | {"mean age": f"{mean_age(records[suite], one):.1f}"})
     return pd.DataFrame(rows).set_index("suite").rename_axis(index=None, columns="suite")

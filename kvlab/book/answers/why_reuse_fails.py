@@ -1,7 +1,6 @@
 """What *Why reuse fails* says: explanations as predictions that could fail, and what became of them."""
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 
 import pandas as pd
 
@@ -151,50 +150,29 @@ def findings(
     ]
 
 
-def controls(explained: Mapping[str, Predictions]) -> str:
-    """What the two controls say."""
-    cameras, seed = (verdicts.verdict(explained[name]) for name in ("cameras", "seed"))
-    (twin,) = explained["seed"].values()
-    left = (
-        f"; the loss, if any, is under {text.count(ceil(100 * twin.left), 'point')}"
-        if seed == verdicts.NOT_SHOWN
-        else ""
-    )
-    return (
-        f"That the policy needs its cameras: **{cameras}**. That another seed alone loses episodes: **{seed}**{left}."
-    )
-
-
 def _inconsistency(
     squares: Mapping[int, pd.DataFrame], predictions: Predictions, replan_every: int, suite: str, episodes: int
 ) -> str:
     lag = min(squares)
-    (on_time, images), (state, both) = squares[lag].to_numpy()
+    (_, images), (state, both) = squares[lag].to_numpy()
     first = next(iter(predictions.values()))
-    held, failed = (sum(getattr(p, kind) for p in predictions.values()) for kind in ("holds", "fails"))
-    open_ = len(predictions) - held - failed
     return (
-        f"**Inconsistency: {verdicts.verdict(predictions)}.** The February report says that an old image beside a new "
-        f"robot state is worse than both old. In `{suite}`, with images late by {lag * replan_every} control steps, "
+        f"**Inconsistency, that an old image with a new robot state is worse than both old: "
+        f"{verdicts.verdict(predictions)}.** In `{suite}`, with images late by {lag * replan_every} control steps, "
         f"{images} of {text.count(episodes, 'episode')} succeed, with a late robot state {state}, with both late "
-        f"{both}; on time, {on_time}. Late images alone have {text.difference(first.effect, 'both late together')}. "
-        f"Of the {text.count(len(predictions), 'prediction')} at {text.listed([n * replan_every for n in squares])} "
-        f"control steps {_so_many(held, 'hold')}, {_so_many(failed, 'fail')} and {open_ or 'none'} "
-        f"{'are' if open_ > 1 else 'is'} open."
+        f"{both}. Late images alone have {text.difference(first.effect, 'both late')}."
     )
 
 
 def _elsewhere(explained: Mapping[str, Predictions]) -> list[str]:
-    """A sentence for each further suite in which late inputs are recorded: its first prediction, and the verdict."""
-    said = []
-    for name, predictions in explained.items():
-        if name.startswith(f"{INCONSISTENCY}, "):
-            (says, first), *_ = predictions.items()
-            said.append(
-                f"In `{name.split(', ')[1]}`, with {says.split(':')[0]}, the policy solves "
-                f"{text.difference(first.effect, 'with both late')}: **{verdicts.verdict(predictions)}**."
-            )
-    return said
+    """The verdict in every further suite in which late inputs are recorded: a sentence, or none."""
+    judged = {
+        name.removeprefix(f"{INCONSISTENCY}, "): verdicts.verdict(predictions)
+        for name, predictions in explained.items()
+        if name.startswith(f"{INCONSISTENCY}, ")
+    }
+    told = text.listed([f"**{verdict}** in `{name}`" for name, verdict in judged.items()])
+    return [f"Elsewhere: {told}."] if judged else []
 
 
 def _staleness(
@@ -205,24 +183,18 @@ def _staleness(
     share, age = (text.verdict(apart[name]) for name in (set_apart.SHARE, set_apart.AGE))
     return (
         f"**Staleness: {verdicts.verdict(predictions)}, if age and share are taken together.** In `{suite}`, a cache "
-        f"that is renewed every {often} replans solves {aged[often]} of {text.count(episodes, 'episode')}; renewed "
-        f"every {seldom}, {aged[seldom]}. That is {text.difference(last.effect, f'every {often}')}. A longer period "
-        "makes the cache older and reuse more frequent at once. That more frequent reuse costs episodes at one age: "
-        f"**{share}**. That an older cache does at one share of replans: **{age}**."
+        f"that is renewed every {seldom} replans solves {aged[seldom]} of {text.count(episodes, 'episode')}, "
+        f"{text.difference(last.effect, f'one renewed every {often}')}. That more frequent reuse costs episodes at one "
+        f"age: **{share}**; that an older cache does at one share: **{age}**."
     )
 
 
 def _sensitivity(predictions: Predictions) -> str:
     gain, change, _ = predictions.values()
     which = "more" if change.holds else "less"
-    moves = f"does move them {which} there" if change.holds or change.fails else "is not shown to move them more there"
+    moves = f"move them {which}" if change.holds or change.fails else "are not shown to move them more"
     return (
         f"**Sensitivity to images: {text.verdict(predictions)}.** The same relative change moves the policy's "
         f"actions {wording.ratio(gain.effect)} times as far when it is one of the images and not of the robot state. "
-        f"But images and state do not change alike: what did change between two replans {moves} "
-        f"({wording.ratio(change.effect)} times as far)."
+        f"By what did change between two replans, images {moves} ({wording.ratio(change.effect)} times as far)."
     )
-
-
-def _so_many(many: int, verb: str) -> str:
-    return f"{many or 'none'} {verb}{'s' * (many < 2)}"

@@ -26,11 +26,11 @@ def added(rate: float) -> dict:
 def test_amplification_is_told_by_its_rate(rate, verdict, title):
     found = predicted(rate)
     claim = amplification.finding(found, added(rate))
-    assert claim.startswith(f"**Amplification at one exponential rate: {verdict}.** The February report says that")
+    assert claim.startswith(f"**Amplification at one exponential rate: {verdict}.** With everything kept")
     assert amplification.headline(found, added(rate)) == f"Each denoising step adds {title} the first"
     if rate == 0.3:
         assert "a rate of 0.300 (0.297 to 0.303)" in claim
-        assert "With images and instruction kept the later half of the steps adds 4.48 (4." in claim
+        assert "The later half of the steps adds 4.48 (4." in claim
 
 
 def test_a_rate_around_zero_shows_no_amplification():
@@ -57,13 +57,12 @@ def test_later_steps_that_add_more_are_said_where_no_rate_is_shown():
 
 
 def test_what_the_later_half_of_the_steps_adds_is_told_without_a_fit():
-    def halves(near: pd.DataFrame, rate: float) -> str:
-        return amplification.halves(near, predicted(rate))
+    def halves(measured: float, fitted: float) -> pd.DataFrame:
+        return amplification.halves(predicted(fitted), added(measured))
 
-    said = halves(curves(0.3), 0.3)
-    assert said.startswith("Without any fit. With everything kept the later half of the steps adds 4.48 (4.")
-    assert said.count("would make it 4.48 (4.") == 2 and "does not fit" not in said
-    assert halves(curves(0.0001), 0.0001).count("adds 1.00 (") == 2
-    assert halves(curves(0.3), 0.0001).endswith(
-        "With everything kept and images and instruction kept more was measured than one rate allows: it does not fit."
-    )
+    table = halves(0.3, 0.3)
+    assert [*table.index] == [*amplification.KEPT.values()]
+    assert table["measured"].str.startswith("4.48 (4.").all()
+    assert table["by the fitted rate"].str.startswith("4.48 (4.").all() and (table["one rate"] == "not ruled out").all()
+    assert halves(0.0001, 0.0001)["measured"].str.startswith("1.00 (").all()
+    assert (halves(0.3, 0.0001)["one rate"] == "does not fit").all()

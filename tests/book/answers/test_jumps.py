@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from kvlab.book.answers import jumps
@@ -27,6 +28,11 @@ def forms(without: Records | None, *seeds: Records) -> jumps.Forms:
 def said(without: Records | None, *seeds: Records) -> str:
     mine = forms(without, *seeds)
     return " ".join(jumps.findings(mine, jumps.explanations(mine)))
+
+
+def table(without: Records | None, *seeds: Records) -> pd.DataFrame:
+    mine = forms(without, *seeds)
+    return jumps.table(mine, jumps.explanations(mine))
 
 
 @pytest.mark.parametrize("without", [None, policy(100)])
@@ -73,13 +79,14 @@ def test_a_loss_is_counted_from_the_policys_own_success():
     explained = jumps.explanations(forms(policy(80, 50, 20)))
     assert [round(one.effect.estimate, 9) for one in explained[jumps.JUMPS].values()] == [0, 0]
     text = said(policy(80, 30))
-    assert (
-        "Where everything is kept at every second replan, `vector`, with jumps, solves 70 of 100 episodes (where "
-        "nothing is old, 100); `numbers`, without, 30 (80). Each counted from its own success where nothing is old, "
-        "the policy without jumps solves 20 points fewer than the other ("
-    ) in text
-    assert "By these episodes the prediction holds in none of 1 and fails in 1." in text
-    assert "1 training with jumps is recorded: too few to say" in text and "further training" not in text
+    rows = table(policy(80, 30))
+    assert rows[["policy", "jumps", "nothing old", "successes"]].to_numpy().tolist() == [
+        ["vector", "with", 100, 70],
+        ["numbers", "without", 80, 30],
+    ]
+    assert [one.split(" ")[0] for one in rows["points"]] == ["-30", "-50"]
+    assert "By the episodes of one training of each form it would be refuted." in text
+    assert text.endswith("at every second replan, too few trainings are recorded to say how far they differ.")
 
 
 def test_intervals_of_two_predictions_hold_together():
@@ -87,19 +94,20 @@ def test_intervals_of_two_predictions_hold_together():
     assert [p.effect.confidence for p in (*one.values(), *two.values())] == pytest.approx([0.95, 0.975, 0.975])
 
 
-@pytest.mark.parametrize(
-    ("without", "where"),
-    [
-        (55, "reaches into that, so it may be a difference of trainings alone."),
-        (30, "reaches into that, so it may be a difference of trainings alone."),
-        (5, "lies outside that, so it is more than a difference of trainings."),
-    ],
-)
-def test_trainings_with_jumps_say_what_one_more_would_lose(without, where):
-    text = said(policy(100, without), policy(100, 68), policy(98, 70))
-    assert "are with jumps `vector` 30, `seed1` 32 and `seed2` 28; without jumps, `numbers`" in text
-    assert text.endswith(f"What is lost without jumps, with its own interval, {where}")
-    assert "further training" not in said(policy(100, without), policy(100, 68))
+@pytest.mark.parametrize(("without", "within"), [(55, True), (30, True), (5, False)])
+def test_trainings_with_jumps_say_what_one_more_would_lose(without, within):
+    trainings = policy(100, without), policy(100, 68), policy(98, 70)
+    assert said(*trainings).endswith("that may be a difference of trainings alone.") == within
+    rows = table(*trainings)
+    lost = dict(zip(rows["policy"], (one.split(" ")[0] for one in rows["points"]), strict=True))
+    assert (
+        lost["vector"] == "-30" and lost["seed1"] == "-32" and lost["seed2"] == "-28" and "a further training" in lost
+    )
+    assert "a further training" not in [*table(*trainings[:2])["policy"]]
+
+
+def test_no_old_state_no_table():
+    assert len(table(None)) == len(table(policy(100))) == 0
 
 
 def test_policies_are_told_apart_by_their_form():

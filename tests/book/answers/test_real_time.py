@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kvlab.book import tables
-from kvlab.book.answers import caches, delays, levers, real_time, stake, worlds
+from kvlab.book.answers import caches, levers, real_time, stake, worlds
 from kvlab.study.protocol import Protocol
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
@@ -45,17 +45,12 @@ def test_what_solves_most_at_every_speed_is_said_of_the_recorded_settings_alone(
     short = {0: speed(99, 99, 94), 200: speed(65, 97, 40, 10), 400: speed(40, 70, 30)}
     delay, winner, cache = said(short=short)
     assert winner.startswith(
-        "**Take fewer denoising steps and keep no cache.** In `short` most is solved by 2 denoising steps at 200 and "
-        "400 ms: 97 and 70 of 100. That is shown to be more than no reuse solves at 200 and 400 ms. At 400 ms "
-        "it is 30 points more than with no reuse ("
-    )
-    assert behind(short=short) == (
-        "By an H100's shares of the stages 2 denoising steps would wait longer at 400 ms; that is not recorded."
+        "**Take fewer denoising steps and keep no cache.** In `short` the best is shown to solve more than no reuse at "
+        "200 and 400 ms. At 400 ms 2 denoising steps solves 70 of 100. That is 30 points more than without reuse ("
     )
     assert " at 0 ms" not in winner
     assert cache.startswith(
-        "**No cache is shown to beat no reuse in any of 2 comparisons.** In 2 it is shown to solve fewer. These are of "
-        "1 cache in 1 suite, each compared with "
+        "**No cache is shown to beat no reuse in any of 2 comparisons.** In 2 it is shown to solve fewer. The nearest "
     )
     assert (
         "The nearest to it is images, instruction kept, every(2), in `short` at 400 ms: 10 points fewer than without "
@@ -63,11 +58,7 @@ def test_what_solves_most_at_every_speed_is_said_of_the_recorded_settings_alone(
     )
     assert delay.startswith("**The delay alone costs success at 200 and 400 ms an inference.**")
     assert "59 points fewer than in a world that waits" in delay
-    assert sooner(short=short) == (
-        "**What solves most also succeeds sooner than no reuse in 1 of 2 comparisons.** In `short` this is shown at "
-        "200 ms, not at 400 ms. At 400 ms it is 2 denoising steps: it takes 1.00 (1.00 to 1.00) times as many control "
-        "steps as no reuse, on the 40 episodes that both solve."
-    )
+    assert sooner(short=short) == ("**What solves most also succeeds sooner than no reuse in 1 of 2 comparisons.**")
 
 
 def test_where_the_delay_costs_in_all_suites_in_some_and_in_none_is_told_apart():
@@ -124,13 +115,9 @@ def test_a_delay_that_does_no_harm_and_a_winner_that_is_sooner():
     short = {0: speed(80, 80), 50: speed(80, 90, steps=10)}
     delay, *_ = said(short=short)
     assert delay.startswith("**The delay alone is not shown to cost success at any recorded speed.**")
-    steps = sooner(short=short)
-    assert (
-        steps.startswith("**What solves most also succeeds sooner than no reuse in 1 of 1 comparison.**")
-        and "0.50 (0.50 to 0.50) times" in steps
-    )
+    assert sooner(short=short) == "**What solves most also succeeds sooner than no reuse in 1 of 1 comparison.**"
     steps = sooner(short={50: speed(80, 90)})
-    assert steps.startswith("**What solves most is nowhere shown to succeed sooner than no reuse.** In `short` this is")
+    assert steps == "**What solves most is nowhere shown to succeed sooner than no reuse (1 comparison).**"
 
 
 def test_a_cache_is_compared_with_as_many_denoising_steps():
@@ -211,8 +198,7 @@ def test_a_kept_chunk_that_wins_is_named_beside_the_caches():
     records = made({s: [(n < k, 20, [False, s.mode != "none"]) for n in range(100)] for s, k in won.items()})
     *_, cache = said(short={400: records})
     assert cache.endswith(
-        " A kept chunk is no cache. It is shown to solve fewer in none of 1 comparison and more in 1: in `short` at "
-        "400 ms, 30 points more than without (22 to 40)."
+        " A kept chunk, which is no cache, is shown to solve more in 1 of 1 comparison and fewer in none."
     )
 
 
@@ -226,8 +212,7 @@ def test_a_kept_chunk_is_compared_with_as_many_denoising_steps():
 def test_a_cache_of_both_suites_is_counted_once_and_every_comparison_of_it():
     *_, cache = said(short={400: speed(40, 50, 20)}, long={400: speed(8, 50, 9)})
     assert cache.startswith(
-        "**No cache is shown to beat no reuse in any of 2 comparisons.** In 1 it is shown to solve fewer. These are of "
-        "1 cache in 2 suites, each compared with no reuse of as many denoising steps"
+        "**No cache is shown to beat no reuse in any of 2 comparisons.** In 1 it is shown to solve fewer. The nearest"
     )
     assert "in `long` at 400 ms: 1 point more than without (" in cache and ", which solves 8 of 100." in cache
 
@@ -235,8 +220,7 @@ def test_a_cache_of_both_suites_is_counted_once_and_every_comparison_of_it():
 def test_control_steps_of_a_handful_of_shared_episodes_are_not_compared():
     assert sooner(short={400: speed(5, 70, steps=10)}).startswith("Time to success is not compared.")
     steps = sooner(short={400: speed(5, 70, steps=10)}, long={400: speed(40, 70, steps=10)})
-    assert steps.startswith("**What solves most also succeeds sooner than no reuse in 1 of 1 comparison.**")
-    assert "In `short` at 400 ms both solve under 20 episodes, too few to compare. In `long` this is shown at" in steps
+    assert steps == "**What solves most also succeeds sooner than no reuse in 1 of 1 comparison.**"
 
 
 def fewest(one, two, none=10, cache=None):
@@ -248,9 +232,7 @@ def test_several_counts_of_fewer_steps_are_held_against_each_other_by_intervals_
     short = {200: fewest(40, 42), 400: fewest(30, 28)}
     _, winner, _ = said(short=short)
     assert winner.startswith("**Take fewer denoising steps and keep no cache.**")
-    assert (
-        "most is solved by 2 denoising steps at 200 ms: 42 of 100; by 1 denoising step at 400 ms: 30 of 100." in winner
-    )
+    assert "At 400 ms 1 denoising step solves 30 of 100. That is 20 points more than without reuse (" in winner
     assert winner.endswith(
         " 1 denoising step, with as many executed actions, is shown to solve more than 2 in none of 2 comparisons, and "
         "fewer in none."
@@ -260,7 +242,7 @@ def test_several_counts_of_fewer_steps_are_held_against_each_other_by_intervals_
     assert winner.endswith("2 in none of 3 comparisons, and fewer in 1 (in `short` at 400 ms).")
     _, winner, _ = said(short={200: speed(40, 42), 400: fewest(30, 90)}, long={200: fewest(90, 20)})
     assert winner.endswith("2 in 1 of 2 comparisons (in `long` at 200 ms), and fewer in 1 (in `short` at 400 ms).")
-    assert "more than no reuse solves at 400 ms, not at 200 ms." in winner
+    assert "is shown to solve more than no reuse at 400 ms, not at 200 ms." in winner
 
 
 def test_a_number_of_steps_that_wins_by_its_own_interval_alone_is_not_said_to():
@@ -269,7 +251,7 @@ def test_a_number_of_steps_that_wins_by_its_own_interval_alone_is_not_said_to():
     short = {ms: equal for ms in (50, 100, 200)} | {400: fewest(35, 30)}
     _, winner, _ = said(short=short, long={50: equal, 100: equal})
     assert winner.endswith("more than 2 in none of 6 comparisons, and fewer in none.")
-    assert "In `long` most is solved by 2 denoising steps or 1 denoising step at 50 and 100 ms" in winner
+    assert "At 100 ms 2 denoising steps or 1 denoising step solves 30 of 100. That is 20 points more than" in winner
 
 
 def test_what_ran_in_another_suite_or_at_another_speed_and_not_here_is_said():
@@ -279,15 +261,6 @@ def test_what_ran_in_another_suite_or_at_another_speed_and_not_here_is_said():
     assert behind(short={100: speed(10, 40), 200: fewest(30, 20)}).startswith(
         "Not run in `short`: 1 denoising step at 100 ms."
     )
-
-
-def test_delays_that_another_machine_would_have_are_said_of_fewer_steps():
-    assert delays.elsewhere(200, ONE) and not delays.elsewhere(200, FEWER)
-    assert behind(short={200: fewest(40, 42), 400: fewest(30, 28)}, long={200: fewest(40, 42)}).endswith(
-        "By an H100's shares of the stages 1 denoising step would wait longer at 200 and 400 ms; that is not recorded. "
-        "By an H100's shares of the stages 2 denoising steps would wait longer at 400 ms; that is not recorded."
-    )
-    assert "H100" not in behind(short={200: speed(40, 42)})
 
 
 def test_fewer_steps_that_are_nowhere_shown_to_be_better_are_not_to_be_taken():

@@ -75,26 +75,26 @@ def test_what_is_recorded_is_told(further, share, late, age, moment):
     explained = set_apart.explanations(rows)
     assert [len(explained[name]) for name in (set_apart.SHARE, set_apart.LATE)] == [share, late]
     assert [len(explained[name]) for name in (set_apart.AGE, set_apart.MOMENT)] == [age, moment]
-    said = " ".join(set_apart.findings(rows, explained))
-    assert said.count("The last is") == share + late + age + moment + 2
-    assert (
-        "where every fourth replan reuses and 50 where every second does" in said
-        and "one and a half replans old and" in said
-    ) == (further == 5)
+    groups = [name.split(":")[0] for name, _ in set_apart.comparisons(rows, explained).index]
+    assert [groups.count(name) for name in (set_apart.SHARE, set_apart.LATE)] == [share, late]
+    assert [groups.count(name) for name in (set_apart.AGE, set_apart.MOMENT)] == [age, moment]
+    assert groups.count(set_apart.PLAN) == groups.count("as the old chunk from its start, within 5 points") == 2
 
 
-def test_a_ladder_is_told_with_its_ends_compared():
+def test_a_comparison_has_both_settings_their_successes_and_the_difference():
     rows = records(rare=90, late=5)
-    share, late, *_ = set_apart.findings(rows, set_apart.explanations(rows))
-    assert (
-        "In `libero_spatial`, with everything kept, one replan old, 90 of 100 episodes succeed where every eighth "
-        "replan reuses, 90 where every fourth does and 50 where every second does. The last is 40 points fewer than "
-        "where every eighth replan reuses ("
-    ) in share
-    assert (
-        "50 of 100 episodes succeed at half of the replans and 5 where all inputs are a replan late at every one, "
-        "which stands for such a cache. The last is 45 points fewer than at half of the replans ("
-    ) in late
+    explained = set_apart.explanations(rows)
+    table = set_apart.comparisons(rows, explained)
+    share = table.loc[[("reuse more often: supported", SPATIAL)]].iloc[0]
+    assert share.tolist()[:3] == ["everything", "every(2): 50 of 100", "every(8, 7): 90 of 100"]
+    assert share["points"].startswith("-40 (") and share["prediction"] == "holds"
+    late = table.loc[[("inputs late at every replan: supported", SPATIAL)]].iloc[0]
+    assert late.tolist()[:3] == ["everything", "no reuse, both late by 1: 5 of 100", "every(2): 50 of 100"]
+    assert set_apart.findings(rows, explained)[1] == (
+        "**Inputs that are late at every replan cost more than a cache as old at half of them: supported.**"
+    )
+    plan = table.loc[[("the chunk from its start: not shown", SPATIAL)]].iloc[0]
+    assert plan.tolist()[:3] == ["chunk", "chunk from its start kept, every(2): 50 of 100", "every(2): 50 of 100"]
 
 
 def test_a_clock_and_a_gate_are_compared_in_both_counts():
@@ -103,14 +103,12 @@ def test_a_clock_and_a_gate_are_compared_in_both_counts():
     explained = set_apart.explanations(rows)
     *_, moment, needed, _, _ = set_apart.findings(rows, explained)
     assert verdicts.verdict(explained[set_apart.MOMENT]) == "supported"
-    assert moment.startswith("**At about one share and age, a clock's moments cost more than a gate's: supported.**")
+    assert moment == "**At about one share and age, a clock's moments cost more than a gate's: supported.**"
     assert verdicts.verdict(explained[set_apart.NEEDED]) == "refuted"
-    assert needed.startswith(
-        "**The same, counting only as many replans of an episode as no reuse took: refuted.** A gate also allows reuse "
-        "where a policy has failed"
-    )
-    assert "four replans old, the clock solves 20 points more than image gates (" in needed
-    assert "shares differ by up to 8 points and ages by up to 0.5 replans; in this count, by 25 points" in needed
+    assert needed.startswith("**The same, counting only as many replans of an episode as no reuse took: refuted")
+    row = set_apart.comparisons(rows, explained).loc[[(f"{set_apart.NEEDED}: refuted", SPATIAL)]].iloc[0]
+    assert row.tolist()[1:3] == ["every(14, 7): 30 of 100", "image gates that reuse as often"]
+    assert row["points"].startswith("20 (") and row["prediction"] == "fails"
 
 
 def test_a_clock_of_older_caches_is_said_to_mix_moment_and_age(monkeypatch):
@@ -125,7 +123,7 @@ def test_a_clock_of_older_caches_is_said_to_mix_moment_and_age(monkeypatch):
         in needed
     )
     monkeypatch.setattr(set_apart, "mean_age", lambda _, setting, within=None: 3.0)
-    assert "as no reuse took: refuted.**" in set_apart.findings(rows, explained)[-3]
+    assert set_apart.findings(rows, explained)[-3].endswith("as no reuse took: refuted.**")
 
 
 def test_a_clock_beyond_every_image_gate_is_not_told():
@@ -140,18 +138,18 @@ def test_a_clock_beyond_every_image_gate_is_not_told():
 
 
 @pytest.mark.parametrize(
-    ("again", "lead", "clause"),
-    [
-        (10, "A cache of everything does not do as well as", "they differ by more than 5 points"),
-        (50, "A cache of everything does as well as", "they differ by less than 5 points"),
-        (44, "Whether a cache of everything does as well as", "whether they differ by 5 points is not decided"),
-    ],
+    ("again", "verdict", "each"), [(10, "refuted", "fails"), (50, "supported", "holds"), (44, "not shown", "open")]
 )
-def test_a_plan_begun_again_is_held_against_what_an_old_cache_computes(again, lead, clause):
+def test_a_plan_begun_again_is_held_against_what_an_old_cache_computes(again, verdict, each):
     rows = records(again=again)
-    last = set_apart.findings(rows, set_apart.explanations(rows), 0.05)[-1]
-    assert last.startswith(f"**{lead} the old chunk from its start") and last.count(f"; {clause}.") == 2
-    assert ("is not decided.**" in last) == (again == 44) and ("start, within 5 points.**" in last) == (again == 50)
+    explained = set_apart.explanations(rows)
+    assert set_apart.findings(rows, explained, 0.05)[-1] == (
+        "**A cache of everything does as well as the old chunk from its start, within 5 points: " + f"{verdict}.**"
+    )
+    found = set_apart.comparisons(rows, explained, 0.05)
+    last = found.loc[f"as the old chunk from its start, within 5 points: {verdict}"]
+    assert last["prediction"].tolist() == [each] * 2
+    assert last.iloc[0].tolist()[1:3] == ["everything kept, every(2): 50 of 100", f"every(2): {again} of 100"]
 
 
 def test_the_table_has_share_and_age_in_both_counts_and_late_inputs_reuse_nothing():

@@ -79,9 +79,9 @@ def test_whether_standing_still_is_better_is_said_of_the_best_of_both_and_of_all
     one, solved = study
     solved |= {("100ms hold", NONE): 15, ("100ms", NONE): 5, ("100ms hold", FEWER): 10, ("100ms", FEWER): 9}
     assert found(one, (NONE, FEWER), (100,)).startswith(
-        "**To stand still during an inference solves more in `libero_spatial` at 100 ms.** This compares the best "
-        "lever of either way. In `libero_spatial` at 100 ms 15 of 20 are solved standing still (no reuse); that is 30 "
-        "points more than going on ("
+        "**To stand still during an inference solves more in `libero_spatial` at 100 ms**, best lever of either "
+        "way compared. In `libero_spatial` at 100 ms 15 of 20 are solved standing still (no reuse). That is 30 points "
+        "more than going on ("
     )
     assert found(one, (NONE, FEWER), (100,)).endswith("better in 1 of 2 comparisons and worse in none.")
     solved |= {("200ms hold", NONE): 2, ("200ms", NONE): 3}
@@ -92,11 +92,11 @@ def test_standing_still_that_is_worse_and_that_is_not_told_apart(study):
     one, solved = study
     solved |= {("100ms hold", NONE): 5, ("100ms", NONE): 19}
     said = found(one, (NONE,), (100,))
-    assert said.startswith("**To stand still during an inference solves fewer in `libero_spatial` at 100 ms.**")
+    assert said.startswith("**To stand still during an inference solves fewer in `libero_spatial` at 100 ms**,")
     assert said.endswith("better in none of 1 comparison and worse in 1.")
     solved |= {("100ms", NONE): 5}
     assert found(one, (NONE,), (100,)).startswith(
-        "**To stand still during an inference is nowhere shown to be better than to go on, or worse.**"
+        "**To stand still during an inference is nowhere shown to be better than to go on, or worse**,"
     )
 
 
