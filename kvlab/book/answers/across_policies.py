@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.book.answers.further import in_range, over_policies, too_few
+from kvlab.book.answers.further import over_policies, too_few
 from kvlab.book.answers.stated import (
     LEARNED,
     NO_REUSE,
@@ -82,12 +82,11 @@ def findings(
     confidence: float,
     advice: str = "",
     advised: Collection[Finding] = (),
-    caveat: str = "",
 ) -> list[str]:
     """The chapter's answer.
 
     `advice` is what it means for the book's recommendation, and `advised` of which findings that has the verdict
-    (`across_recommended`); `caveat`, what no training of these tells.
+    (`across_recommended`).
     """
     lead, left, could = f"**{headline(counts, policies)}.**", _unlearned(policies), tested(counts, policies)
     if not counts:
@@ -96,29 +95,46 @@ def findings(
     verdicts = [_verdicts(others, verdict, policies, bool(advised)) for verdict in (MOST, FAILS, OPEN)]
     further = [_further(counts, policies, advised, confidence), left]
     said = [" ".join(filter(None, some)) for some in ([advice], verdicts, further)]
-    return [f"{_first(lead, counts, policies)} {caveat}".strip(), *filter(None, said)]
+    return [_first(lead, counts, policies), *filter(None, said)]
 
 
 def beforehand(policies: Policies) -> str:
     """When findings and rules were stated."""
     yet = "" if policies.further else ", of which there is none yet"
     return (
-        f"They and the margins were stated before further policies were recorded{yet}. Two rules are later: verdicts "
+        f"Claims and margins were stated before further policies were recorded{yet}. Two rules are later: verdicts "
         "leave out the first policies, and no mean is taken over two suites."
     )
 
 
-def sentences(counts: Judged, policies: Policies, confidence: float) -> str:
-    """What became of each finding, as a list: what it says, who says it, its verdict, its means, the other suites."""
-    made, lines = claims(counts, policies), []
+def verdicts(counts: Judged, policies: Policies) -> pd.DataFrame:
+    """A row for each finding: its verdict, and in how many further trainings it holds, by suite.
+
+    Where it is no finding, in how many of all policies of the suite. The last column counts the first policies too.
+    """
+    made, rows = claims(counts, policies), {}
     for finding, found in (made | conjectures(counts, policies)).items():
-        lead = "" if finding in made else "Conjecture: "
-        lines.append(
-            f"- {lead}{finding}{only(found, policies)} ({finding.link}). {_verdict(found, policies)}"
-            f"{_means(finding, found, policies, confidence)}"
-            f"{_elsewhere(finding, found, counts[finding], policies, confidence)}"
-        )
-    return "\n".join(lines)
+        later, here = again(found, policies), {policies.suites[policy] for policy in found}
+        where = {
+            suite: _holds(_of_suite(later if suite in here else counts[finding], suite, policies), suite in here)
+            for suite in dict.fromkeys(policies.suites.values())
+        }
+        verdict = {"verdict": held(later) if later else "not trained again"}
+        name = f"{'' if finding in made else 'conjecture: '}{finding}"
+        rows[name] = verdict | where | {"with the first": _holds(found)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=None, columns="finding")
+
+
+def _of_suite(found: Mapping[str, Prediction], suite: str, policies: Policies) -> dict[str, Prediction]:
+    return {policy: one for policy, one in found.items() if policies.suites[policy] == suite}
+
+
+def _holds(found: Mapping[str, Prediction], made: bool = True) -> str:
+    """In how many policies a finding holds, and in which it fails; empty where there is no policy."""
+    if not found:
+        return ""
+    said = f"{sum(one.holds for one in found.values())} of {len(found)}{fails_in(found)}".replace("`", "")
+    return said if made else f"no finding: {said}"
 
 
 def effects(everywhere: Judged, policies: Policies) -> pd.DataFrame:
@@ -162,13 +178,7 @@ def _first(lead: str, counts: Judged, policies: Policies) -> str:
         return f"{lead} So {each} of other chapters {rest}{apart}. {_listed(made, policies)}".strip()
     said = [lead, *_idle(counts, policies)]
     if could:
-        said += ["Brackets say in how many of those that ran it a finding holds."]
-        said += [_listed(_with(could, ALL, policies), policies), _with_the_first(could)]
-    said += [
-        f"{text.count(len(counts), 'claim')} {'was' if len(counts) == 1 else 'were'} put to the policies: "
-        f"{text.count(len(could), 'finding')} that a further training ran, {len(made) - len(could) or 'none'} that "
-        f"none ran, and {text.count(len(counts) - len(made), 'conjecture')}, which no first policy shows."
-    ]
+        said += ["Brackets say in how many it holds.", _listed(_with(could, ALL, policies), policies)]
     return " ".join(filter(None, said))
 
 
@@ -183,13 +193,6 @@ def _idle(counts: Judged, policies: Policies) -> list[str]:
     ]
 
 
-def _with_the_first(could: Judged) -> str:
-    """What the verdicts would be if the first policies counted."""
-    many = Counter(held(found) for found in could.values())
-    told = [f"{many[one]} {ONE[one] if many[one] == 1 else SEVERAL[one]}" for one in SEVERAL if many[one]]
-    return f"With the first policies, from which the findings were made, {text.listed(told)}."
-
-
 def _verdicts(judged: Judged, verdict: str, policies: Policies, others: bool) -> str:
     """The findings with a verdict; nothing where there is none. `others`: of some it is said elsewhere."""
     if not (some := _with(judged, verdict, policies)):
@@ -199,11 +202,11 @@ def _verdicts(judged: Judged, verdict: str, policies: Policies, others: bool) ->
     return f"**{lead}.** {_listed(some, policies)}"
 
 
-def _listed(some: Judged, policies: Policies, counted: bool = True) -> str:
+def _listed(some: Judged, policies: Policies) -> str:
     """Those of one claim together, with their chapters: `Under 5 points lost: 2 denoising steps (1 of 2) (CHAPTER).`"""
     claims: dict[str, dict[str, list[str]]] = {}
     for finding, found in some.items():
-        of = f"{finding.of}{only(found, policies)}{_many(again(found, policies)) if counted else ''}"
+        of = f"{finding.of}{only(found, policies)}{_many(again(found, policies))}"
         claims.setdefault(finding.claim, {}).setdefault(finding.link, []).append(of)
     lists = {
         claim: "; ".join("; ".join(of) + f" ({link})" for link, of in told.items()) for claim, told in claims.items()
@@ -221,53 +224,14 @@ def fails_in(found: Mapping[str, Prediction]) -> str:
     return f", fails in {text.listed(fails)}" if fails else ""
 
 
-def _verdict(found: Mapping[str, Prediction], policies: Policies) -> str:
-    """The verdict on further trainings, and both counts: of these, and of all."""
-    if not (later := again(found, policies)):
-        return "**Not trained again.**"
-    said = (
-        f"**{held(later).capitalize()}**: it holds in {held_in(later, policies, 'further training')}{fails_in(later)}."
-    )
-    if len(later) < len(found):
-        said += f" With the first policies that is {sum(one.holds for one in found.values())} of {len(found)}."
-    return said
-
-
-def _means(finding: Finding, found: Mapping[str, Prediction], policies: Policies, confidence: float) -> str:
-    """The mean over the policies of each suite that has one, and what a further one would show."""
-    return "".join(
-        f" On `{suite}` the mean is {text.difference(over.mean, finding.than)}; in a further policy {in_range(over)} "
-        "points."
-        for suite, over in over_policies(found, policies, confidence).items()
-    )
-
-
-def _elsewhere(
-    finding: Finding,
-    found: Mapping[str, Prediction],
-    everywhere: Mapping[str, Prediction],
-    policies: Policies,
-    confidence: float,
-) -> str:
-    """What the policies of those suites show where it is no finding."""
-    here, said = {policies.suites[policy] for policy in found}, ""
-    other = {policy: one for policy, one in everywhere.items() if policies.suites[policy] not in here}
-    for suite in dict.fromkeys(policies.suites[policy] for policy in other):
-        some = {policy: one for policy, one in other.items() if policies.suites[policy] == suite}
-        holds, many = sum(one.holds for one in some.values()), text.count(len(some), "policy", "policies")
-        said += f" It is no finding on `{suite}`: there it holds in {holds} of {many}{fails_in(some)}."
-        said += _means(finding, some, policies, confidence)
-    return said
-
-
 def _further(counts: Judged, policies: Policies, advised: Collection[Finding], confidence: float) -> str:
     """Of how many findings but the `advised` a further policy's range lies where the finding puts it, by suite."""
     made = claims(counts, policies)
     means = {finding: over_policies(found, policies, confidence) for finding, found in made.items()}
-    counted, told, unknown = [], [], []
+    counted, unknown = [], []
     for suite in policies.first:
         known = {one: over[suite].further for one, over in means.items() if suite in over and one not in advised}
-        sure = {one: made[one] for one, there in known.items() if Prediction(there, one.side, one.nothing).holds}
+        sure = [one for one, there in known.items() if Prediction(there, one.side, one.nothing).holds]
         if known:
             noun = text.count(len(known), "other finding" if advised else "finding")
             many = len(sure) or "none"
@@ -276,15 +240,14 @@ def _further(counts: Judged, policies: Policies, advised: Collection[Finding], c
                 if counted
                 else f"In a further policy of `{suite}` {many} of {noun} would hold"
             )
-            told += [f"On `{suite}`: {_listed(sure, policies, counted=False)}"] * bool(sure)
         elif not any(suite in over for over in means.values()):
             unknown.append(f"`{suite}`")
     if not counted:
         return f"**What a further training would give is not known.** {too_few(counts, policies)}" if unknown else ""
     lead = f"**{', '.join(counted)}, by means that count the first too.**"
-    if unknown:
-        told.append(f"Of {text.listed(unknown)} that cannot be judged: it takes {FEWEST} policies that ran a finding.")
-    return " ".join([lead, *told])
+    if not unknown:
+        return lead
+    return f"{lead} Of {text.listed(unknown)} that cannot be judged: it takes {FEWEST} policies that ran a finding."
 
 
 def _unlearned(policies: Policies) -> str:

@@ -26,7 +26,8 @@ def advice(choice: Choice | None, counts: Judged, policies: Policies, margin: fl
         return ""
     found = {claim.setting: counts[claim] for claim in advised(choice, counts)}
     said = [_said(one, choice, found.get(one.setting, {}), policies, margin) for one in choice.all]
-    return " ".join([*said, *_means(found, policies, confidence)])
+    first, *cheaper = said
+    return " ".join([first, *_means(found.get(choice.taken.setting, {}), policies, confidence), *cheaper])
 
 
 def _said(one: Again, choice: Choice, found: Mapping[str, Prediction], policies: Policies, margin: float) -> str:
@@ -43,21 +44,9 @@ def _said(one: Again, choice: Choice, found: Mapping[str, Prediction], policies:
     )
 
 
-def _means(found: Mapping, policies: Policies, confidence: float) -> list[str]:
+def _means(found: Mapping[str, Prediction], policies: Policies, confidence: float) -> list[str]:
     """What the means expect of a further policy, and why that is no verdict."""
-    over = {setting: over_policies(judged, policies, confidence) for setting, judged in found.items()}
-    told = {
-        suite: [
-            f"{in_range(one[suite])} points with {tables.lever(setting)}"
-            for setting, one in over.items()
-            if suite in one
-        ]
-        for suite in policies.first
-    }
-    expected = "; ".join(f"on `{suite}` {'; '.join(ranges)}" for suite, ranges in told.items() if ranges)
-    if not expected:
-        return []
-    return [
-        f"Means expect of a further policy, {expected}. A mean counts the first policy too, by which the setting was "
-        "chosen; a verdict does not."
-    ]
+    over = over_policies(found, policies, confidence)
+    told = [f"{in_range(over[suite])} points on `{suite}`" for suite in policies.first if suite in over]
+    said = f"A mean, which counts the first policy too, expects of a further one {text.listed(told)}."
+    return [said] if told else []

@@ -70,7 +70,7 @@ def suite_or_training(counts: Judged, policies: Policies, confidence: float) -> 
     shown = [finding for finding, pairs in known.items() if any(0 not in one for one in pairs)]
     lead = f"In {len(shown) or 'none'} of {text.count(len(known), 'effect')} the suites are shown to differ"
     told = f" These: {'; '.join(map(str, shown))}." if shown else ""
-    return f"**{lead}.** A mean over a suite's trainings is compared with that over the other's.{told}"
+    return f"**{lead}.**{told}"
 
 
 def too_few(counts: Judged, policies: Policies) -> str:

@@ -72,32 +72,12 @@ def headline(found: Mapping[str, Mapping[str, pd.Series]]) -> str:
     return f"{len(_past(losses))} of {text.count(len(losses), 'training')} went past the lowest held-out loss"
 
 
-def caveat(found: Mapping[str, Mapping[str, pd.Series]]) -> str:
-    """What the curves leave open, in a sentence; nothing where no policy was trained past its lowest loss."""
-    return f"{headline(found)}, and no policy that was stopped there was run." if _past(_losses(found)) else ""
-
-
-def past(found: Mapping[str, Mapping[str, pd.Series]]) -> list[str]:
-    """Where the lowest loss of those is, and that no policy was taken from there; nothing where there is none."""
-    if not (losses := _past(_losses(found))):
-        return []
-    lowest, ends = (sorted(steps) for steps in ({one.idxmin() for one in losses}, {one.index[-1] for one in losses}))
-    return [
-        f"Of these the loss is lowest at {_steps(lowest)}, and training went on to {_steps(ends)}. No policy that was "
-        "stopped earlier was run: whether it would solve more, or bear reuse better, is open."
-    ]
-
-
 def _losses(found: Mapping[str, Mapping[str, pd.Series]]) -> list[pd.Series]:
     return [one for policies in found.values() for one in policies.values()]
 
 
 def _past(losses: Sequence[pd.Series]) -> list[pd.Series]:
     return [one for one in losses if one.iloc[-1] > one.min()]
-
-
-def _steps(steps: Sequence[int]) -> str:
-    return f"step {steps[0]:,}" + (f" to {steps[-1]:,}" if len(steps) > 1 else "")
 
 
 def diverged(folder: Path) -> list[str]:

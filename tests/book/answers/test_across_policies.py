@@ -1,7 +1,6 @@
 """What *Across policies* says of made rows: other rows, other sentences."""
 
-import re
-
+import pandas as pd
 import pytest
 
 from kvlab.book.answers import across_policies as answers
@@ -60,9 +59,9 @@ def judged(records: dict[str, Records]) -> tuple[stated.Judged, Policies]:
     return stated.counted(stated.judge(STATED, policies, 0.95), policies), policies
 
 
-def said(records: dict[str, Records]) -> tuple[list[str], str]:
+def said(records: dict[str, Records]) -> tuple[list[str], pd.DataFrame]:
     counts, policies = judged(records)
-    return answers.findings(counts, policies, 0.95), answers.sentences(counts, policies, 0.95)
+    return answers.findings(counts, policies, 0.95), answers.verdicts(counts, policies)
 
 
 def test_findings_are_read_as_they_are_stated():
@@ -99,7 +98,7 @@ def test_an_effect_is_the_paired_difference_of_the_same_policy():
 
 
 def test_without_a_further_training_nothing_is_tested():
-    found, sentences = said({"a": policy(**LIKE), "b": policy(suite=L, **LIKE)})
+    found, table = said({"a": policy(**LIKE), "b": policy(suite=L, **LIKE)})
     assert found == [
         "**No further training is recorded: one policy a suite.** So 3 findings of other chapters rest on one training "
         "a suite, and policy and suite cannot be told apart. Under 5 points lost: 2 denoising steps "
@@ -108,36 +107,32 @@ def test_without_a_further_training_nothing_is_tested():
         "**What a further training would give is not known.** A mean over policies and its range for a further one "
         "need at least 3 policies of one suite that ran a finding; here there is 1 policy at most.",
     ]
-    assert sentences.splitlines()[0] == f"- 2 denoising steps: under 5 points lost ({BUY}). **Not trained again.**"
+    assert table.loc[str(ONE)].tolist() == ["not trained again", "", "", "2 of 2"]
     assert "were recorded, of which there is none yet. Two rules" in answers.beforehand(some({"a": policy(**LIKE)}))
     (alone, _), _ = said({"a": policy(**LIKE)})
     assert "findings of other chapters rest on one training a suite. Under" in alone
 
 
 def test_what_no_first_policy_shows_is_a_conjecture():
-    found, sentences = said({"a": policy(**LIKE | {"fewer": 87}), "b": policy(suite=L, **LIKE | {"fewer": 87})})
+    found, table = said({"a": policy(**LIKE | {"fewer": 87}), "b": policy(suite=L, **LIKE | {"fewer": 87})})
     assert "So 2 findings of other chapters rest on" in found[0] and "2 denoising steps" not in found[0]
-    assert sentences.splitlines()[-1] == (
-        f"- Conjecture: 2 denoising steps: under 5 points lost ({BUY}). **Not trained again.**"
-    )
+    assert [*table.index] == [str(LOST), str(MORE), f"conjecture: {ONE}"]
+    assert table.iloc[-1].tolist() == ["not trained again", "", "", "0 of 2"]
     first, later = policy(**LIKE | {"fewer": 87}), policy(**LIKE)
-    found, sentences = said({"a": first, "b": later})
-    assert "that a further training ran, none that none ran, and 1 conjecture, which no first" in found[0]
-    assert sentences.splitlines()[-1].endswith(
-        f"**Holds in all**: it holds in 1 of 1 further training on `{S}`. With the first policies that is 1 of 2."
-    )
+    found, table = said({"a": first, "b": later})
+    assert "2 of 2 findings hold in all that ran them" in found[0]
+    assert table.loc[f"conjecture: {ONE}"].tolist() == ["holds in all", "1 of 1", "1 of 2"]
 
 
 def test_a_finding_of_one_suite_is_judged_there_alone():
     records = {"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(suite=L, **LIKE | {"fewer": 87})}
     counts, policies = judged(records)
     assert [*stated.claims(counts, policies)[ONE]] == ["a", "b"] and [*counts[ONE]] == ["a", "b", "c"]
-    found, sentences = said(records)
+    found, table = said(records)
     assert f"Under 5 points lost: 2 denoising steps, in `{S}` (1 of 1) ({BUY})." in found[0]
-    assert (
-        f"under 5 points lost, in `{S}` ({BUY}). **Holds in all**: it holds in 1 of 1 further training on `{S}`. With "
-        f"the first policies that is 2 of 2. It is no finding on `{L}`: there it holds in 0 of 1 policy."
-    ) in sentences
+    assert table.loc[str(ONE)].to_dict() == {
+        "verdict": "holds in all", S: "1 of 1", L: "no finding: 0 of 1", "with the first": "2 of 2",
+    }  # fmt: skip
     assert forest.wrapped(ONE, counts, policies).endswith("under 5 points lost, in\nlibero_spatial")
     assert forest.wrapped(LOST, counts, policies).endswith("every(2)\nover 5 points lost")
     gated = stated.Finding(Setting("full", "vision >= 0.97"))
@@ -146,7 +141,7 @@ def test_a_finding_of_one_suite_is_judged_there_alone():
 
 def test_what_holds_in_all_is_told_with_how_many_trainings_there_are():
     records = {"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(suite=L, **LIKE), "d": policy(suite=L, **LIKE)}
-    found, sentences = said(records)
+    found, table = said(records)
     counts, policies = judged(records)
     assert policies.further == ["b", "d"]
     assert answers.headline(counts, policies) == (
@@ -154,15 +149,10 @@ def test_what_holds_in_all_is_told_with_how_many_trainings_there_are():
     )
     assert found[0].startswith(
         f"**1 further training of {S} and 1 of {L}: 3 of 3 findings hold in all that ran them.** "
-        f"Brackets say in how many of those that ran it a finding holds. Under 5 points lost: "
+        f"Brackets say in how many it holds. Under 5 points lost: "
         f"2 denoising steps (2 of 2) ({BUY}). Over"
     )
-    assert found[0].endswith(
-        "With the first policies, from which the findings were made, 3 hold in all. 3 claims were put to the policies: "
-        "3 findings that a further training ran, none that none ran, and no conjecture, which no first policy shows."
-    )
-    held_in = f"it holds in 1 of 1 further training on `{S}` and 1 of 1 on `{L}`."
-    assert f"**Holds in all**: {held_in} With the first policies that is 4 of 4.\n" in sentences
+    assert table.loc[str(ONE)].tolist() == ["holds in all", "1 of 1", "1 of 1", "4 of 4"]
     assert "further policies were recorded. Two rules are later" in answers.beforehand(policies)
     found, _ = said({name: records[name] for name in "abc"})
     assert found[0].startswith(f"**1 further training of {S}: 3 of 3 findings hold in all that ran them.** Brackets")
@@ -170,49 +160,40 @@ def test_what_holds_in_all_is_told_with_how_many_trainings_there_are():
 
 def test_a_finding_of_a_suite_that_was_not_trained_again_is_not_counted_as_tested():
     records = {"a": policy(**LIKE | {"fewer": 87}), "b": policy(**LIKE), "c": policy(suite=L, **LIKE)}
-    found, sentences = said(records)
+    found, table = said(records)
     assert found[0].startswith(f"**1 further training of {S}: 2 of 2 findings hold in all that ran them.**")
-    assert "2 findings that a further training ran, 1 that none ran, and no conjecture" in found[0]
-    assert f"in `{L}` ({BUY}). **Not trained again.**" in sentences
+    assert table.loc[str(ONE)].tolist() == ["not trained again", "no finding: 1 of 2", "", "1 of 1"]
 
 
 def test_a_further_training_without_the_settings_tests_nothing():
     found, _ = said({"a": policy(**LIKE), "b": policy()})
     assert found[0].startswith(
         "**1 further training, by which no finding can be judged.** Of "
-        "`b` no setting that a finding is about is recorded in full, so that none is judged there. 3 claims were put"
+        "`b` no setting that a finding is about is recorded in full, so that none is judged there."
     )
     records = {"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(suite=L, **LIKE), "d": policy(suite=L)}
-    found, sentences = said(records)
+    found, table = said(records)
     assert f"**1 further training of {S}: 3 of 3 findings hold in all that ran them.** Of `d` no" in found[0]
-    assert (
-        sentences.count(f"it holds in 1 of 1 further training on `{S}`. With the first policies that is 3 of 3.") == 3
-    )
+    assert table.to_numpy().tolist() == [["holds in all", "1 of 1", "", "3 of 3"]] * 3
 
 
 def test_the_first_policy_counts_in_no_verdict():
     """It shows what was found in it: one that holds and one that is open leave a finding undecided without it."""
     open_, held_ = policy(**LIKE | {"fewer": 87}), policy(**LIKE)
-    found, sentences = said({"a": held_, "b": held_, "c": open_})
+    found, table = said({"a": held_, "b": held_, "c": open_})
     assert "2 of 3 findings hold in all" in found[0]
-    assert found[0].split("3 claims")[0].endswith("were made, 2 hold in all and 1 holds in most. ")
     assert found[1] == f"**1 finding is not decided.** Under 5 points lost: 2 denoising steps (1 of 2) ({BUY})."
-    assert (
-        f"**Not decided**: it holds in 1 of 2 further trainings on `{S}`. With the first policies that is 2 of 3."
-    ) in sentences
+    assert table.loc[str(ONE)].tolist() == ["not decided", "1 of 2", "2 of 3"]
 
 
 def test_what_holds_or_fails_in_most_names_the_policies_that_fail():
     good, bad = policy(**LIKE), policy(**OTHER)
-    found, sentences = said({"a": good, "b": good, "c": good, "d": bad})
+    found, table = said({"a": good, "b": good, "c": good, "d": bad})
     assert found[0].startswith(f"**3 further trainings of {S}: none of 3 findings hold in all that ran them.**")
     assert found[1].startswith(
         f"**3 findings hold in most.** Under 5 points lost: 2 denoising steps (2 of 3, fails in `d`) ({BUY}). Over"
     )
-    assert f"it holds in 2 of 3 further trainings on `{S}`, fails in `d`. With the first policies that is 3 of 4." in (
-        sentences
-    )
-    assert f" On `{S}` the mean is 7 points fewer than without reuse (" in sentences
+    assert table.loc[str(ONE)].tolist() == ["holds in most", "2 of 3, fails in d", "3 of 4, fails in d"]
     found, _ = said({"a": good, "b": bad, "c": bad})
     assert found[1].startswith("**3 findings fail in most.**")
     assert "2 denoising steps (0 of 2, fails in `b` and `c`)" in found[1]
@@ -223,11 +204,11 @@ def test_what_holds_or_fails_in_most_names_the_policies_that_fail():
 
 def test_where_policies_are_split_nothing_is_decided():
     records = {"a": policy(**LIKE), "b": policy(**LIKE), "c": policy(**OTHER)}
-    found, sentences = said(records)
+    found, table = said(records)
     counts, policies = judged(records)
     assert {held(stated.again(one, policies)) for one in counts.values()} == {OPEN}
     assert found[1].startswith("**3 findings are not decided.** Under 5")
-    assert f"**Not decided**: it holds in 1 of 2 further trainings on `{S}`, fails in `c`." in sentences
+    assert table.loc[str(ONE)].tolist()[:2] == ["not decided", "1 of 2, fails in c"]
 
 
 def test_an_answer_has_four_findings_at_most():
@@ -238,11 +219,11 @@ def test_an_answer_has_four_findings_at_most():
 
 
 def test_what_has_its_verdict_elsewhere_is_in_no_list_of_the_others():
-    """Of the recommendation there is one verdict; the caveat ends the first finding."""
+    """Of the recommendation there is one verdict."""
     records = {"a": policy(**LIKE), "b": policy(**LIKE | {"full": 90}), "c": policy(**LIKE | {"fewer": 87})}
     counts, policies = judged(records)
-    found = answers.findings(counts, policies, 0.95, "advice", [ONE], "A caveat.")
-    assert found[0].endswith("which no first policy shows. A caveat.") and found[1] == "advice"
+    found = answers.findings(counts, policies, 0.95, "advice", [ONE])
+    assert found[1] == "advice"
     assert found[2].startswith("**2 other findings are not decided.** Over 5 points lost: everything kept, every(2) (1")
     assert not any("2 denoising steps" in said for said in found[2:])
     assert found[3].startswith(f"**In a further policy of `{S}` none of 2 other findings would hold, by means that")
@@ -251,15 +232,13 @@ def test_what_has_its_verdict_elsewhere_is_in_no_list_of_the_others():
 def test_a_further_policy_is_told_from_three_on():
     """With three there is one degree of freedom, so that a loss under the margin is not foretold; with ten it is."""
     found, _ = said({name: policy(**LIKE) for name in "abcdefghij"})
-    assert found[-1].startswith(
-        f"**In a further policy of `{S}` 3 of 3 findings would hold, by means that count the first too.** On `{S}`: Un"
+    assert (
+        found[-1] == f"**In a further policy of `{S}` 3 of 3 findings would hold, by means that count the first too.**"
     )
     records = {name: policy(**LIKE) for name in "abc"}
-    found, sentences = said(records)
-    assert found[-1].startswith(
-        f"**In a further policy of `{S}` 2 of 3 findings would hold, by means that count the first too.** On `{S}`: Ov"
-    )
-    low, high = map(int, re.findall(r"in a further policy (-?\d+) to (-?\d+) points", sentences)[1])
+    assert said(records)[0][-1].startswith(f"**In a further policy of `{S}` 2 of 3 findings would hold, by means")
+    expected = further.means(*judged(records), 0.95).loc[(str(LOST), S), "a further policy"]
+    low, high = map(int, expected.split(" to "))
     assert low < -50 < high < -5
     spread = {name: policy(**LIKE | {"full": full}) for name, full in zip("abc", (5, 45, 85), strict=True)}
     assert said(spread)[0][-1].startswith(f"**In a further policy of `{S}` none of 3 findings")
@@ -270,11 +249,11 @@ def test_a_further_policy_is_told_from_three_on():
 def test_a_further_policy_is_judged_on_its_own_suite_alone():
     """What would hold over both suites together is said of neither; a suite with too few policies is named."""
     records = {name: policy(**LIKE) for name in "ab"} | {"c": policy(suite=L, **LIKE), "d": policy(suite=L, **LIKE)}
-    found, sentences = said(records)
+    found, _ = said(records)
     assert (
         "**What a further training would give is not known.**" in found[-1] and "here there are 2 policies" in found[-1]
     )
-    assert "the mean is" not in sentences and further.means(*judged(records), 0.95).empty
+    assert further.means(*judged(records), 0.95).empty
     found, _ = said(records | {"e": policy(**LIKE)})
     assert found[-1].startswith(f"**In a further policy of `{S}` 2 of 3 findings would hold, by means")
     assert found[-1].endswith(f"Of `{L}` that cannot be judged: it takes 3 policies that ran a finding.")
@@ -336,11 +315,11 @@ def test_where_none_has_learned_nothing_is_judged_and_all_is_drawn():
 
 def test_a_setting_that_a_policy_lacks_is_left_out_there():
     records = {name: policy(**LIKE) for name in ("a", "b", "mini_c")} | {"d": policy(fewer=90)}
-    found, sentences = said(records)
+    found, table = said(records)
     counts, policies = judged(records)
     assert [*counts[ONE]] == [*records] and [*counts[LOST]] == ["a", "b", "mini_c"]
     assert found[0].startswith(f"**3 further trainings of {S}: 3 of 3 findings hold in all that ran them.**")
-    assert "it holds in 2 of 2 further" in sentences and "it holds in 3 of 3 further" in sentences
+    assert table[S].tolist() == ["3 of 3", "2 of 2", "2 of 2"]
     labels, intervals, looks, means = forest.rows(LOST, counts, counts, policies, 0.95)
     assert labels == ["a (first)", "b", "c", "d", "a: mean"] and looks[:3] == [S] * 3 and looks[3] == "unjudged"
     assert intervals[3] is None and intervals[4] is None and means[4].further.low < -0.5 < means[4].further.high

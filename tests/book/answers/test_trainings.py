@@ -34,19 +34,11 @@ def test_a_policy_is_described_by_its_own_folder(untrained):
     assert curves["libero_spatial"]["mini"].index.tolist() == [*range(1000, 12001, 1000)]
 
 
-def test_a_loss_that_rises_again_is_counted_and_said():
+def test_a_loss_that_rises_again_is_counted():
     at = [1000, 2000, 3000]
     rising, falling = pd.Series([2.0, 1.0, 1.5], at), pd.Series([2.0, 1.0], at[:2])
-    earlier = pd.Series([1.0, 1.5], at[:2])
     found = {"a": {"x": rising, "y": falling}, "b": {"z": rising}}
     assert trainings.headline(found) == "2 of 3 trainings went past the lowest held-out loss"
-    (said,) = trainings.past(found)
-    assert said.startswith("Of these the loss is lowest at step 2,000, and training went on to step 3,000. No policy")
-    (said,) = trainings.past({"a": {"x": rising, "y": earlier}})
-    assert said.startswith(
-        "Of these the loss is lowest at step 1,000 to 2,000, and training went on to step 2,000 to 3,"
-    )
-    assert trainings.past({"a": {"y": falling}}) == []
 
 
 def test_without_a_curve_there_is_no_loss(tmp_path: Path):
