@@ -72,13 +72,14 @@ def halves(predicted: Predictions, added: Mapping[str, Interval]) -> pd.DataFram
     The rates are those of `predicted`. It fits where the two intervals meet.
     """
     fitted = fitted_late(predicted, STEPS // 2)
-    return tables.headed(
-        [
-            {"kept": KEPT[mode], "measured": wording.ratio(ratio), "by the fitted rate": wording.ratio(fitted[mode])}
-            | {"one rate": "does not fit" if fitted[mode].high < ratio.low else "not ruled out"}
-            for mode, ratio in added.items()
-        ]
-    )
+    found = []
+    for mode, ratio in added.items():
+        fits = "does not fit" if fitted[mode].high < ratio.low else "not ruled out"
+        for how, times, word in (("measured", ratio, ""), ("by the fitted rate", fitted[mode], fits)):
+            found.append(
+                {"kept": KEPT[mode], "later half": how, "times the first": wording.ratio(times), "one rate": word}
+            )
+    return tables.headed(found)
 
 
 def rate(interval: Interval) -> str:

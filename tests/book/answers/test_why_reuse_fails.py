@@ -93,7 +93,9 @@ def test_late_inputs_of_another_suite_are_told_where_they_can_be_compared(parts,
 def test_staleness_says_what_age_and_share_do_each_for_itself():
     claim = said()[1]
     assert claim.startswith("**Staleness: supported, if age and share are taken together.**")
-    assert "In `short`, a cache that is renewed every 4 replans solves 0 of 100 episodes, 60 points fewer" in claim
+    assert (
+        "In `short`, a cache that is renewed every 4 replans solves 0 of 100 episodes. That is 60 points fewer" in claim
+    )
     assert "than one renewed every 2 (" in claim and "at one age: **supported**;" in claim
     assert claim.endswith("that an older cache does at one share: **not shown**.")
     assert said(young=100, old=100)[1].startswith("**Staleness: not shown")
