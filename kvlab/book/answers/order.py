@@ -12,6 +12,18 @@ def line(executed: int) -> str:
     return said(programs.recorded(), devices.engine_loss(devices.on_gpu()), executed)
 
 
+def short() -> str:
+    """The order alone, without times."""
+    return _steps(devices.engine_loss(devices.on_gpu()))
+
+
+def _steps(loss: str) -> str:
+    return (
+        f"**Buy in this order:** nothing, if no reuse fits your budget; a faster program, which changes rounding alone "
+        f"({loss}: [Inside the engine](engine.ipynb)); fewer denoising steps; a kept chunk; a KV cache last."
+    )
+
+
 def said(ways: pd.DataFrame, loss: str, executed: int) -> str:
     """What to buy first and last, what the first changes (`loss`, of `devices.engine_loss`), and how far it gets."""
     ms, lasts = ways["ms"], executed * CONTROL_STEP_MS
@@ -19,10 +31,9 @@ def said(ways: pd.DataFrame, loss: str, executed: int) -> str:
     if programs.COMPILED in ms:
         compiled = f" and {ms[programs.COMPILED]:.1f} ms by torch.compile in one CUDA graph"
     return (
-        f"**Buy in this order:** nothing, if no reuse fits your budget; a faster program, which changes rounding alone "
-        f"({loss}: [Inside the engine](engine.ipynb)); fewer denoising steps; a kept chunk; a KV cache last. On one "
-        f"H100 a full-size policy takes {ms[programs.ENGINE]:.1f} ms a replan by the engine{compiled}. Where the "
-        f"processor starts each kernel it takes {programs.spread(ways.loc[programs.EAGER])}: [What it "
+        f"{_steps(loss)} On one H100 a full-size policy takes {ms[programs.ENGINE]:.1f} ms a replan by the "
+        f"engine{compiled}. Where the processor starts each kernel it takes "
+        f"{programs.spread(ways.loc[programs.EAGER])}: [What it "
         "saves](saves.ipynb). The engine's is "
         f"{text.percent(ms[programs.ENGINE] / lasts)} of the {lasts:.0f} ms that "
         f"{text.count(executed, 'executed action')} last."

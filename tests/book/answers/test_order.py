@@ -31,3 +31,4 @@ def test_what_is_recorded_has_both_programs_and_one_time_of_the_engine():
     none = latency("h100").stages.loc["none"].sum()
     assert abs(none - ms["engine"]) < 0.05
     assert f"takes {ms['engine']:.1f} ms a replan by the engine" in order.line(5)
+    assert order.line(5).startswith(order.short())
