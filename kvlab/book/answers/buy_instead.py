@@ -213,8 +213,8 @@ def _frontier(places: Mapping[str, pd.DataFrame]) -> str:
     for suite, settings in best.items():
         suites.setdefault("; ".join(map(tables.lever, settings)), []).append(f"`{suite}`")
     said = [f"In {text.listed(some)} these are unbeaten: {settings}." for settings, some in suites.items()]
-    beaten = "A setting is beaten where another is at least as cheap and as good, and better in one of these."
-    return f"**{lead}.** {beaten} {' '.join(said)}"
+    beaten = "." if reusing else " by one at least as cheap and as good, and better in one of these."
+    return f"**{lead}**{beaten} {' '.join(said)}"
 
 
 def _longer(choice: Choice | None, records: Mapping[str, Records], confidence: float) -> list[str]:
@@ -228,8 +228,8 @@ def _longer(choice: Choice | None, records: Mapping[str, Records], confidence: f
         return []
     grown = [suite for suite, ratio in known.items() if ratio.low > 1]
     lead = "Episodes are shown to take longer" if grown else "Episodes are not shown to take longer"
-    said = [f"In `{suite}` the ratio is {wording.ratio(ratio)}." for suite, ratio in known.items()]
+    said = "; ".join(f"{wording.ratio(ratio)} times in `{suite}`" for suite, ratio in known.items())
     return [
-        f"**{lead} with {tables.lever(setting)}.** How many times as many control steps does an episode that both "
-        f"solve take as without reuse? {' '.join(said)}"
+        f"**{lead} with {tables.lever(setting)}.** An episode that both solve takes the control steps of no reuse "
+        f"{said}."
     ]

@@ -117,8 +117,7 @@ def _fits(question: Question, judged: pd.DataFrame) -> str:
         return f"{said}."
     return (
         f"{said}; {keep_nothing or 'none'} of these keep{'s' * (keep_nothing == 1)} nothing of an earlier replan. To "
-        "keep something lowers the mean alone: a replan that computes takes as long with a cache. What such delays do "
-        "to success is told by [In real time](real_time.ipynb)."
+        "keep something lowers the mean alone: a replan that computes takes as long with a cache."
     )
 
 

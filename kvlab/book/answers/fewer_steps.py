@@ -8,12 +8,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from kvlab.book import text
-from kvlab.evidence import summary, verdicts, wording
-from kvlab.evidence.rows import recorded
+from kvlab.evidence import verdicts, wording
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.verdicts import Prediction
-from kvlab.study.records import Records
-from kvlab.study.settings import Setting
 
 FEW, FULL = (1, 2), 10  # denoising steps
 RISES, STAYS = "libero_10", "libero_spatial"  # success with few steps, by the first seed
@@ -69,16 +66,6 @@ def table(explained: Explained) -> pd.DataFrame:
     return verdicts.tables(explained, SHOWN)
 
 
-def gains(records: Mapping[str, Records], confidence: float) -> dict[str, Interval]:
-    """Success with 2 denoising steps minus that with 10, paired, of each suite where both are recorded."""
-    few, full = Setting("none", denoising_steps=FEW[-1]), Setting("none")
-    return {
-        suite: summary.difference(rows, few, full, confidence)
-        for suite, rows in records.items()
-        if {few, full} <= {*recorded(rows)}
-    }
-
-
 def headline(explained: Explained) -> str:
     """The title of the figure."""
     spread, error = (verdicts.verdict(explained[name]) for name in (SPREAD, NEARER))
@@ -88,49 +75,15 @@ def headline(explained: Explained) -> str:
     return f"Fewer steps: chunks that depend less on the noise, {nearer} demonstrations"
 
 
-def said(explained: Explained, gained: Mapping[str, Interval]) -> list[str]:
-    """What was predicted, what came out, and whether the reason is known. Effects are those of 2 steps."""
-    found = {name: verdicts.verdict(predictions) for name, predictions in explained.items()}
-    leads = {
-        SPREAD: ("Chunks of fewer steps depend less on the noise", "the spread over the noise"),
-        MEAN: ("Their mean is as near to the demonstrations", "the error of the mean"),
-        NEARER: ("A single chunk is nearer to them", "the error of one chunk"),
-    }
-    claims = [
-        f"**{lead}: {found[name]}.** {_effects(explained[name], measure)}" for name, (lead, measure) in leads.items()
-    ]
-    *_, last = explained[REASON].values()
-    came = "".join(
-        f"In `{suite}` episodes with two steps have {text.difference(gain, 'with ten')}. "
-        for suite, gain in gained.items()
+def said(explained: Explained) -> str:
+    """Whether the reason is known, and the verdict on each prediction; the effects stand in `table`."""
+    found: dict[str, list[str]] = {}
+    for name, predictions in explained.items():
+        found.setdefault(verdicts.verdict(predictions), []).append(name)
+    lead = (
+        "All predictions came out, so that spread may be the reason"
+        if [*found] == [verdicts.SUPPORTED]
+        else "Not all predictions came out: the reason is open"
     )
-    return [
-        *claims,
-        f"**Where more is solved, the spread falls further: {found[REASON]}.** {came}From ten steps to two, the "
-        f"fall of the spread in `{RISES}` minus that in `{STAYS}` is {fall(last.effect)} standard deviations of the "
-        "actions. "
-        f"{_conclusion(found)}",
-    ]
-
-
-def _effects(predictions: Mapping[str, Prediction], measure: str) -> str:
-    """The effect of the larger number of few steps in each suite."""
-    effects = {says.split(":")[0]: wording.ratio(one.effect) for says, one in predictions.items()}
-    each = "; ".join(f"{effect} in `{suite}`" for suite, effect in effects.items())
-    held = sum(one.holds for one in predictions.values())
-    missed = [
-        f"{says.split(':')[0]}, {says.split(', ')[-1].removesuffix(f' over {FULL}')}: {wording.ratio(one.effect)}"
-        for says, one in predictions.items()
-        if not one.holds
-    ]
-    return (
-        f"Relative to ten steps, {measure} with two is {each}. With one or two steps, {held} of "
-        f"{text.count(len(predictions), 'prediction')} hold{'s' * (held == 1)}"
-        f"{'; not '.join(['', *missed])}."
-    )
-
-
-def _conclusion(found: Mapping[str, str]) -> str:
-    if all(verdict == verdicts.SUPPORTED for verdict in found.values()):
-        return "All predictions came out, so that spread may be the reason."
-    return "Not all predictions came out: the reason is open."
+    told = [f"{verdict.capitalize()}: {'; '.join(names)}." for verdict, names in found.items()]
+    return " ".join([f"**{lead}.**", *told])

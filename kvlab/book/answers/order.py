@@ -10,6 +10,18 @@ def line() -> str:
     return said(programs.recorded(), devices.engine_loss(devices.on_gpu()))
 
 
+def short() -> str:
+    """The order alone, without times."""
+    return _steps(devices.engine_loss(devices.on_gpu()))
+
+
+def _steps(loss: str) -> str:
+    return (
+        f"**Buy in this order:** nothing, if no reuse fits your budget; a faster program, which changes rounding alone "
+        f"({loss}: [Inside the engine](engine.ipynb)); fewer denoising steps; a kept chunk; a KV cache last."
+    )
+
+
 def said(ways: pd.DataFrame, loss: str) -> str:
     """What to buy first and last, what the first changes (`loss`, of `devices.engine_loss`), and how far it gets."""
     ms = ways["ms"]
@@ -17,8 +29,6 @@ def said(ways: pd.DataFrame, loss: str) -> str:
     if programs.COMPILED in ms:
         compiled = f", {ms[programs.COMPILED]:.1f} ms by torch.compile in one CUDA graph"
     return (
-        f"**Buy in this order:** nothing, if no reuse fits your budget; a faster program, which changes rounding alone "
-        f"({loss}: [Inside the engine](engine.ipynb)); fewer denoising steps; a kept chunk; a KV cache last. On one "
-        f"H100 a full-size policy takes {ms[programs.ENGINE]:.1f} ms a replan by the engine{compiled} "
-        "([What it saves](saves.ipynb))."
+        f"{_steps(loss)} On one H100 a full-size policy takes {ms[programs.ENGINE]:.1f} ms a replan by the "
+        f"engine{compiled} ([What it saves](saves.ipynb))."
     )

@@ -66,27 +66,21 @@ def said(measured: pd.DataFrame, outcomes: Outcomes, confidence: float) -> list[
 
 
 def _weights(measured: pd.DataFrame) -> str:
-    means = measured.groupby("precision")[["file_mb", "weights_mb"]].mean()
-    files, bits = means["file_mb"], 32 * means.loc[FLOATS, "file_mb"] / means.loc[FLOATS, "weights_mb"]
+    files = measured.groupby("precision")["file_mb"].mean()
     return (
         "**Weights in int8 make the file smaller and save no time.** It has "
-        f"{text.percent(files[WEIGHTS] / files[FLOATS])} of the size of the recorded one, in which a number has "
-        f"{bits:.0f} bits. Loaded, the weights are floating-point numbers of 32 bits again, which take as much memory "
-        "and the same products."
+        f"{text.percent(files[WEIGHTS] / files[FLOATS])} of the recorded one's size; loaded, the weights are "
+        "floating-point numbers of 32 bits again."
     )
 
 
 def _activations(measured: pd.DataFrame) -> str:
-    times = {numerics: _ratios(measured, numerics, ACTIVATIONS) for numerics in (NATIVE, PORTABLE)}
-    saves = all(ratio.high < 1 for ratio in times[NATIVE].values())
-    native, portable = (
-        " ".join(f"In `{suite}` it is {wording.ratio(one)} times." for suite, one in found.items())
-        for found in times.values()
-    )
+    native, portable = (_ratios(measured, numerics, ACTIVATIONS).values() for numerics in (NATIVE, PORTABLE))
+    saves = all(ratio.high < 1 for ratio in native)
+    longer = all(ratio.low > 1 for ratio in portable)
     return (
         f"**Activations in int8 {'save' if saves else 'are not shown to save'} time with the processor's own "
-        f"instructions.** How many times as long as in float32 does an inference take with these (VNNI)? {native} "
-        f"Portable numerics do without. {portable} The whole numbers are the same."
+        f"instructions (VNNI).**{' Portable numerics take longer.' * longer}"
     )
 
 
@@ -109,11 +103,7 @@ def _loss(precision: str, found: Mapping[str, Interval]) -> str:
         f"{words[verdict]}{f' in {text.listed(some)}' if len(suites) > 1 else ''}" for verdict, some in suites.items()
     ]
     lead = "; ".join(where)
-    lead = lead[0].upper() + lead[1:]
-    each = [
-        f"In `{suite}` successes are {text.difference(one, 'in float32', margins.BUY)}." for suite, one in found.items()
-    ]
-    return f"**{lead}.** {' '.join(each)}"
+    return f"**{lead[0].upper()}{lead[1:]}.**"
 
 
 def costs(measured: pd.DataFrame) -> pd.DataFrame:

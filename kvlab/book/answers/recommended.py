@@ -84,18 +84,33 @@ def recommendation(
     costs: Callable[[Setting], str],
     among: str = "",
 ) -> str:
-    """Why a setting was chosen, how it did with both seeds and trained again; then what is cheaper, and lacks what.
+    """Why a setting was chosen, how it did again and trained again; then what is cheaper, and lacks what.
 
     `costs`: what a setting costs, as in `51 % (a machine)`.
     """
     taken = choice.taken
     said = [
         why(choice, len(records), second.margin, among),
-        taken.effects(records),
+        points(choice, records),
         trained_again.clause(second.studies, taken.setting, second.margin, second.confidence),
         *(cheaper(again, second, costs(again.setting)) for again in choice.cheaper),
     ]
     return " ".join(filter(None, said))
+
+
+def points(choice: Choice, records: Mapping[str, Records]) -> str:
+    """What the setting that is taken loses by the seed that did not choose it; by all where that does not confirm it.
+
+    `records`: the rows of the first seed, by suite.
+    """
+    if not choice.confirmed:
+        return choice.taken.effects(records)
+    each = [f"{second} in `{suite}`" for suite, (_, second, *_) in choice.taken.points(records).items()]
+    (many,) = {counts[1].n for counts in choice.taken.seeds(records).values()}
+    return (
+        f"Points compared with no reuse, with the second seed: {'; '.join(each)}, {many} episodes"
+        f"{' each' * (len(each) > 1)}."
+    )
 
 
 def cheaper(again: Again, second: SecondSeed, costs: str = "") -> str:

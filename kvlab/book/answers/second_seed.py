@@ -178,13 +178,6 @@ class Again:
         }[self._loss(counts)]
 
 
-def told(choice: Choice | None) -> str:
-    """What a second seed says of what is recommended and of what is cheaper."""
-    if choice is None:
-        return "No setting is recommended, so that none is to be confirmed."
-    return " ".join(f"**{tables.lever(one.setting)}.** {one.clause}" for one in choice.all)
-
-
 def table(found: Sequence[Again], first: Mapping[str, Records]) -> pd.DataFrame:
     """Of those with rows of a second seed, suite by suite: a row for each seed, and one for both.
 

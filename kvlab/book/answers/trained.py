@@ -140,7 +140,7 @@ def headline(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], mar
 
 
 def said(found: Mapping[str, Suite], places: Mapping[str, pd.DataFrame], margin: float, confidence: float) -> list[str]:
-    """What training buys in each suite: the cheapest lever within the margin, and the unbeaten ones."""
+    """What training buys in each suite: the cheapest lever within the margin."""
     if not places:
         return ["No policy of another size or precision is both recorded and timed yet."]
     return [_bought(suite, found[suite], place, margin, confidence) for suite, place in places.items()]
@@ -150,11 +150,8 @@ def _bought(suite: str, one: Suite, place: pd.DataFrame, margin: float, confiden
     points = f"{100 * margin:.0f} points"
     untrained = place[[lever.policy in (one.first, *PRECISIONS) for lever in place.index]]
     best, plain = (cheapest(some, one, margin, confidence) for some in (place, untrained))
-    solved = {lever: rows.successes(one.records[lever.policy], lever.setting) for lever in place.index[place.pareto]}
-    unbeaten = "; ".join(f"{lever} ({won.sum()} of {len(won)})" for lever, won in solved.items())
-    last = f"No other beats these in both cost and success: {unbeaten}."
     if best is None:
-        return f"**In `{suite}` no lever is shown to lose under {points}.** {last}"
+        return f"**In `{suite}` no lever is shown to lose under {points}.**"
     share = {
         lever: place.ms_step[lever].estimate / place.ms_step[Lever(one.first, NO_REUSE)].estimate
         for lever in place.index
@@ -168,14 +165,13 @@ def _bought(suite: str, one: Suite, place: pd.DataFrame, margin: float, confiden
         return (
             f"**In `{suite}` {_dearer({lever.policy for lever in place.index} - {one.first})}.** The cheapest that one "
             f"seed shows to lose under {points} is {tables.lever(best.setting)} of the recorded policy, at "
-            f"{text.percent(share[best])} of its inference without reuse. {last}"
+            f"{text.percent(share[best])} of its inference without reuse."
         )
     lost = text.difference(one.lost(best, confidence), f"with `{one.first}` without reuse", margin)
     needs = "is in lower precision" if best.policy in PRECISIONS else "needs training"
     return (
         f"**In `{suite}` the cheapest within {points} by one seed {needs}: {best}.** A control step takes "
-        f"{text.percent(share[best])} of the inference of `{one.first}` without reuse. {without}It solves {lost}. "
-        f"{last}"
+        f"{text.percent(share[best])} of the inference of `{one.first}` without reuse. {without}It solves {lost}."
     )
 
 

@@ -74,7 +74,7 @@ def test_a_cheaper_lever_comes_before_a_cache(untrained, tmp_path):
     )
     assert "It was chosen among 3 settings" in confirmed
     assert "For 1 denoising step it takes 110 episodes to exclude a loss of 5 points" in confirmed
-    assert "That is by the 0 of 100 episodes that ended differently. Set" in confirmed
+    assert "reuse, by the 0 of 100 episodes that ended differently. Set" in confirmed
     assert confirmed.endswith(
         'Set `settings` to `["none steps=1"]`, `run` to `True`, `episodes` to 100 and `seed` to 1 and then to 2: a '
         "seed has 100 episodes."
@@ -97,7 +97,9 @@ def test_a_second_seed_says_what_is_left_to_do(untrained, tmp_path, make_row, lo
         for n, (task_, state) in enumerate(again.trials()):
             again.recording(setting).add(make_row(task_, state, seed=1) | {"success": n >= failed})
     (taken, *_, last), _ = said(asked, rows(everything=60))
-    assert taken.startswith(f"**{advice}.**") and "200 episodes" in taken
+    assert taken.startswith(f"**{advice}.**")
+    seeds = "with the second seed: 0 (-4 to 4) in `libero_spatial`, 100 episodes" if lost == 0 else "200 episodes"
+    assert seeds in taken
     assert last.startswith(lead)
     assert ("by the 3 of 100 episodes that ended differently with the seed in which more did." in last) == (lost == 3)
     assert ("For 1 denoising step it takes 155 episodes to exclude a loss of 5 points" in last) == (lost == 3)

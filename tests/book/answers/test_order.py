@@ -27,3 +27,4 @@ def test_what_is_recorded_has_both_programs_and_one_time_of_the_engine():
     none = latency("h100").stages.loc["none"].sum()
     assert abs(none - ms["engine"]) < 0.05
     assert f"takes {ms['engine']:.1f} ms a replan by the engine" in order.line()
+    assert order.line().startswith(order.short())

@@ -38,22 +38,17 @@ def outcomes(weights: int, activations: int) -> dict:
 
 def test_what_is_saved_and_what_is_lost():
     size, time, weights, activations = answers.said(measured(), outcomes(100, 80), 0.95)
-    assert (
-        "**Weights in int8 make the file smaller and save no time.** It has 50 % of the size of the recorded one, in w"
-        in size
+    assert "**Weights in int8 make the file smaller and save no time.** It has 50 % of the recorded one's size" in size
+    assert time == (
+        "**Activations in int8 save time with the processor's own instructions (VNNI).** Portable numerics take longer."
     )
-    assert time.startswith("**Activations in int8 save time with the processor's own instructions.**")
-    assert (
-        "In `short` it is 0.70 (0.68 to 0.72) times." in time and "In `short` it is 1.30 (1.28 to 1.32) times." in time
-    )
-    assert weights.startswith("**Int8 weights lose under 5 points.** In `short` successes are as many as in float32 (")
-    assert activations.startswith("**Int8 weights and activations lose over 5 points.**")
-    assert "In `short` successes are 20 points fewer than in float32 (" in activations
+    assert weights == "**Int8 weights lose under 5 points.**"
+    assert activations == "**Int8 weights and activations lose over 5 points.**"
 
 
 def test_what_is_not_shown_is_not_said():
     _, time, weights, _ = answers.said(measured(native=0.99), outcomes(95, 80), 0.95)
-    assert time.startswith("**Activations in int8 are not shown to save time with the processor's own instructions.**")
+    assert time.startswith("**Activations in int8 are not shown to save time with the processor's")
     assert weights.startswith("**Whether int8 weights lose over 5 points is open.**")
 
 
@@ -61,9 +56,9 @@ def test_suites_that_end_otherwise_are_named():
     short, long = outcomes(100, 97), outcomes(100, 100)
     both = short | {("long", name): rows for (_, name), rows in long.items()}
     *_, activations = answers.said(measured(), both, 0.95)
-    assert activations.startswith(
+    assert activations == (
         "**Whether int8 weights and activations lose over 5 points is open in `short`; int8 weights and activations "
-        "lose under 5 points in `long`.** In `short` successes are 3 points fewer"
+        "lose under 5 points in `long`.**"
     )
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from kvlab.book.answers import second_seed
-from kvlab.book.answers.second_seed import NO_REUSE, Choice, SecondSeed
+from kvlab.book.answers.second_seed import NO_REUSE, SecondSeed
 from kvlab.evidence import margins
 from kvlab.evidence.stats import Pairs, paired_difference
 from kvlab.evidence.wording import points
@@ -121,14 +121,11 @@ def test_the_cheapest_that_both_seeds_show_is_taken(monkeypatch, one, two, taken
 
 def test_of_nothing_nothing_is_taken():
     assert SecondSeed(()).choose([]) is None
-    assert second_seed.told(None) == "No setting is recommended, so that none is to be confirmed."
 
 
 def test_both_seeds_have_a_row_where_a_second_is_recorded(second):
     again = second((3, 100)).of(FEWER)
-    assert second_seed.told(Choice(again)) == (
-        "**1 denoising step.** A second seed does not confirm it: in `libero_spatial` a loss of 5 points is open."
-    )
+    assert again.clause == "A second seed does not confirm it: in `libero_spatial` a loss of 5 points is open."
     rows = {"libero_spatial": first(99)}
     one, two, both = second_seed.table([again, second((0, 0)).of(TWO)], rows).itertuples()
     assert [one[3], two[3]] == again.points(rows)["libero_spatial"]
