@@ -117,8 +117,8 @@ def test_why_reuse_fails_says_what_was_recorded():
     assert k["all"] < min(k["vision"], k["state"]) and "is worse than both old: refuted" in said
     young, old = (setting("full", f"every({period})")["success"].sum() for period in (2, 8))
     assert (
-        f"a cache that is renewed every 8 replans solves {old} of 100 episodes. That is {young - old} points fewer than one "
-        "renewed every 2 (" in said
+        f"a cache that is renewed every 8 replans solves {old} of 100 episodes. That is {young - old} points "
+        "fewer than one renewed every 2 (" in said
     )
 
 

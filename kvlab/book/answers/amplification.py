@@ -76,9 +76,8 @@ def halves(predicted: Predictions, added: Mapping[str, Interval]) -> pd.DataFram
     for mode, ratio in added.items():
         fits = "does not fit" if fitted[mode].high < ratio.low else "not ruled out"
         for how, times, word in (("measured", ratio, ""), ("by the fitted rate", fitted[mode], fits)):
-            found.append(
-                {"kept": KEPT[mode], "later half": how, "times the first": wording.ratio(times), "one rate": word}
-            )
+            row = {"kept": KEPT[mode], "later half": how, "times the first": wording.ratio(times)}
+            found.append(row | {"one rate": word})
     return tables.headed(found)
 
 
