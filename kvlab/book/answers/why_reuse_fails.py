@@ -184,8 +184,8 @@ def _staleness(
     return (
         f"**Staleness: {verdicts.verdict(predictions)}, if age and share are taken together.** In `{suite}`, a cache "
         f"that is renewed every {seldom} replans solves {aged[seldom]} of {text.count(episodes, 'episode')}. "
-        f"That is {text.difference(last.effect, f'one renewed every {often}')}. That more frequent reuse costs episodes "
-        f"at one age: **{share}**; that an older cache does at one share: **{age}**."
+        f"That is {text.difference(last.effect, f'one renewed every {often}')}. That more frequent reuse costs "
+        f"episodes at one age: **{share}**; that an older cache does at one share: **{age}**."
     )
 
 
