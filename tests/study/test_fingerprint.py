@@ -16,8 +16,8 @@ SPATIAL = {  # of its first episode
     "chunk": "09d09cac271f",
     "reset": "00920c133f6e",
     "40 control steps": "39ea8d427b4f",
-    "replan 0": "4158736f28a1",
-    "replan 13": "221ca4f4c323",
+    "replan 0": "f2b65e4070bc",
+    "replan 13": "f6baf1e2bb11",
     "episode": "success after 67 control steps",
 }
 
