@@ -159,13 +159,15 @@ def places(
         covered = np.zeros(free.shape[:2])
         for left, right in (*taken, *words):
             covered += ((free + half > left) & (free - half < right)).all(axis=-1)
-        for share in np.linspace(0, 1, 9):  # of the way to what it names
-            on = free + share * (np.clip(free, low, high) - free)
+        nearest = np.clip(free, low, high)
+        edge = free + np.clip(nearest - free, -half, half)  # where its line would begin, as `_leader` draws it
+        for share in np.linspace(0, 1, 41):  # of the way to what it names
+            on = edge + share * (nearest - edge)
             covered += np.any([((on > left) & (on < right)).all(axis=-1) for left, right in words], axis=0)
         own = _gap(free, half, low, high)
         others = [_gap(free, half, *box) for n, box in enumerate(named) if n != i]
         mistaken = np.clip(own - np.min(others, axis=0, initial=np.inf), 0, None)
-        off = abs(free - np.clip(free, low, high)).sum(axis=-1)  # among equals, the word's middle near its bar
+        off = abs(free - nearest).sum(axis=-1)  # among equals, the word's middle near its bar
         cost = own + _MISTAKEN * mistaken + 0.1 * off + _COVERED * covered
         centres.append(free[np.unravel_index(cost.argmin(), cost.shape)])
         words.append(np.array([centres[-1] - half, centres[-1] + half]))

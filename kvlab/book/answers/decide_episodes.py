@@ -38,7 +38,7 @@ def _enough(question: Question, records: Records, again: Again) -> str:
     turns = f"`seed` to {text.listed(seeds, 'and then to')}" + f": a seed has {each} episodes" * (len(seeds) > 1)
     return (
         f"For {tables.lever(again.setting)} it takes {text.count(needed, 'episode')} to exclude a loss of "
-        f"{question.points} with a chance of 80 %, if it is as good as no reuse, by the {apart} of "
+        f"{question.points} with a chance of 80 %, if it is as good as no reuse. That is by the {apart} of "
         f"{text.count(n, 'episode')} that ended differently{' with the seed in which more did' if several else ''}. "
         f'Set `settings` to `["{again.setting}"]`, `run` to `True`, `episodes` to {min(needed, each)} and {turns}.'
     )

@@ -130,7 +130,8 @@ def test_both_seeds_have_a_row_where_a_second_is_recorded(second):
     one, two, both = second_seed.table([again, second((0, 0)).of(TWO)], rows).itertuples()
     assert [one[3], two[3]] == again.points(rows)["libero_spatial"]
     assert one[:3] == ("1 denoising step", "libero_spatial", "first") and (two[2], both[2]) == ("second", "both")
-    assert one[4] == two[4] == both[4] == "open" and f"{both[3]} with both" in again.effects(rows)
+    # 1 and 3 of 100 lost and none won leave 0 open; the 4 of 200 do not
+    assert (one[4], two[4], both[4]) == ("open", "open", "loses") and f"{both[3]} with both" in again.effects(rows)
     assert len(second_seed.table([second((3, 20)).of(FEWER)], rows)) == 2
     assert second_seed.table([second((3, 20)).of(FEWER)], rows).iloc[1].to_list()[1:] == ["second", "20 recorded", ""]
 
