@@ -74,7 +74,7 @@ def test_a_cheaper_lever_comes_before_a_cache(untrained, tmp_path):
     )
     assert "It was chosen among 3 settings" in confirmed
     assert "For 1 denoising step it takes 110 episodes to exclude a loss of 5 points" in confirmed
-    assert "reuse, by the 0 of 100 episodes that ended differently. Set" in confirmed
+    assert "That is by the 0 of 100 episodes that ended differently. Set" in confirmed
     assert confirmed.endswith(
         'Set `settings` to `["none steps=1"]`, `run` to `True`, `episodes` to 100 and `seed` to 1 and then to 2: a '
         "seed has 100 episodes."

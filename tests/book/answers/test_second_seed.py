@@ -132,8 +132,11 @@ def test_both_seeds_have_a_row_where_a_second_is_recorded(second):
     assert one[:3] == ("1 denoising step", "libero_spatial", "first") and (two[2], both[2]) == ("second", "both")
     # 1 and 3 of 100 lost and none won leave 0 open; the 4 of 200 do not
     assert (one[4], two[4], both[4]) == ("open", "open", "loses") and f"{both[3]} with both" in again.effects(rows)
-    assert len(second_seed.table([second((3, 20)).of(FEWER)], rows)) == 2
-    assert second_seed.table([second((3, 20)).of(FEWER)], rows).iloc[1].to_list()[1:] == ["second", "20 recorded", ""]
+
+
+def test_a_second_seed_that_is_recorded_in_part_says_how_much(second):
+    table = second_seed.table([second((3, 20)).of(FEWER)], {"libero_spatial": first(99)})
+    assert len(table) == 2 and table.iloc[1].to_list()[1:] == ["second", "20 recorded", ""]
 
 
 def test_the_margin_is_the_one_that_was_asked_for(second):
