@@ -78,11 +78,10 @@ def _costs_and_why(
     second: SecondSeed,
     among: str = "",
 ) -> str:
+    names = {key: one.name for key, one in machines.items()}
+
     def costs(setting: Setting) -> str:
-        each = [
-            f"{text.percent(bought.loc[setting, (key, 'of_control')])} ({one.name})" for key, one in machines.items()
-        ]
-        return text.listed(each)
+        return recommended.costs(bought, setting, names)
 
     return (
         f"A control step takes {costs(choice.taken.setting)} of the inference of no reuse. "

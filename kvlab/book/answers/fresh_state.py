@@ -13,9 +13,6 @@ from kvlab.evidence import summary
 from kvlab.evidence.rows import recorded
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.wording import points
-from kvlab.pi0.cache import STATE
-from kvlab.reuse import parse_mode
-from kvlab.reuse.modes import KEPT
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
@@ -44,8 +41,11 @@ def headline(gained: Mapping[str, pd.DataFrame]) -> str:
     return f"At equal reuse a fresh robot state (prefix) solves more{where}{' where reuse is frequent' * frequent}"
 
 
-def state(gained: Mapping[str, pd.DataFrame], apart: Mapping[str, SameClock]) -> str | None:
-    """What keeping images and instruction with a fresh robot state is worth, compared with keeping everything."""
+def state(gained: Mapping[str, pd.DataFrame]) -> str | None:
+    """What keeping images and instruction with a fresh robot state is worth, compared with keeping everything.
+
+    Pairs by one clock, and modes that keep the robot state alone, stand in `differences`.
+    """
     found = {suite: gains for suite, table in gained.items() if (gains := _of_prefix(table))}
     if not found:
         return None
@@ -54,8 +54,6 @@ def state(gained: Mapping[str, pd.DataFrame], apart: Mapping[str, SameClock]) ->
     said = [
         "`prefix` does so, `full` keeps everything. Both are compared behind image gates at equal reuse.",
         *each,
-        *_by_the_same_clock(apart),
-        *_state_alone(gained),
     ]
     return f"**{_lead(sides)}.** {' '.join(said)}"
 
@@ -164,30 +162,3 @@ def _reuse(gains: Sequence[Gain], which: Callable) -> float:
 
 def _shares(gains: Sequence[Gain]) -> str:
     return f"{text.listed([f'{100 * share:.0f}' for _, share, _ in gains])} %"
-
-
-def _by_the_same_clock(apart: Mapping[str, SameClock]) -> list[str]:
-    """A sentence for each clock, of every suite where both ran by it."""
-    found = {}
-    for suite, pairs in apart.items():
-        for (one, _), gap in pairs.items():
-            found.setdefault(one.gate, []).append(f"{text.difference(gap, '`full`')} in `{suite}`")
-    return [
-        f"With {gate} for both it solves {first}.{''.join(f' It solves {one}.' for one in others)}"
-        for gate, (first, *others) in found.items()
-    ]
-
-
-def _state_alone(gained: Mapping[str, pd.DataFrame]) -> list[str]:
-    """By suite the clearest gain of keeping nothing but the robot state: whether fresh images help as well."""
-    best = {}
-    for suite, table in gained.items():
-        for setting, gain in table.gain.items():
-            alone = gain is not None and KEPT[parse_mode(setting.mode).name] == (STATE,)
-            if alone and (suite not in best or gain.low > best[suite].low):
-                best[suite] = gain
-    each = [f"{text.difference(gain, '`full`')} in `{suite}`" for suite, gain in best.items()]
-    if not each:
-        return []
-    said = "".join(f" They solve {one}." for one in each[1:])
-    return [f"Fresh images with an old robot state (`state_only`) solve, at best, {each[0]}.{said}"]

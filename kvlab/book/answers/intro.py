@@ -6,7 +6,7 @@ import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.book.answers import recommended, trained_again, trainings
-from kvlab.book.answers.second_seed import NO_REUSE, Again, Choice, SecondSeed
+from kvlab.book.answers.second_seed import NO_REUSE, Choice, SecondSeed
 from kvlab.evidence import margins
 from kvlab.evidence.rows import recorded, successes
 from kvlab.evidence.share import reuse_share
@@ -71,17 +71,12 @@ def _taken(
     second: SecondSeed,
 ) -> str:
     """`recommended.recommendation` in fewer words: both seeds together are for *What to buy instead*."""
-
-    def costs(again: Again) -> str:
-        return text.listed(
-            [f"{text.percent(bought.loc[again.setting, (key, 'of_control')])} ({key})" for key in machines]
-        )
-
+    costs = recommended.costs(bought, choice.taken.setting, {key: key for key in machines})
     shown = choice.taken.points(records)
     by_seed = " by seed" * any(len(each) > 1 for each in shown.values())
     seeds = "; ".join(f"`{suite}` {'; then '.join(each)}" for suite, each in shown.items())
     said = [
-        f"**{choice.taken.advice}: {costs(choice.taken)} of the inference.**",
+        f"**{choice.taken.advice}: {costs} of the inference.**",
         recommended.why(choice, len(records), margins.BUY),
         f"Points{by_seed}: {seeds}.",
     ]

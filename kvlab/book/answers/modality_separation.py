@@ -77,7 +77,6 @@ def findings(
     compared: Mapping[str, pd.DataFrame],
     gained: Mapping[str, pd.DataFrame],
     timed: Mapping[str, pd.DataFrame],
-    apart: Mapping[str, fresh_state.SameClock],
     records: Mapping[str, Records],
     margin: float,
     times: Latency,
@@ -88,7 +87,7 @@ def findings(
     """
     first = next(iter(compared))
     said = [
-        fresh_state.state(gained, apart),
+        fresh_state.state(gained),
         fresh_state.moments(timed),
         instruction(compared[first], records[first]),
         prefix(compared, records, margin, times),

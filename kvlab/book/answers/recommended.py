@@ -113,6 +113,15 @@ def points(choice: Choice, records: Mapping[str, Records]) -> str:
     )
 
 
+def costs(bought: pd.DataFrame, setting: Setting, machines: Mapping[str, str]) -> str:
+    """What a setting of `bought` (`frontier.within_margin`) takes of no reuse's inference, by machine.
+
+    `machines`: how a sentence calls each machine, by its column.
+    """
+    shares = {key: text.percent(bought.loc[setting, (key, "of_control")]) for key in machines}
+    return text.listed([f"{share} ({machines[key]})" for key, share in shares.items()])
+
+
 def cheaper(again: Again, second: SecondSeed, costs: str = "") -> str:
     """A cheaper setting that the first seed alone shows to lose so little, and what is missing.
 
@@ -134,4 +143,4 @@ def gains(again: Again, changes: Mapping[str, Interval]) -> str:
         "by the first seed alone": [f"`{suite}`" for suite, too in found.items() if not too],
     }
     shown = "; ".join(f"in {text.listed(suites)} {by}" for by, suites in told.items() if suites)
-    return f"That it solves more is shown {shown}; why is open ([what was tested](buy_instead.ipynb))."
+    return f"That it solves more is shown {shown}; why is open."

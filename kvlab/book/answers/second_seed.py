@@ -186,7 +186,9 @@ def table(found: Sequence[Again], first: Mapping[str, Records]) -> pd.DataFrame:
     rows = []
     for one in found:
         recorded = {study.protocol.suite: many for study, (many, _) in one.found.items()}
-        for suite, counts in one.seeds(first).items() if any(recorded.values()) else ():
+        if not any(recorded.values()):
+            continue
+        for suite, counts in one.seeds(first).items():
             seeds = dict(zip(("first", "second"), counts, strict=False))
             seeds |= {"both": _sum(counts)} if len(counts) > 1 else {}
             told = [

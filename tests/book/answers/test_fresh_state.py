@@ -8,24 +8,24 @@ from kvlab.study.settings import Setting
 from made import gained, made
 
 SELDOM, HALF, OFTEN = (Setting("prefix", f"vision >= {t}") for t in (0.98, 0.95, 0.9))
-CLOCK, STATE = Setting("prefix", "every(2)"), Setting("state_only:skip", "vision >= 0.9")
+CLOCK = Setting("prefix", "every(2)")
 MORE, FEWER, OPEN = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.01, -0.05, 0.06)
 
 
 def table(points: dict) -> pd.DataFrame:
     """`matched` of gains at 20, 50 and 80 % of replans."""
-    shares = {SELDOM: 0.2, HALF: 0.5, OFTEN: 0.8, CLOCK: 0.5, STATE: 0.6}
+    shares = {SELDOM: 0.2, HALF: 0.5, OFTEN: 0.8, CLOCK: 0.5}
     return gained(points).assign(reuse=[shares[one] for one in points])
 
 
 def test_shares_at_which_it_shows_stand_apart_from_those_at_which_it_does_not():
-    claim = answers.state({"short": table({OFTEN: (0.4, 0.3, 0.5), SELDOM: OPEN, HALF: MORE})}, {})
+    claim = answers.state({"short": table({OFTEN: (0.4, 0.3, 0.5), SELDOM: OPEN, HALF: MORE})})
     assert claim == (
         "**Keep images and instruction, not the robot state.** `prefix` does so, `full` keeps everything. Both are "
         "compared behind image gates at equal reuse. In `short` it is shown to solve more at 50 and 80 % of replans. "
         "It shows no difference at 20 %. At 50 % it solves 20 points more than `full` (10 to 30)."
     )
-    assert answers.state({"short": table({HALF: OPEN})}, {}).endswith(
+    assert answers.state({"short": table({HALF: OPEN})}).endswith(
         "In `short` it shows no difference at 50 %. At 50 % it solves 1 point more than `full` (5 fewer to 6 more)."
     )
 
@@ -47,7 +47,7 @@ def test_shares_at_which_it_shows_stand_apart_from_those_at_which_it_does_not():
 )
 def test_the_lead_follows_from_both_suites(short, long, lead, title):
     both = {"short": table({HALF: short}), "long": table({HALF: long})}
-    assert answers.state(both, {}).startswith(f"**{lead}.**")
+    assert answers.state(both).startswith(f"**{lead}.**")
     assert title in answers.headline(both)
 
 
@@ -57,8 +57,8 @@ def test_frequent_is_said_only_where_no_frequent_one_fails_to_show_it():
 
 
 def test_a_gate_that_the_curve_does_not_reach_is_not_spoken_of():
-    assert answers.state({"short": table({OFTEN: None})}, {}) is None
-    assert " 80 %" not in answers.state({"short": table({OFTEN: None, HALF: MORE})}, {})
+    assert answers.state({"short": table({OFTEN: None})}) is None
+    assert " 80 %" not in answers.state({"short": table({OFTEN: None, HALF: MORE})})
 
 
 def test_both_by_one_clock_are_like_gates_too():
@@ -68,16 +68,8 @@ def test_both_by_one_clock_are_like_gates_too():
     }
     apart = answers.clocks({"short": made(rows), "long": made({by_clock[0]: rows[by_clock[0]]})}, 0.95)
     assert [*apart["short"]] == [tuple(by_clock)] and apart["long"] == {}
-    claim = answers.state({"short": table({HALF: MORE})}, apart)
-    assert " With every(2) for both it solves 30 points more than `full` (" in claim and claim.endswith(" in `short`.")
-
-
-def test_keeping_only_the_robot_state_is_told_at_its_best():
-    both = {"short": table({HALF: MORE, STATE: MORE}), "long": table({HALF: MORE, STATE: OPEN})}
-    assert answers.state(both, {}).endswith(
-        "Fresh images with an old robot state (`state_only`) solve, at best, 20 points more than `full` (10 to 30) in "
-        "`short`. They solve 1 point more than `full` (5 fewer to 6 more) in `long`."
-    )
+    (row,) = answers.differences({}, {}, apart)["points"]
+    assert row.startswith("30 (")
 
 
 @pytest.mark.parametrize(

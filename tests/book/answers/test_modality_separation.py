@@ -4,7 +4,6 @@ from functools import cache
 
 import pytest
 
-from kvlab.book.answers import fresh_state
 from kvlab.book.answers import modality_separation as answers
 from kvlab.evidence import matching, summary
 from kvlab.study.settings import Setting
@@ -38,7 +37,7 @@ def suites(*studies):
 
 def said(*studies, margin=0.1) -> list[str]:
     records, compared, gained = suites(*studies)
-    return answers.findings(compared, gained, {}, fresh_state.clocks(records, 0.95), records, margin, TIMES)
+    return answers.findings(compared, gained, {}, records, margin, TIMES)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def test_modes_that_were_not_run_are_not_spoken_of():
     records, compared, gained = suites(study())
     assert answers.words(compared["short"].drop(NEW)) is None
     few = {"short": compared["short"].drop([NEW, FIXED])}
-    assert len(answers.findings(few, gained, {}, {}, records, 0.1, TIMES)) == 2
+    assert len(answers.findings(few, gained, {}, records, 0.1, TIMES)) == 2
     with pytest.raises(ValueError, match="name it among the modes"):
         answers.bearable(compared["short"].drop(PREFIX), 0.1)
 
