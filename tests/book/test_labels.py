@@ -52,6 +52,19 @@ def test_words_in_a_crowd_lie_on_no_bar_no_line_and_no_other_word_and_within_the
         assert np.hypot(*(centre - named[n].mean(axis=0))) < 80
 
 
+@pytest.mark.parametrize("seed", [0, 3, 8, 10])
+def test_no_line_to_what_a_word_names_crosses_another_word(seed):
+    rng = np.random.default_rng(seed)
+    places = zip(np.sort(rng.uniform(80, 130, 7)), rng.uniform(90, 120, 7), strict=True)
+    named, half = bars(*((x, y - 6, y + 6) for x, y in places)), np.array([13.0, 5.5])
+    centres = labels.places(named, [2 * half] * 7, thick(named), PANEL)
+    lines = [(n, line) for n, at in enumerate(centres) for line in labels._leader(at, half, named[n], named)]
+    assert lines
+    for n, line in lines:
+        for other in np.delete(centres, n, axis=0):
+            assert not (abs(np.linspace(*line, 200) - other) < half).all(axis=1).any()
+
+
 def test_a_word_is_nearer_to_what_it_names_than_to_what_another_does_where_there_is_room():
     named = bars((100, 50, 50), (112, 62, 62))
     sizes, blocked = [np.array([8.0, 8.0])] * 2, [np.array([[60.0, 0.0], [140.0, 46.0]])]
