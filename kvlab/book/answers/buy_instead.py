@@ -180,7 +180,9 @@ def _reuse(
         for suite, one in alone.items()
         if one not in (again.setting for again in choice.all)
     ]
-    lead = f"**If you reuse: {taken.advice[0].lower()}{taken.advice[1:]}.**"
+    open_ = not choice.confirmed and taken.verdict != margins.OUTSIDE
+    advice = f"the candidate is {tables.lever(taken.setting)}" if open_ else taken.advice[0].lower() + taken.advice[1:]
+    lead = f"**If you reuse: {advice}.**"
     said = _costs_and_why(choice, reuse, records, machines, second, "that reuse ")
     episodes = _whole_episodes(taken.setting, records, machines, second.confidence)
     return " ".join(filter(None, [lead, said, episodes, *told]))

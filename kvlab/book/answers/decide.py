@@ -151,7 +151,7 @@ def _kept(question: Question, records: Records, judged: pd.DataFrame) -> str:
     lead, compared = _against_full(question, records, judged, mode)
     caches = judged[[setting.mode not in ("none", "chunk") for setting in judged.index]]
     if len(caches) and not caches.fits.any():
-        lead = "No setting that keeps any of the cache fits the budget"
+        lead = "None of the caches listed here fits the budget"
         cheapest = f"The cheapest, {tables.lever(caches.index[0])}, takes {caches.ms.iloc[0]:.1f} ms."
         compared = " ".join(filter(None, (cheapest, _kept_chunks(question, judged), compared)))
     return f"**{lead}.** {' '.join(filter(None, (why, compared)))}"

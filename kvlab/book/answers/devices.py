@@ -82,7 +82,7 @@ def _apart(differences: list[Interval]) -> str:
     shown, pairs = sum(0 not in one for one in differences), text.count(len(differences), "pair")
     lead = f"{shown} of {pairs} of programs {'differs' if shown == 1 else 'differ'}" if shown else ""
     close = all(margins.apart(one, margins.BUY) == margins.INSIDE for one in differences)
-    five = "" if close else f", one of {100 * margins.BUY:.0f} is not"
+    five = "" if close else f", one of {100 * margins.BUY:.0f} is not in every pair"
     return (
         f"{lead or 'no two programs are shown to differ'}: differences of over {ceil(100 * excluded)} points are "
         f"excluded{five}"

@@ -33,7 +33,7 @@ def compared(records: Mapping[str, Records]) -> str:
     each = [f"{text.count(n, 'episode')} of `{suite}`" for suite, n in many.items()]
     if len(many) > 1 and len({*many.values()}) == 1:
         each = [f"{text.count(next(iter(many.values())), 'episode')} of each suite"]
-    return f"Points are of success, compared with it on the same {text.listed(each)}. {ENDS}"
+    return f"Points are of success, compared with it on the same {text.listed(each)}, with 95 % intervals. {ENDS}"
 
 
 def findings(

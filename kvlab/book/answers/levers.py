@@ -26,7 +26,7 @@ def finding(records: BySuite, confidence: float) -> str:
     else:
         lead = "At different speeds different settings solved most, and none is shown to be the best"
     suites = [
-        f"{_of_suite(above, suite, confidence)}{_waiting(above, records[suite], confidence)}"
+        f"{_of_suite(above, suite, confidence)}{_waiting(suite, above, records[suite], confidence)}"
         for suite, above in _above(records).items()
     ]
     return f"**{lead}.** {' '.join(suites)}{_numbers(records, confidence)}"
@@ -57,14 +57,14 @@ def _of_suite(above: Mapping[float, Records], suite: str, confidence: float) -> 
     )
 
 
-def _waiting(above: Mapping[float, Records], speeds: Mapping[float, Records], confidence: float) -> str:
+def _waiting(suite: str, above: Mapping[float, Records], speeds: Mapping[float, Records], confidence: float) -> str:
     """Whether what wins on the fastest machine does so without any delay, too, and so not by its speed alone."""
     won = [ms for ms, each in above.items() if _beaten(each, [NO_REUSE], confidence)]
     best = ranked(above[min(won)])[0] if won else NO_REUSE
     if NO_REUSE == best or 0 not in speeds or best not in rows.recorded(speeds[0]):
         return ""
     also = summary.difference(speeds[0], best, NO_REUSE, confidence).low > 0
-    return f" With {tables.lever(best)} more is solved in a world that waits, too." if also else ""
+    return f" In `{suite}` more is solved with {tables.lever(best)} in a world that waits, too." if also else ""
 
 
 def _first(records: Records) -> str:

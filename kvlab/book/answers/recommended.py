@@ -143,4 +143,4 @@ def gains(again: Again, changes: Mapping[str, Interval]) -> str:
         "by the first seed alone": [f"`{suite}`" for suite, too in found.items() if not too],
     }
     shown = "; ".join(f"in {text.listed(suites)} {by}" for by, suites in told.items() if suites)
-    return f"That it solves more is shown {shown}; why is open."
+    return f"That more is solved with {tables.lever(again.setting)} is shown {shown}; why is open."

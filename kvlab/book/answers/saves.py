@@ -196,7 +196,7 @@ def _usable(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
         saved = {suite: _saved(table, KINDS[name]) for suite, table in bought.items()}
         leads.append([f"{next(iter(one.values()), NONE)} in `{suite}`" for suite, one in saved.items()])
     left = _least(pd.concat([_only(table, only_reuses) for table in bought.values()]))
-    least = f" Whatever it loses, a reused cache by itself leaves at least {_each(left)}." if left else ""
+    least = f" Of the caches listed here none leaves less than {_each(left)}, whatever it loses." if left else ""
     cache, chunk = map(text.listed, leads)
     return (
         f"**With a loss that is shown to be under {100 * margin:.0f} points, the best reused cache saves {cache}; the "

@@ -59,7 +59,7 @@ def rounded(records: BySuite) -> str:
                 if delays.words(clock, setting) != delays.words(Clock(ms), setting)
             ]
             if other:
-                told.append(f"On {times.name} delays are not those of {ms:g} ms with {'; '.join(other)}.")
+                told.append(f"On {times.name} these have other delays than at {ms:g} ms: {'; '.join(other)}.")
     return " ".join(told)
 
 

@@ -70,8 +70,8 @@ def finding(found: Outcomes, records: BySuite, confidence: float) -> str:
     apart = {world: _gain(still[1], on[1], confidence) for world, (still, on) in best.items()}
     better, worse = (sum(test(gain) for gain in gains) for test in (lambda g: g.low > 0, lambda g: g.high < 0))
     return (
-        f"**{_lead(apart)}**, best lever of either way compared.{_told(best, apart)} Setting by setting it is shown to "
-        f"be better in {better or 'none'} of {text.count(len(gains), 'comparison')} and worse in {worse or 'none'}."
+        f"**{_lead(apart)}**, by the best recorded of either way.{_told(best, apart)} Setting by setting it is shown "
+        f"to be better in {better or 'none'} of {text.count(len(gains), 'comparison')} and worse in {worse or 'none'}."
     )
 
 

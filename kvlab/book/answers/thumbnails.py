@@ -112,9 +112,10 @@ def findings(
     ]
     judged = [verdicts.verdict(predictions) for predictions in explained.values()]
     supported, refuted = (judged.count(one) or "none" for one in (verdicts.SUPPORTED, verdicts.REFUTED))
+    are = "is" if supported in (1, "none") else "are"
     return [
         _lead(gaps),
-        f"**Of {text.count(len(judged), 'reason')} why they would do worse, {supported} is supported and {refuted} "
+        f"**Of {text.count(len(judged), 'reason')} why they would do worse, {supported} {are} supported and {refuted} "
         "refuted.**",
     ]
 
@@ -122,7 +123,7 @@ def findings(
 def _lead(gaps: Sequence[Interval]) -> str:
     """In how many pairs thumbnails are shown to do worse, and better."""
     worse, better = (sum(test(gap) for gap in gaps) for test in (lambda g: g.high < 0, lambda g: g.low > 0))
-    pairs = text.count(len(gaps), "pair")
+    pairs = text.count(len(gaps), "pair of plain gates", "pairs of plain gates")
     return f"**Thumbnails are shown to do worse in {worse or 'none'} of {pairs}, and better in {better or 'none'}.**"
 
 

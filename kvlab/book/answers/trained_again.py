@@ -63,7 +63,8 @@ def clause(studies: Sequence[Study], setting: Setting, margin: float, confidence
     over = sum(one.over for one in ran)
     without = [f"`{one.suite}`" for one in found if not one.many]
     none = f"; on {text.listed(without)} none has run it" if without else ""
-    return f"In {where} it is shown to lose under {points}, if any, in {over or 'none'} over ({LINK}){none}."
+    more = f"in {over or 'none'} it is shown to lose more"
+    return f"In {where} it is shown to lose under {points}, if any; {more} ({LINK}){none}."
 
 
 def shown(studies: Sequence[Study], setting: Setting, margin: float, confidence: float, named: bool = True) -> str:

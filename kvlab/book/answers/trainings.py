@@ -69,7 +69,9 @@ def curves(studies: Mapping[str, Study]) -> dict[str, dict[str, pd.Series]]:
 def headline(found: Mapping[str, Mapping[str, pd.Series]]) -> str:
     """The title of the curves: how many policies were trained past their lowest loss."""
     losses = _losses(found)
-    return f"{len(_past(losses))} of {text.count(len(losses), 'training')} went past the lowest held-out loss"
+    many = text.count(len(losses), "policy", "policies")
+    were = "was" if len(losses) == 1 else "were"
+    return f"{len(_past(losses))} of {many} {were} trained beyond the lowest held-out loss"
 
 
 def _losses(found: Mapping[str, Mapping[str, pd.Series]]) -> list[pd.Series]:

@@ -42,9 +42,10 @@ def planned(wanted: Studies, studies: Studies, run: bool, workers: int) -> str:
     if run:
         return text.planned(*_each(wanted), workers=workers)
     there, asked = (sum(study.episodes * len(study.settings) for study in _each(some)) for some in (studies, wanted))
-    rest = "" if there == asked else " The end of the page lists those that are not."
+    if there == asked:
+        return f"All {text.count(asked, 'episode')} are recorded, and the next cell reads them."
     read = f"the next cell reads {there:,}: those of settings that are recorded above 0 ms"
-    return f"Of {text.count(asked, 'episode')} {read}.{rest}"
+    return f"Of {text.count(asked, 'episode')} {read}. The end of the page lists those that are not."
 
 
 def _each(studies: Studies) -> list[Study]:

@@ -55,7 +55,9 @@ def test_the_cheapest_lever_and_the_cheapest_reuse_are_named():
         "Of the inference to solve an episode that both do (a machine), it takes 82 % (82 to 82) in `short`; 82 % (82 "
         "to 82) in `long`."
     )
-    assert reuse.startswith("**If you reuse: try images, instruction kept, every(2) first.** A control step takes")
+    assert reuse.startswith(
+        "**If you reuse: the candidate is images, instruction kept, every(2).** A control step takes"
+    )
     assert "Of the settings listed here that reuse it is the cheapest" in reuse
     assert unbeaten.startswith("**Every setting that reuses is beaten** by one at least as cheap and as good, and")
     assert unbeaten.endswith("In `short` and `long` these are unbeaten: 2 denoising steps.")

@@ -66,7 +66,7 @@ def test_a_cheaper_lever_comes_before_a_cache(untrained, tmp_path):
     assert "Of 4 settings listed here 1 fits; 1 of these keeps nothing of an earlier replan." in fits
     assert "takes as long with a cache" in fits
     assert "Its longest replan takes 35 ms, within a control step of 50 ms." in taken
-    assert kept.startswith("**No setting that keeps any of the cache fits the budget.** In a Pi0 the robot state is a")
+    assert kept.startswith("**None of the caches listed here fits the budget.** In a Pi0 the robot state is a")
     assert "The cheapest, everything kept, images ≥ 0.9, takes 12.6 ms. Behind the gate images ≥ 0.9 `prefix`" in kept
     assert kept.endswith("solves 40 points more than `full`, with everything kept (31 to 50), 100 episodes.")
     assert confirmed.startswith(
@@ -111,7 +111,7 @@ def test_a_kept_chunk_that_fits_is_reuse_and_no_cache(untrained, tmp_path):
     won = {NO_REUSE: 100, EVERYTHING: 100, chunk: 100}
     records = made({s: [(n < k, 20, [False, s != NO_REUSE] * 2) for n in range(100)] for s, k in won.items()})
     kept = said(question(untrained, tmp_path), records)[0][2]
-    assert kept.startswith("**No setting that keeps any of the cache fits the budget.**")
+    assert kept.startswith("**None of the caches listed here fits the budget.**")
     assert (
         "A kept chunk is reuse, but no cache of keys and values: 1 of 1 kept chunk fits, of which chunk kept, every(2) "
         "is shown to lose under 5 points." in kept

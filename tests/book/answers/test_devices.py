@@ -30,7 +30,7 @@ def test_differences_are_of_the_same_episodes():
     found = devices.no_reuse(rows, HERE)
     assert devices.finding(found, 0.95) == (
         "**In closed loop no two programs are shown to differ: differences of over 41 points are excluded, one of 5 "
-        "is not.** Each ran 10 episodes of a suite without reuse, by its small policy."
+        "is not in every pair.** Each ran 10 episodes of a suite without reuse, by its small policy."
     )
     alike = devices.finding(closed(cpu=100, engine=100), 0.95)
     assert alike.startswith(

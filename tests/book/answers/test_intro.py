@@ -121,12 +121,14 @@ def test_what_a_clock_loses_stands_beside_what_an_image_gate_does(recorded):
 
 def test_what_points_are_of_is_said_once_where_the_suites_are_alike():
     few = made({NO_REUSE: [(True, 15, [False] * 4)]})
-    assert intro.compared({"short": records(99)}).endswith(f"on the same 100 episodes of `short`. {intro.ENDS}")
+    assert intro.compared({"short": records(99)}).endswith(
+        f"on the same 100 episodes of `short`, with 95 % intervals. {intro.ENDS}"
+    )
     assert intro.compared({"short": records(99), "long": records(80)}).endswith(
-        f"the same 100 episodes of each suite. {intro.ENDS}"
+        f"the same 100 episodes of each suite, with 95 % intervals. {intro.ENDS}"
     )
     assert intro.compared({"short": records(99), "long": few}).endswith(
-        f"of `short` and 1 episode of `long`. {intro.ENDS}"
+        f"of `short` and 1 episode of `long`, with 95 % intervals. {intro.ENDS}"
     )
 
 
@@ -176,7 +178,7 @@ def test_the_first_finding_has_at_most_five_sentences():
 
 
 def test_the_start_page_says_how_its_policies_were_trained():
-    assert re.fullmatch(r"\d+ of \d+ trainings went past the lowest held-out loss", intro.trained())
+    assert re.fullmatch(r"\d+ of \d+ policies were trained beyond the lowest held-out loss", intro.trained())
 
 
 def test_each_chapter_has_one_door():

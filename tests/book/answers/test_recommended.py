@@ -84,7 +84,7 @@ def test_where_more_is_solved_the_seeds_that_show_it_are_named():
     again = SecondSeed(()).of(ONE)
     assert recommended.gains(again, {S: none}) == ""
     assert recommended.gains(again, {S: none, L: gain}) == (
-        "That it solves more is shown in `libero_10` by the first seed alone; why is open."
+        "That more is solved with 1 denoising step is shown in `libero_10` by the first seed alone; why is open."
     )
     assert recommended.gains(SecondSeed(()).of(parse_setting("none execute=7")), {L: gain}) == ""
 

@@ -79,8 +79,8 @@ def test_whether_standing_still_is_better_is_said_of_the_best_of_both_and_of_all
     one, solved = study
     solved |= {("100ms hold", NONE): 15, ("100ms", NONE): 5, ("100ms hold", FEWER): 10, ("100ms", FEWER): 9}
     assert found(one, (NONE, FEWER), (100,)).startswith(
-        "**To stand still during an inference solves more in `libero_spatial` at 100 ms**, best lever of either "
-        "way compared. In `libero_spatial` at 100 ms 15 of 20 are solved standing still (no reuse). That is 30 points "
+        "**To stand still during an inference solves more in `libero_spatial` at 100 ms**, by the best recorded of "
+        "either way. In `libero_spatial` at 100 ms 15 of 20 are solved standing still (no reuse). That is 30 points "
         "more than going on ("
     )
     assert found(one, (NONE, FEWER), (100,)).endswith("better in 1 of 2 comparisons and worse in none.")

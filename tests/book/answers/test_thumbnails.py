@@ -70,8 +70,8 @@ def test_the_share_near_grasps_is_that_of_the_replans_that_look_most_alike():
 def test_the_gap_is_told_with_how_many_of_its_reasons_are_supported():
     rows = records(near_gap=0, thumbnails_age=2)
     said, why = thumbnails.findings(rows, thumbnails.explanations(rows, looks()))
-    assert said == "**Thumbnails are shown to do worse in 2 of 2 pairs, and better in none.**"
-    assert why == "**Of 4 reasons why they would do worse, 2 is supported and none refuted.**"
+    assert said == "**Thumbnails are shown to do worse in 2 of 2 pairs of plain gates, and better in none.**"
+    assert why == "**Of 4 reasons why they would do worse, 2 are supported and none refuted.**"
     points = thumbnails.table(rows)["points"]
     assert [one.split(" ")[0] for one in points] == ["-40", "", "-40", "", "0", ""]
 
@@ -80,7 +80,9 @@ def test_the_gap_is_told_with_how_many_of_its_reasons_are_supported():
 def test_whether_thumbnails_do_worse_is_counted(gap, worse, better):
     rows = records(gap=gap)
     said, *_ = thumbnails.findings(rows, thumbnails.explanations(rows, looks()))
-    assert said.startswith(f"**Thumbnails are shown to do worse in {worse} of 2 pairs, and better in {better}.**")
+    assert said.startswith(
+        f"**Thumbnails are shown to do worse in {worse} of 2 pairs of plain gates, and better in {better}.**"
+    )
 
 
 @pytest.mark.parametrize(

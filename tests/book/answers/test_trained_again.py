@@ -37,15 +37,18 @@ def studies(tmp_path, make_row):
         ([(5, 0, 100)], "No further training ran it"),  # it has not learned
         (
             [(100, 0, 100)],
-            "In 1 of 1 further training on `libero_spatial` it is shown to lose under 5 points, if any, in none over",
+            "In 1 of 1 further training on `libero_spatial` it is shown to lose under 5 points, if any; in none it is "
+            "shown to lose more",
         ),
         (
             [(100, 0, 100), (100, 4, 100)],
-            "In 1 of 2 further trainings on `libero_spatial` it is shown to lose under 5 points, if any, in none over",
+            "In 1 of 2 further trainings on `libero_spatial` it is shown to lose under 5 points, if any; in none it is "
+            "shown to lose more",
         ),
         (
             [(100, 4, 100), (100, 30, 100)],
-            "In none of 2 further trainings on `libero_spatial` it is shown to lose under 5 points, if any, in 1 over",
+            "In none of 2 further trainings on `libero_spatial` it is shown to lose under 5 points, if any; in 1 it is "
+            "shown to lose more",
         ),
     ],
 )
@@ -70,5 +73,5 @@ def test_a_suite_that_has_none_is_named(studies, tmp_path):
         Study(CHECKPOINTS["libero_10"], (NO_REUSE,), 100, Protocol("libero_10"), folder=tmp_path),
     ]
     assert clause(both, FEWER, 0.05, 0.95).endswith(
-        "in none over (" + trained_again.LINK + "); on `libero_10` none has run it."
+        "; in none it is shown to lose more (" + trained_again.LINK + "); on `libero_10` none has run it."
     )

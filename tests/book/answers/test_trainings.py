@@ -38,7 +38,7 @@ def test_a_loss_that_rises_again_is_counted():
     at = [1000, 2000, 3000]
     rising, falling = pd.Series([2.0, 1.0, 1.5], at), pd.Series([2.0, 1.0], at[:2])
     found = {"a": {"x": rising, "y": falling}, "b": {"z": rising}}
-    assert trainings.headline(found) == "2 of 3 trainings went past the lowest held-out loss"
+    assert trainings.headline(found) == "2 of 3 policies were trained beyond the lowest held-out loss"
 
 
 def test_without_a_curve_there_is_no_loss(tmp_path: Path):
