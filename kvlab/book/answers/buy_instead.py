@@ -65,9 +65,8 @@ def _taken(
     """What to take, at what cost, and how sure that is."""
     if choice is None:
         return recommended.nothing(records, second.margin)
-    changes = {suite: bought.loc[choice.taken.setting, (suite, "difference")] for suite in records}
-    said = [_costs_and_why(choice, bought, records, machines, second), recommended.gains(choice.taken, changes)]
-    return " ".join(filter(None, [f"**{choice.taken.advice}.**", *said, recommended.CAUTION]))
+    said = _costs_and_why(choice, bought, records, machines, second)
+    return f"**{choice.taken.advice}.** {said} {recommended.CAUTION}"
 
 
 def _costs_and_why(

@@ -85,7 +85,6 @@ def recommendation(question: Question, records: Records, judged: pd.DataFrame) -
         "reuse": "No setting that keeps nothing fits with a loss that is shown to be inside the margin.",
     }[step]
     said = [recommended.recommendation(choice, {question.study.protocol.suite: records}, question.second, _ms(judged))]
-    said.append(recommended.gains(choice.taken, {question.study.protocol.suite: row.difference}))
     return " ".join(filter(None, [lead, costs, more, *said, recommended.CAUTION]))
 
 
@@ -153,21 +152,8 @@ def _kept(question: Question, records: Records, judged: pd.DataFrame) -> str:
     if len(caches) and not caches.fits.any():
         lead = "None of the caches listed here fits the budget"
         cheapest = f"The cheapest, {tables.lever(caches.index[0])}, takes {caches.ms.iloc[0]:.1f} ms."
-        compared = " ".join(filter(None, (cheapest, _kept_chunks(question, judged), compared)))
+        compared = " ".join(filter(None, (cheapest, compared)))
     return f"**{lead}.** {' '.join(filter(None, (why, compared)))}"
-
-
-def _kept_chunks(question: Question, judged: pd.DataFrame) -> str:
-    """Which kept chunks fit, where no cache does; nothing where none of them does either."""
-    chunks = judged[[setting.mode == "chunk" for setting in judged.index]]
-    if not (many := int(chunks.fits.sum())):
-        return ""
-    inside = [tables.lever(setting) for setting in chunks.index[chunks.fits & (chunks.loss == margins.INSIDE)]]
-    shown = f"{'; '.join(inside)} is shown to lose under {question.points}" if inside else ""
-    return (
-        f"A kept chunk is reuse, but no cache of keys and values: {many} of {text.count(len(chunks), 'kept chunk')} "
-        f"fit{'s' * (many == 1)}, {f'of which {shown}' if shown else f'none shown to lose under {question.points}'}."
-    )
 
 
 def _against_full(question: Question, records: Records, judged: pd.DataFrame, mode: str) -> tuple[str, str]:

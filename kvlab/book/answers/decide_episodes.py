@@ -31,15 +31,14 @@ def confirm(question: Question, records: Records, judged: pd.DataFrame) -> list[
 
 def _enough(question: Question, records: Records, again: Again) -> str:
     """How many episodes would decide, and what to set for that."""
-    apart, n, several = _apart(question, records, again)
+    apart, n = _apart(question, records, again)
     needed, each = decision.needed(apart, n, question.margin, question.confidence), _episodes(question.study)
     first = question.study.seed + (1 if again.verdict is None else 2)
     seeds = [str(first + more) for more in range(ceil(needed / each))]
     turns = f"`seed` to {text.listed(seeds, 'and then to')}" + f": a seed has {each} episodes" * (len(seeds) > 1)
     return (
         f"For {tables.lever(again.setting)} it takes {text.count(needed, 'episode')} to exclude a loss of "
-        f"{question.points} with a chance of 80 %, if it is as good as no reuse. That is by the {apart} of "
-        f"{text.count(n, 'episode')} that ended differently{' with the seed in which more did' if several else ''}. "
+        f"{question.points} with a chance of 80 %, if it is as good as no reuse. "
         f'Set `settings` to `["{again.setting}"]`, `run` to `True`, `episodes` to {min(needed, each)} and {turns}.'
     )
 
@@ -49,21 +48,21 @@ def _episodes(study: Study) -> int:
     return len(tasks(study.protocol.suite)) * len(study.states)
 
 
-def _apart(question: Question, records: Records, again: Again) -> tuple[int, int, bool]:
-    """How many pairs ended differently, of how many, with the seed that tells it more cautiously; is there another?"""
+def _apart(question: Question, records: Records, again: Again) -> tuple[int, int]:
+    """How many pairs ended differently, of how many, with the seed in which more did."""
     (seeds,) = again.seeds({question.study.protocol.suite: records}).values()
     worst = max(seeds, key=lambda counts: (counts.setting_only + counts.control_only) / counts.n)
-    return worst.setting_only + worst.control_only, worst.n, len(seeds) > 1
+    return worst.setting_only + worst.control_only, worst.n
 
 
 def design(question: Question, records: Records, judged: pd.DataFrame) -> pd.DataFrame:
     """Of the settings that fit and are not shown to lose, how many pairs exclude a loss, if they lose nothing.
 
-    As in `findings`: by the seed in which more ended differently.
+    By the seed in which more ended differently, as `confirm`.
     """
     kept = judged[judged.fits & judged.loss.notna()]
     kept = kept[[lost.high >= 0 for lost in kept.difference]]
-    apart = [_apart(question, records, question.second.of(setting))[:2] for setting in kept.index]
+    apart = [_apart(question, records, question.second.of(setting)) for setting in kept.index]
     columns = {"end differently": [f"{differ} of {n}" for differ, n in apart]}
     for margin in sorted({question.margin, margins.BUY, margins.MARGIN}):
         needed = [decision.needed(differ, n, margin, question.confidence) for differ, n in apart]

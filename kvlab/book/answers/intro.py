@@ -70,19 +70,13 @@ def _taken(
     machines: Mapping[str, Latency],
     second: SecondSeed,
 ) -> str:
-    """`recommended.recommendation` in fewer words: both seeds together are for *What to buy instead*."""
-    costs = recommended.costs(bought, choice.taken.setting, {key: key for key in machines})
-    shown = choice.taken.points(records)
-    by_seed = " by seed" * any(len(each) > 1 for each in shown.values())
-    seeds = "; ".join(f"`{suite}` {'; then '.join(each)}" for suite, each in shown.items())
-    said = [
-        f"**{choice.taken.advice}: {costs} of the inference.**",
-        recommended.why(choice, len(records), margins.BUY),
-        f"Points{by_seed}: {seeds}.",
-    ]
-    if again := trained_again.shown(second.studies, choice.taken.setting, margins.BUY, second.confidence):
-        said.append(f"{again[0].upper()}{again[1:]} ({trained_again.LINK}).")
-    return " ".join([*said, *(recommended.cheaper(one, second) for one in choice.cheaper)])
+    """`recommended.recommendation`, with what it costs in its title."""
+
+    def costs(setting: Setting) -> str:
+        return recommended.costs(bought, setting, {key: key for key in machines})
+
+    lead = f"**{choice.taken.advice}: {costs(choice.taken.setting)} of the inference.**"
+    return f"{lead} {recommended.recommendation(choice, records, second, costs)}"
 
 
 def _told(setting: Setting, name: str, bought: pd.DataFrame, records: Mapping[str, Records]) -> str:

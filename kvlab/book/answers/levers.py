@@ -1,14 +1,11 @@
-"""What *In real time* says of the settings that solve most: where they beat no reuse, and each other."""
+"""What *In real time* says of the settings that solve most: where they beat no reuse."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from itertools import combinations
 
 from kvlab.book import tables, text
 from kvlab.book.answers.speeds import NO_REUSE, BySuite, ranked, said, solved, timed
 from kvlab.evidence import rows, summary
 from kvlab.evidence.rows import successes
-from kvlab.evidence.stats import Pairs, paired_difference
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 
@@ -29,7 +26,7 @@ def finding(records: BySuite, confidence: float) -> str:
         f"{_of_suite(above, suite, confidence)}{_waiting(suite, above, records[suite], confidence)}"
         for suite, above in _above(records).items()
     ]
-    return f"**{lead}.** {' '.join(suites)}{_numbers(records, confidence)}"
+    return f"**{lead}.** {' '.join(suites)}"
 
 
 def details(records: BySuite) -> list[str]:
@@ -99,39 +96,3 @@ def _beaten(records: Records, others: list[Setting], confidence: float) -> bool:
     best = ranked(records)[0]
     ahead = [other != best and summary.difference(records, best, other, confidence).low > 0 for other in others]
     return bool(ahead) and all(ahead)
-
-
-def _numbers(records: BySuite, confidence: float) -> str:
-    """Every two numbers of fewer steps held against each other, by intervals that hold together."""
-    told = ""
-    for (few, more), found in _pairs(records).items():
-        won, lost = _shown(found, 1 - (1 - confidence) / len(found))
-        told += (
-            f" {text.count(few, 'denoising step')}, with as many executed actions, is shown to solve more than {more} "
-            f"in {len(won) or 'none'} of {text.count(len(found), 'comparison')}{_where(won)}, and fewer in "
-            f"{len(lost) or 'none'}{_where(lost)}."
-        )
-    return told
-
-
-def _pairs(records: BySuite) -> dict[tuple[int, int], dict[str, Pairs]]:
-    """Fewer steps without a cache, paired with more that execute as many actions: by both numbers, then by world."""
-    found: dict[tuple[int, int], dict[str, Pairs]] = {}
-    for suite, ms, each in timed(records):
-        settings = sorted(filter(_fewer, rows.recorded(each)), key=lambda setting: setting.denoising_steps)
-        for few, more in combinations(settings, 2):
-            if few.denoising_steps < more.denoising_steps and few == replace(more, denoising_steps=few.denoising_steps):
-                which = f"in `{suite}` at {ms:g} ms{f' (executes {few.execute})' if few.execute else ''}"
-                numbers = few.denoising_steps, more.denoising_steps
-                found.setdefault(numbers, {})[which] = rows.pairs(each, few, more)
-    return found
-
-
-def _shown(found: Mapping[str, Pairs], confidence: float) -> tuple[list[str], list[str]]:
-    """Where the fewer steps are shown to solve more, and where the more."""
-    gained = {where: paired_difference(pairs, confidence) for where, pairs in found.items()}
-    return [where for where, d in gained.items() if d.low > 0], [where for where, d in gained.items() if d.high < 0]
-
-
-def _where(worlds: list[str]) -> str:
-    return f" ({text.listed(worlds)})" if worlds else ""

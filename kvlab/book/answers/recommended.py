@@ -14,7 +14,6 @@ from kvlab.book.answers import trained_again
 from kvlab.book.answers.second_seed import NO_REUSE, Again, Choice, SecondSeed
 from kvlab.book.recorded import in_full
 from kvlab.evidence import frontier, margins
-from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.study import Study
@@ -67,14 +66,12 @@ def none_shown(records: Mapping[str, Records], margin: float) -> str:
 
 def why(choice: Choice, suites: int, margin: float, among: str = "") -> str:
     """By what rule it was chosen, of the settings that `among` names (`that reuse `), and the doubt that is left."""
-    cheapest, everywhere = (
-        f"Of the settings listed here {among}it is the cheapest that",
-        " in every suite" * (suites > 1),
-    )
-    under = f"to lose under {100 * margin:.0f} points, if any{',' * (suites > 1)}{everywhere}"
+    under = f"to lose under {100 * margin:.0f} points, if any"
+    everywhere = ", in every suite" * (suites > 1)
+    cheapest = f"Of the settings listed here {among}it is the cheapest that"
     if choice.confirmed:
-        return f"{cheapest} both seeds show {under}; the first chose it."
-    return f"{cheapest} is shown {under}. A choice among many favours the lucky. {choice.taken.clause}"
+        return f"{cheapest} both seeds show {under}{everywhere}."
+    return f"{cheapest} is shown {under}{everywhere}. {choice.taken.clause}"
 
 
 def recommendation(
@@ -91,26 +88,11 @@ def recommendation(
     taken = choice.taken
     said = [
         why(choice, len(records), second.margin, among),
-        points(choice, records),
-        trained_again.clause(second.studies, taken.setting, second.margin, second.confidence),
-        *(cheaper(again, second, costs(again.setting)) for again in choice.cheaper),
+        taken.effects(records),
+        trained_again.shown(second.studies, taken.setting, second.margin, second.confidence),
+        *(cheaper(again, costs(again.setting)) for again in choice.cheaper),
     ]
     return " ".join(filter(None, said))
-
-
-def points(choice: Choice, records: Mapping[str, Records]) -> str:
-    """What the setting that is taken loses by the seed that did not choose it; by all where that does not confirm it.
-
-    `records`: the rows of the first seed, by suite.
-    """
-    if not choice.confirmed:
-        return choice.taken.effects(records)
-    each = [f"{second} in `{suite}`" for suite, (_, second, *_) in choice.taken.points(records).items()]
-    (many,) = {counts[1].n for counts in choice.taken.seeds(records).values()}
-    return (
-        f"Points compared with no reuse, with the second seed: {'; '.join(each)}, {many} episodes"
-        f"{' each' * (len(each) > 1)}."
-    )
 
 
 def costs(bought: pd.DataFrame, setting: Setting, machines: Mapping[str, str]) -> str:
@@ -122,25 +104,7 @@ def costs(bought: pd.DataFrame, setting: Setting, machines: Mapping[str, str]) -
     return text.listed([f"{share} ({machines[key]})" for key, share in shares.items()])
 
 
-def cheaper(again: Again, second: SecondSeed, costs: str = "") -> str:
-    """A cheaper setting that the first seed alone shows to lose so little, and what is missing.
-
-    Without `costs`, which a table has, in few words, after a sentence on the further trainings of what is taken.
-    """
+def cheaper(again: Again, costs: str = "") -> str:
+    """A cheaper setting that the first seed alone shows to lose so little, and what is missing; what it `costs`."""
     lead = "Cheaper, and not to be relied on, is" if again.verdict == margins.OUTSIDE else "A cheaper candidate is"
-    trained = trained_again.shown(second.studies, again.setting, second.margin, second.confidence, bool(costs))
-    lacks = "; ".join(filter(None, [again.missing, trained]))
-    return f"{lead} {tables.lever(again.setting)}{costs and f', at {costs}'}: {lacks}."
-
-
-def gains(again: Again, changes: Mapping[str, Interval]) -> str:
-    """Where fewer denoising steps are shown to solve more: by which seeds, and that the reason is open."""
-    found = again.gains(changes)
-    if not found or not again.setting.denoising_steps:
-        return ""
-    told = {
-        "by both seeds": [f"`{suite}`" for suite, too in found.items() if too],
-        "by the first seed alone": [f"`{suite}`" for suite, too in found.items() if not too],
-    }
-    shown = "; ".join(f"in {text.listed(suites)} {by}" for by, suites in told.items() if suites)
-    return f"That more is solved with {tables.lever(again.setting)} is shown {shown}; why is open."
+    return f"{lead} {tables.lever(again.setting)}{costs and f', at {costs}'}: {again.missing}."

@@ -15,7 +15,6 @@ from kvlab.study.study import Study
 
 NO_REUSE = Setting("none")
 SAME = "the same tasks and initial states, with other noise and other places of cabinet and stove"
-SEEDS = ("the first seed", "the second")
 _LEADS = {
     margins.INSIDE: "A second seed confirms it",
     margins.OUTSIDE: "A second seed contradicts it",
@@ -137,28 +136,21 @@ class Again:
         return {suite: [self._points(one) for one in counts] for suite, counts in self.seeds(first).items()}
 
     def effects(self, first: Mapping[str, Records]) -> str:
-        """Of each suite the difference with the first seed, whose rows are given, with the second and with both.
-
-        What both together say of the margin is said where the second does not say it alone.
+        """The points of each suite: by the second seed, which did not choose the setting, where it confirms it; else by
+        both, or by the first alone, whose rows are given.
         """
-        said, both, points = [], {}, self.points(first)
-        for suite, counts in self.seeds(first).items():
-            shown, many = points[suite], sum(one.n for one in counts)
-            if len(counts) > 1:
-                both[suite] = _sum(counts)
-                shown = [f"{one} with {seed}" for one, seed in zip(shown, SEEDS, strict=True)]
-                shown.append(f"{self._points(both[suite])} with both")
-            said.append(f"Points compared with no reuse, in `{suite}`: {'; '.join(shown)}, {many} episodes.")
-        if both and self.verdict != margins.INSIDE:
-            words = _together({suite: self._words(counts) for suite, counts in both.items()})
-            said.append(f"With both seeds together, of which the first chose it, {words}.")
-        return " ".join(said)
-
-    def gains(self, first: Mapping[str, Interval]) -> dict[str, bool]:
-        """The suites in which the `first` seed shows that more is solved: does the second show it too?"""
-        again = {study.protocol.suite: counts for study, (_, counts) in self.found.items() if counts}
-        more = [suite for suite, change in first.items() if change.low > 0]
-        return {suite: suite in again and self._lost(again[suite]).low > 0 for suite in more}
+        told, lead = self.points(first), "Points"
+        if self.verdict == margins.INSIDE:
+            told, lead = (
+                {suite: each[1:] for suite, each in told.items()},
+                f"{lead} by the second seed, which chose none",
+            )
+        elif any(len(each) > 1 for each in told.values()):
+            lead = f"{lead} by the first seed, then by the second"
+        many = sorted({counts.n for seeds in self.seeds(first).values() for counts in seeds})
+        each = " each" * (sum(map(len, told.values())) > 1)
+        said = "; ".join(f"{', then '.join(shown)} in `{suite}`" for suite, shown in told.items())
+        return f"{lead}: {said}, {text.listed(map(str, many))} episodes{each}."
 
     def _lost(self, counts: Pairs) -> Interval:
         return paired_difference(counts, self.confidence)

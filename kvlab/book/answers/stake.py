@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from kvlab.book import tables, text
+from kvlab.book import text
 from kvlab.book.answers import delays
 from kvlab.book.answers.speeds import NO_REUSE, BySuite, said, solved, timed
 from kvlab.evidence.rows import recorded, successes
@@ -46,20 +46,17 @@ def _lead(lost: Mapping[str, Mapping[float, Interval]]) -> str:
 
 
 def rounded(records: BySuite) -> str:
-    """Which settings a recorded machine would delay for another time than the row that has its delay without reuse."""
+    """How many settings a recorded machine would delay otherwise than the row that has its delay without reuse."""
     speeds, told = sorted({ms for _, ms, _ in timed(records)}), []
     settings = dict.fromkeys(setting for *_, each in timed(records) for setting in recorded(each))
     for name in MACHINES:
         times, alike = _alike(name, speeds)
         clock = Clock(times.replan_ms(NO_REUSE, False), name)
         for ms in alike:
-            other = [
-                tables.lever(setting)
-                for setting in settings
-                if delays.words(clock, setting) != delays.words(Clock(ms), setting)
-            ]
+            other = sum(delays.words(clock, setting) != delays.words(Clock(ms), setting) for setting in settings)
             if other:
-                told.append(f"On {times.name} these have other delays than at {ms:g} ms: {'; '.join(other)}.")
+                have = f"{other} of {text.count(len(settings), 'setting')} {'has' if other == 1 else 'have'}"
+                told.append(f"On {times.name} {have} another delay than at {ms:g} ms.")
     return " ".join(told)
 
 

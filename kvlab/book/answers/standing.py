@@ -56,11 +56,10 @@ def table(found: Outcomes, confidence: float) -> pd.DataFrame:
 
 
 def finding(found: Outcomes, records: BySuite, confidence: float) -> str:
-    """Where the best that stands still is shown to solve more than the best that goes on, and in how many comparisons
-    of one setting with itself; nothing where nothing is compared. `records` are those of what goes on.
+    """Where the best that stands still is shown to solve more than the best that goes on; nothing where nothing is
+    compared. `records` are those of what goes on.
     """
-    gains = [gain for both in found.values() if (gain := _gain(*both, confidence))]
-    if not gains:
+    if not any(_gain(*both, confidence) for both in found.values()):
         return ""
     best = {
         world: both
@@ -68,11 +67,7 @@ def finding(found: Outcomes, records: BySuite, confidence: float) -> str:
         if all(both := _best(found, records, *world))
     }
     apart = {world: _gain(still[1], on[1], confidence) for world, (still, on) in best.items()}
-    better, worse = (sum(test(gain) for gain in gains) for test in (lambda g: g.low > 0, lambda g: g.high < 0))
-    return (
-        f"**{_lead(apart)}**, by the best recorded of either way.{_told(best, apart)} Setting by setting it is shown "
-        f"to be better in {better or 'none'} of {text.count(len(gains), 'comparison')} and worse in {worse or 'none'}."
-    )
+    return f"**{_lead(apart)}**, by the best recorded of either way.{_told(best, apart)}"
 
 
 def _lead(apart: Mapping[World, Interval]) -> str:

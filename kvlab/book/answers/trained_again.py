@@ -29,9 +29,9 @@ class Trained:
     over: int
     many: int
 
-    def said(self, noun: str = "") -> str:
-        """As in `3 of 4 on SUITE`; with a noun, `3 of 4 further trainings on SUITE`."""
-        return f"{self.under or 'none'} of {text.count(self.many, noun) if noun else self.many} on `{self.suite}`"
+    def said(self) -> str:
+        """As in `3 of 4 on SUITE`."""
+        return f"{self.under or 'none'} of {self.many} on `{self.suite}`"
 
 
 def trained(studies: Sequence[Study], setting: Setting, margin: float, confidence: float) -> list[Trained]:
@@ -48,34 +48,19 @@ def trained(studies: Sequence[Study], setting: Setting, margin: float, confidenc
     return told
 
 
-def clause(studies: Sequence[Study], setting: Setting, margin: float, confidence: float) -> str:
-    """In how many further trainings the setting is shown to lose under and over `margin`, in a sentence.
+def shown(studies: Sequence[Study], setting: Setting, margin: float, confidence: float) -> str:
+    """Which further trainings show that the setting loses under `margin` too, and how many that it loses over it.
 
-    `studies` as in `trained`.
+    A sentence, for after one that says so of the first; empty where `trained` says nothing. `studies` as there.
     """
-    found, points = trained(studies, setting, margin, confidence), f"{100 * margin:.0f} points"
-    if not found:
-        return ""
-    if not (ran := [one for one in found if one.many]):
-        return f"No further training ran it ({LINK})."
-    first, *others = ran
-    where = text.listed([first.said("further training"), *(one.said() for one in others)])
-    over = sum(one.over for one in ran)
-    without = [f"`{one.suite}`" for one in found if not one.many]
-    none = f"; on {text.listed(without)} none has run it" if without else ""
-    more = f"in {over or 'none'} it is shown to lose more"
-    return f"In {where} it is shown to lose under {points}, if any; {more} ({LINK}){none}."
-
-
-def shown(studies: Sequence[Study], setting: Setting, margin: float, confidence: float, named: bool = True) -> str:
-    """The same as a clause in fewer words, without the link; not `named`, the suites are those of a sentence before."""
     found = trained(studies, setting, margin, confidence)
     if not (ran := [one for one in found if one.many]):
-        return "no further training ran it" * bool(found)
+        return f"No further training ran it ({LINK})." * bool(found)
     over = sum(one.over for one in ran)
-    larger = f", {over} a larger loss" if over else ""
-    which = text.listed([one.said() if named else f"{one.under or 'none'} of {one.many}" for one in ran])
-    return f"of {'further' if named else 'these'} trainings {which} show it{larger}"
+    without = [f"`{one.suite}`" for one in found if not one.many]
+    none = f"; on {text.listed(without)} none ran it" if without else ""
+    which = text.listed([one.said() for one in ran])
+    return f"Of further trainings {which} show it, {over or 'none'} a larger loss ({LINK}){none}."
 
 
 def _judged(study: Study, finding: Finding, confidence: float) -> list:

@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 from kvlab.book.answers import across_recommended, recommended, stated
-from kvlab.book.answers.second_seed import NO_REUSE, Again, Choice, SecondSeed
+from kvlab.book.answers.second_seed import NO_REUSE, Again, Choice
 from kvlab.book.answers.stated import Policies
 from kvlab.evidence import margins
-from kvlab.evidence.stats import Pairs, paired_difference
 from kvlab.evidence.summary import difference
 from kvlab.paths import CHECKPOINTS
 from kvlab.study.protocol import Protocol
@@ -77,16 +76,6 @@ def test_the_findings_that_have_their_verdict_here_are_those_of_the_choice():
     assert across_recommended.advised(chosen(TWO, ONE), judged) == CLAIMS
     assert across_recommended.advised(chosen(ONE), judged) == CLAIMS[:1]
     assert across_recommended.advised(None, judged) == []
-
-
-def test_where_more_is_solved_the_seeds_that_show_it_are_named():
-    gain, none = paired_difference(Pairs(80, 15, 0, 5)), paired_difference(Pairs(95, 1, 1, 3))
-    again = SecondSeed(()).of(ONE)
-    assert recommended.gains(again, {S: none}) == ""
-    assert recommended.gains(again, {S: none, L: gain}) == (
-        "That more is solved with 1 denoising step is shown in `libero_10` by the first seed alone; why is open."
-    )
-    assert recommended.gains(SecondSeed(()).of(parse_setting("none execute=7")), {L: gain}) == ""
 
 
 def test_what_is_recommended_loses_under_the_margin_by_the_recorded_rows():

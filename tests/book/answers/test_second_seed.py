@@ -131,7 +131,9 @@ def test_both_seeds_have_a_row_where_a_second_is_recorded(second):
     assert [one[3], two[3]] == again.points(rows)["libero_spatial"]
     assert one[:3] == ("1 denoising step", "libero_spatial", "first") and (two[2], both[2]) == ("second", "both")
     # 1 and 3 of 100 lost and none won leave 0 open; the 4 of 200 do not
-    assert (one[4], two[4], both[4]) == ("open", "open", "loses") and f"{both[3]} with both" in again.effects(rows)
+    assert (one[4], two[4], both[4]) == ("open", "open", "loses") and f"{one[3]}, then {two[3]} in" in again.effects(
+        rows
+    )
 
 
 def test_a_second_seed_that_is_recorded_in_part_says_how_much(second):
@@ -164,29 +166,23 @@ def test_the_advice_is_as_sure_as_the_second_seed(second, lost, many, advice):
     assert second((lost, many)).of(FEWER).advice == advice
 
 
-def test_both_seeds_stand_side_by_side_and_together(second):
-    said = second((3, 100)).of(FEWER).effects({"libero_spatial": first(99)})
-    one, two, both = (paired_difference(Pairs(n - k, 0, k, 0)) for n, k in ((100, 1), (100, 3), (200, 4)))
-    assert said == (
-        f"Points compared with no reuse, in `libero_spatial`: {points(one, 0.05)} with the first seed; "
-        f"{points(two, 0.05)} with the second; {points(both, 0.05)} with both, 200 episodes. With both seeds together, "
-        "of which the first chose it, in `libero_spatial` a loss of 5 points is open."
+def test_the_points_are_of_the_seed_that_confirms(second):
+    rows = {suite: first(99) for suite in ("libero_spatial", "libero_10")}
+    assert second((0, 100), (0, 100)).of(FEWER).effects(rows) == (
+        "Points by the second seed, which chose none: 0 (-4 to 4) in `libero_spatial`; 0 (-4 to 4) in `libero_10`, 100 "
+        "episodes each."
     )
-    side_by_side = second((3, 100)).of(FEWER).points({"libero_spatial": first(99)})
-    assert side_by_side == {"libero_spatial": [points(one, 0.05), points(two, 0.05)]}
 
 
-def test_both_together_say_nothing_more_where_each_says_it(second):
-    assert "together" not in second((0, 100)).of(FEWER).effects({"libero_spatial": first(99)})
+def test_the_points_are_of_all_seeds_where_the_second_does_not_confirm(second):
+    rows = {suite: first(99) for suite in ("libero_spatial", "libero_10")}
+    one, three = (points(paired_difference(Pairs(100 - k, 0, k, 0)), 0.05) for k in (1, 3))
+    assert second((3, 100), (0, 20)).of(FEWER).effects(rows) == (
+        f"Points by the first seed, then by the second: {one}, then {three} in `libero_spatial`; {one} in "
+        "`libero_10`, 100 episodes each."
+    )
 
 
 def test_without_a_whole_second_seed_the_first_stands_alone(second):
     said = second((3, 20)).of(FEWER).effects({"libero_spatial": first(100)})
-    assert said.endswith(" in `libero_spatial`: 0 (-4 to 4), 100 episodes.") and "seed" not in said
-
-
-def test_a_gain_is_shown_where_both_seeds_show_it(second):
-    again = second((0, 100), (0, 0)).of(FEWER)
-    gain, none = paired_difference(Pairs(80, 15, 0, 5)), paired_difference(Pairs(95, 1, 1, 3))
-    assert again.gains({"libero_spatial": gain, "libero_10": gain}) == {"libero_spatial": False, "libero_10": False}
-    assert again.gains({"libero_spatial": none}) == {}
+    assert said == "Points: 0 (-4 to 4) in `libero_spatial`, 100 episodes."

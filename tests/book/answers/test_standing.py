@@ -75,7 +75,7 @@ def found(study, settings, speeds, records=None):
     return standing.finding(compared(study, settings, speeds), records or {}, 0.95)
 
 
-def test_whether_standing_still_is_better_is_said_of_the_best_of_both_and_of_all_comparisons(study):
+def test_whether_standing_still_is_better_is_said_of_the_best_of_both(study):
     one, solved = study
     solved |= {("100ms hold", NONE): 15, ("100ms", NONE): 5, ("100ms hold", FEWER): 10, ("100ms", FEWER): 9}
     assert found(one, (NONE, FEWER), (100,)).startswith(
@@ -83,9 +83,8 @@ def test_whether_standing_still_is_better_is_said_of_the_best_of_both_and_of_all
         "either way. In `libero_spatial` at 100 ms 15 of 20 are solved standing still (no reuse). That is 30 points "
         "more than going on ("
     )
-    assert found(one, (NONE, FEWER), (100,)).endswith("better in 1 of 2 comparisons and worse in none.")
     solved |= {("200ms hold", NONE): 2, ("200ms", NONE): 3}
-    assert "No difference is shown in `libero_spatial` at 200 ms. Setting by" in found(one, (NONE, FEWER), (100, 200))
+    assert found(one, (NONE, FEWER), (100, 200)).endswith("No difference is shown in `libero_spatial` at 200 ms.")
 
 
 def test_standing_still_that_is_worse_and_that_is_not_told_apart(study):
@@ -93,7 +92,6 @@ def test_standing_still_that_is_worse_and_that_is_not_told_apart(study):
     solved |= {("100ms hold", NONE): 5, ("100ms", NONE): 19}
     said = found(one, (NONE,), (100,))
     assert said.startswith("**To stand still during an inference solves fewer in `libero_spatial` at 100 ms**,")
-    assert said.endswith("better in none of 1 comparison and worse in 1.")
     solved |= {("100ms", NONE): 5}
     assert found(one, (NONE,), (100,)).startswith(
         "**To stand still during an inference is nowhere shown to be better than to go on, or worse**,"

@@ -3,7 +3,7 @@
 import pytest
 
 from kvlab.book.answers import trained_again
-from kvlab.book.answers.trained_again import AGAIN, clause, shown
+from kvlab.book.answers.trained_again import AGAIN, shown
 from kvlab.paths import CHECKPOINTS, DATA
 from kvlab.study.protocol import Protocol
 from kvlab.study.settings import Setting
@@ -35,36 +35,23 @@ def studies(tmp_path, make_row):
         ([], "No further training ran it"),
         ([(100, 0, 99)], "No further training ran it"),
         ([(5, 0, 100)], "No further training ran it"),  # it has not learned
-        (
-            [(100, 0, 100)],
-            "In 1 of 1 further training on `libero_spatial` it is shown to lose under 5 points, if any; in none it is "
-            "shown to lose more",
-        ),
+        ([(100, 0, 100)], "Of further trainings 1 of 1 on `libero_spatial` show it, none a larger loss"),
         (
             [(100, 0, 100), (100, 4, 100)],
-            "In 1 of 2 further trainings on `libero_spatial` it is shown to lose under 5 points, if any; in none it is "
-            "shown to lose more",
+            "Of further trainings 1 of 2 on `libero_spatial` show it, none a larger loss",
         ),
         (
             [(100, 4, 100), (100, 30, 100)],
-            "In none of 2 further trainings on `libero_spatial` it is shown to lose under 5 points, if any; in 1 it is "
-            "shown to lose more",
+            "Of further trainings none of 2 on `libero_spatial` show it, 1 a larger loss",
         ),
     ],
 )
-def test_the_clause_follows_from_the_rows(studies, trainings, said):
-    assert clause(studies(*trainings), FEWER, 0.05, 0.95) == f"{said} ({trained_again.LINK})."
-
-
-def test_a_clause_has_fewer_words(studies):
-    many = studies((100, 0, 100), (100, 30, 100))
-    assert shown(many, FEWER, 0.05, 0.95) == "of further trainings 1 of 2 on `libero_spatial` show it, 1 a larger loss"
-    assert shown(many, FEWER, 0.05, 0.95, named=False) == "of these trainings 1 of 2 show it, 1 a larger loss"
-    assert shown(studies(), Setting("none", denoising_steps=2), 0.05, 0.95) == "no further training ran it"
+def test_what_is_said_follows_from_the_rows(studies, trainings, said):
+    assert shown(studies(*trainings), FEWER, 0.05, 0.95) == f"{said} ({trained_again.LINK})."
 
 
 def test_another_policy_has_no_further_trainings(untrained, tmp_path):
-    assert clause([Study(untrained, (NO_REUSE,), 3, folder=tmp_path)], FEWER, 0.05, 0.95) == ""
+    assert shown([Study(untrained, (NO_REUSE,), 3, folder=tmp_path)], FEWER, 0.05, 0.95) == ""
 
 
 def test_a_suite_that_has_none_is_named(studies, tmp_path):
@@ -72,6 +59,6 @@ def test_a_suite_that_has_none_is_named(studies, tmp_path):
         *studies((100, 0, 100)),
         Study(CHECKPOINTS["libero_10"], (NO_REUSE,), 100, Protocol("libero_10"), folder=tmp_path),
     ]
-    assert clause(both, FEWER, 0.05, 0.95).endswith(
-        "; in none it is shown to lose more (" + trained_again.LINK + "); on `libero_10` none has run it."
+    assert shown(both, FEWER, 0.05, 0.95).endswith(
+        ", none a larger loss (" + trained_again.LINK + "); on `libero_10` none ran it."
     )
