@@ -85,7 +85,8 @@ def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
         for word, some in swept.reuse.groupby(judged)
     }
     words = {"open": "open", "loses": "shown, but its size open,", f"over {points}": f"over {points} points"}
-    others = "".join(f"The loss is {said} at {at[word]} %. " for word, said in words.items() if word in at)
+    others = "; ".join(f"{said} at {at[word]} %" for word, said in words.items() if word in at)
+    others = f"The loss is {others}. " if others else ""
     setting, which = loosest(table, margin), "loosest threshold of which this is shown"
     lead = "no share of replans is shown to lose under"
     if setting is not None:
@@ -109,9 +110,9 @@ def _often(compared: Mapping[str, pd.DataFrame]) -> str:
         difference = table.difference[setting]
         costs.setdefault(_cost(difference, table.k[NO_REUSE] / table.n[NO_REUSE]), []).append(f"`{suite}`")
         said.append(
-            f"In `{suite}` the loosest threshold ({tables.gate(setting)}) allows reuse at "
-            f"{text.percent(table.reuse[setting])} of replans. There {table.k[setting]} of "
-            f"{text.count(table.n[setting], 'episode')} succeed, {text.difference(difference, 'without reuse')}."
+            f"In `{suite}`, at {text.percent(table.reuse[setting])} of replans ({tables.gate(setting)}), "
+            f"{table.k[setting]} of {text.count(table.n[setting], 'episode')} succeed: "
+            f"{text.difference(difference, 'without reuse')}."
         )
     lost = [f"{cost} in {text.listed(suites)}" for cost, suites in costs.items()]
     lead = f"Frequent reuse costs {next(iter(costs)) if len(costs) == 1 else text.listed(lost)}"
@@ -149,6 +150,5 @@ def _time(suite: str, table: pd.DataFrame, records: Records, margin: float, time
         )
     return (
         f"**{lead} in `{suite}`.** With {tables.gate(setting)} a control step takes {text.percent(step)} of the "
-        f"inference without reuse ({times.name}), since denoising is never cached. {solved} More in "
-        f"[What it saves](saves.ipynb)."
+        f"inference without reuse ({times.name}). {solved} More in [What it saves](saves.ipynb)."
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.book.answers.gate_kinds import BOTH_BETTER, BOTH_WORSE, CLOCK, COUNTS, in_both, kind
+from kvlab.book.answers.gate_kinds import BOTH_BETTER, BOTH_WORSE, CLOCK, COUNTS, OPEN, in_both, kind
 from kvlab.evidence.share import mean_age
 from kvlab.evidence.stats import Interval
 from kvlab.evidence.wording import points
@@ -19,8 +19,8 @@ Clock = tuple[str, Setting, float, tuple[Interval, Interval]]  # suite, mean age
 def clock(
     gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame], records: Mapping[str, Records]
 ) -> str | None:
-    """How many clocks are worse than the image gate in both counts of reuse, and how old the caches are of these and of
-    the others; told of the one of which the counts differ most.
+    """How many clocks are worse than the image gate in both counts of reuse, of how many the counts disagree, and how
+    old the caches are of these and of the others.
     """
     if not (found := _clocks(gained, needed, records)):
         return None
@@ -33,14 +33,10 @@ def clock(
     )
     groups = (("worse", worse), ("better", better), ("undecided", others))
     ages = "; ".join(f"{word} {_ages(some)}" for word, some in groups if some)
-    suite, setting, _, gains = max(found, key=lambda one: abs(one[-1][1].estimate - one[-1][0].estimate))
-    both = [
-        f"{text.difference(gain, 'with the image gate')} {where}" for gain, where in zip(gains, COUNTS, strict=True)
-    ]
+    disagree = sum(in_both(*one[-1]) != OPEN for one in others)
     return (
-        f"**{lead}.** Mean ages of their caches, in replans: {ages}. The counts differ most for "
-        f"{tables.gate(setting)} in `{suite}`: it "
-        f"solves {'. It solves '.join(both)}. What age and moments do apart: [Why reuse fails](why_reuse_fails.ipynb)."
+        f"**{lead}.** For {disagree or 'none'} the counts disagree. Mean ages of their caches, in replans: {ages}. Age "
+        "and moments apart: [Why reuse fails](why_reuse_fails.ipynb)."
     )
 
 

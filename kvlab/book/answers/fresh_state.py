@@ -51,24 +51,20 @@ def state(gained: Mapping[str, pd.DataFrame]) -> str | None:
         return None
     sides = {suite: _sides(gains) for suite, gains in found.items()}
     each = [_by_share(suite, *sides[suite]) for suite in found]
-    said = [
-        "`prefix` does so, `full` keeps everything. Both are compared behind image gates at equal reuse.",
-        *each,
-    ]
-    return f"**{_lead(sides)}.** {' '.join(said)}"
+    return f"**{_lead(sides)}.** `prefix` is compared with `full` behind image gates, at equal reuse. {' '.join(each)}"
 
 
 def moments(timed: Mapping[str, pd.DataFrame]) -> str | None:
-    """What `prefix` loses by a clock, compared with image gates that allow as much reuse."""
+    """What `prefix` loses by a clock, compared with image gates at equal reuse: the clearest clock of each suite."""
     found = {suite: gains for suite, table in timed.items() if (gains := _of_prefix(table))}
     if not found:
         return None
     sides = {suite: _sides(gains) for suite, gains in found.items()}
+    clearest = {suite: max(gains, key=lambda one: max(one[2].low, -one[2].high)) for suite, gains in found.items()}
     each = [
-        f"In `{suite}` `prefix` by {clock.gate} reuses at {text.percent(share)} of replans. It solves "
-        f"{text.difference(gain, 'behind image gates at that share')}."
-        for suite, gains in found.items()
-        for clock, share, gain in gains
+        f"In `{suite}` `prefix` by {clock.gate}, at {text.percent(share)} of replans, solves "
+        f"{text.difference(gain, 'behind image gates')}."
+        for suite, (clock, share, gain) in clearest.items()
     ]
     return f"**{_than_clocks(sides)}.** {' '.join(each)}"
 
@@ -150,9 +146,7 @@ def _by_share(suite: str, more: list[Gain], fewer: list[Gain], neither: list[Gai
     said = [f"is shown to solve {text.listed(shown)} of replans"] * bool(shown)
     said += [f"shows no difference at {_shares(neither)}"] * bool(neither)
     _, share, gain = (more or fewer or neither)[0]
-    return (
-        f"In `{suite}` it {'. It '.join(said)}. At {text.percent(share)} it solves {text.difference(gain, '`full`')}."
-    )
+    return f"In `{suite}` it {', and '.join(said)}: at {text.percent(share)}, {text.difference(gain, '`full`')}."
 
 
 def _reuse(gains: Sequence[Gain], which: Callable) -> float:

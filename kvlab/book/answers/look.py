@@ -23,8 +23,7 @@ def findings(settings: Sequence[Setting], shown: Sequence[Records], records: Rec
     alike = int((told == ends).sum())
     return [
         f"**Solved by {text.listed(solved or ['no setting'])}.** {' '.join(endings)}",
-        f"**{alike} of {text.count(len(told), 'episode')} end{'s' * (alike == 1)} like this one.** The table counts "
-        "all endings.",
+        f"**{alike} of {text.count(len(told), 'episode')} end{'s' * (alike == 1)} like this one.**",
     ]
 
 

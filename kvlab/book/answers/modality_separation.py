@@ -16,7 +16,7 @@ from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
-NEW_IMAGES, KEPT_IMAGES, FROM_THE_START = "vision_only:splice", "vision_only:skip", "text_fixed:skip"
+NEW_IMAGES, KEPT_IMAGES = "vision_only:splice", "vision_only:skip"
 
 
 def modes(names: Sequence[str], times: Latency) -> pd.DataFrame:
@@ -112,24 +112,18 @@ def instruction(compared: pd.DataFrame, records: Records) -> str | None:
     new, kept = pair
     gap = summary.difference(records, new, kept)
     lead = "The instruction carries the images" if gap.low > 0 else "That the instruction carries images is not shown"
-    said = (
-        f"**{lead}.** Behind the gate {tables.gate(new)} both `vision_only` modes keep the same images. With the "
-        f"instruction computed from new images {compared.k[new]} of {text.count(compared.n[new], 'episode')} succeed, "
-        f"with it computed from the kept ones {compared.k[kept]}: {text.difference(gap, 'from kept ones')}. The first "
-        "computes everything and saves no time; it only shows the cause."
-    )
-    fixed = compared[[s.mode == FROM_THE_START for s in compared.index]]
-    if fixed.empty:
-        return said
-    best = fixed.k.astype(int).idxmax()
     return (
-        f"{said} An instruction kept from the start (`text_fixed`) leaves {compared.k[best]} at best, behind "
-        f"{tables.gate(best)}."
+        f"**{lead}.** With the images kept (`vision_only`, {tables.gate(new)}) and the instruction computed from new "
+        f"ones {compared.k[new]} of {text.count(compared.n[new], 'episode')} succeed: "
+        f"{text.difference(gap, 'with it computed from the kept ones')}. That saves no time."
     )
 
 
 def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], margin: float, times: Latency) -> str:
-    """What keeping images and instruction loses behind image gates, and what it saves at the most that is bearable."""
+    """What keeping images and instruction loses behind image gates, and what it saves at the most that is bearable.
+
+    Nothing of the saving where no episode is solved both with and without reuse.
+    """
     points = f"{100 * margin:g}"
     answer = {f"under {points}": "no", "open": "open", "loses": "a loss, its size open,", f"over {points}": "yes"}
     leads = []
@@ -138,19 +132,17 @@ def prefix(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records],
         leads.append(f"`{suite}`: {', '.join(turns)} of replans.")
     first = next(iter(compared))
     setting = bearable(_looking(compared[first]), margin)
-    step = cost.savings(records[first], [setting], NO_REUSE, times).of_control.iloc[0]
     said = (
         f"With {tables.gate(setting)} in `{first}` it solves "
-        f"{text.difference(compared[first].difference[setting], 'without reuse', margin)}. A control step takes "
-        f"{text.percent(step)} of the inference without reuse ({times.name})"
+        f"{text.difference(compared[first].difference[setting], 'without reuse', margin)}."
     )
     if ratio := cost.inference_ratio(records[first], setting, NO_REUSE, times):
         said += (
-            f", and an episode that both solve {ratio.estimate:.2f} times that without reuse "
-            f"({ratio.low:.2f} to {ratio.high:.2f})"
+            f" An episode that both solve takes {ratio.estimate:.2f} times the inference without reuse "
+            f"({ratio.low:.2f} to {ratio.high:.2f}; {times.name})."
         )
     return (
-        f"**Does `prefix` lose over {points} points behind image gates? {' '.join(leads)}** {said}; see "
+        f"**Does `prefix` lose over {points} points behind image gates? {' '.join(leads)}** {said} More in "
         "[What it saves](saves.ipynb)."
     )
 

@@ -90,7 +90,7 @@ def findings(
         _time(told, choices, times),
         _success(told, explained.get(SUCCESS, {}), margin),
         _apart_from_no_reuse(told),
-        _answers(explained[DISTANCE]),
+        _answers(explained[DISTANCE], choices),
     ]
     for suite, rows in records.items():
         if lacking := [name for one, name in NAMES.items() if one not in recorded(rows)]:
@@ -114,15 +114,9 @@ def _time(records: Mapping[str, Records], choices: pd.DataFrame, times: Latency)
 
 
 def _success(records: Mapping[str, Records], predictions: Mapping[str, Prediction], margin: float) -> str:
-    said = []
-    for suite, rows in records.items():
-        k, lost = successes(rows, RULE), difference(rows, RULE, NO_REUSE)
-        chance = f", and {successes(rows, RANDOM).sum()} with random tokens" if RANDOM in recorded(rows) else ""
-        said.append(
-            f"In `{suite}` {k.sum()} of {text.count(len(k), 'episode')} succeed by its rule{chance}. The rule solves "
-            f"{text.difference(lost, 'without reuse', margin)}: {margins.loss_words(lost, margin)}."
-        )
-    return f"**{_choice(predictions)}.** {' '.join(said)}"
+    lost = {suite: margins.loss_words(difference(rows, RULE, NO_REUSE), margin) for suite, rows in records.items()}
+    each = "; ".join(f"in `{suite}` {words}" for suite, words in lost.items())
+    return f"**{_choice(predictions)}.** VLA-Cache's rule: {each}."
 
 
 def _choice(predictions: Mapping[str, Prediction]) -> str:
@@ -150,17 +144,16 @@ def _apart_from_no_reuse(records: Mapping[str, Records]) -> str:
         for (suite, one), gap in shown.items()
     ]
     many = f"{len(shown) or 'None'} of {text.count(len(compared), 'setting')} {'are' if len(shown) > 1 else 'is'}"
-    alone = "Each interval holds for itself, and by chance one in twenty would exclude 0."
+    alone = "By chance one interval in twenty would exclude 0."
     return " ".join([f"**{many} shown to solve fewer or more episodes than no reuse.**", *each, alone])
 
 
-def _answers(predictions: Mapping[str, Prediction]) -> str:
-    far = predictions[_apart(RANDOM)].effect
-    measured = "This was measured on recorded episodes of `libero_spatial`."
+def _answers(predictions: Mapping[str, Prediction], choices: pd.DataFrame) -> str:
+    far, many = predictions[_apart(RANDOM)].effect, choices["episode"].nunique()
     return (
-        f"**That other tokens answer further off: {text.verdict(predictions)}.** Chunks with random tokens kept "
-        f"are {wording.ratio(far)} times as far from those without reuse as chunks with those of its rule kept. "
-        f"{measured}"
+        f"**That other tokens answer further off: {text.verdict(predictions)}.** On "
+        f"{text.count(many, 'recorded episode')} of `libero_spatial` chunks with random tokens kept are "
+        f"{wording.ratio(far)} times as far from those without reuse as with those of the rule."
     )
 
 

@@ -49,7 +49,7 @@ def test_a_strict_gate_loses_less_than_the_margin():
         (
             100,
             (100, 97, 5),
-            "The loss is open at 33 %. The loss is over 5 points at 67 %. The loosest threshold of which it is open",
+            "The loss is open at 33 %; over 5 points at 67 %. The loosest threshold of which it is open",
         ),
         (
             3,
@@ -64,7 +64,7 @@ def test_a_strict_gate_loses_less_than_the_margin():
         (
             100,
             (100, 80, 94),
-            "The loss is shown, but its size open, at 67 %. The loss is over 5 points at 33 %. The strictest",
+            "The loss is shown, but its size open, at 67 %; over 5 points at 33 %. The strictest",
         ),
         (
             100,
@@ -100,9 +100,9 @@ def test_each_suite_has_its_own_finding():
     assert [claim.split(":")[0] for claim in claims[:2]] == ["**`short`", "**`long`"] and len(claims) == 4
     often = claims[2]
     assert often.startswith(
-        "**Frequent reuse costs nearly everything.** In `short` the loosest threshold (images ≥ 0.9)"
+        "**Frequent reuse costs nearly everything.** In `short`, at 67 % of replans (images ≥ 0.9), 5 of"
     )
-    assert "In `long` the loosest threshold" in often and "There 0 of 100 episodes succeed, 70 points fewer" in often
+    assert "In `long`, at 67 % of replans (images ≥ 0.9), 0 of 100 episodes succeed: 70 points fewer" in often
     apart = said(study(100, 97, 5), study(70, 70, 40))[2]
     assert apart.startswith("**Frequent reuse costs nearly everything in `short` and part of the success in `long`.**")
 

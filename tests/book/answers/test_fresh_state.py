@@ -21,12 +21,12 @@ def table(points: dict) -> pd.DataFrame:
 def test_shares_at_which_it_shows_stand_apart_from_those_at_which_it_does_not():
     claim = answers.state({"short": table({OFTEN: (0.4, 0.3, 0.5), SELDOM: OPEN, HALF: MORE})})
     assert claim == (
-        "**Keep images and instruction, not the robot state.** `prefix` does so, `full` keeps everything. Both are "
-        "compared behind image gates at equal reuse. In `short` it is shown to solve more at 50 and 80 % of replans. "
-        "It shows no difference at 20 %. At 50 % it solves 20 points more than `full` (10 to 30)."
+        "**Keep images and instruction, not the robot state.** `prefix` is compared with `full` behind image gates, at "
+        "equal reuse. In `short` it is shown to solve more at 50 and 80 % of replans, and shows no difference at 20 %: "
+        "at 50 %, 20 points more than `full` (10 to 30)."
     )
     assert answers.state({"short": table({HALF: OPEN})}).endswith(
-        "In `short` it shows no difference at 50 %. At 50 % it solves 1 point more than `full` (5 fewer to 6 more)."
+        "In `short` it shows no difference at 50 %: at 50 %, 1 point more than `full` (5 fewer to 6 more)."
     )
 
 
@@ -88,8 +88,16 @@ def test_both_by_one_clock_are_like_gates_too():
 )
 def test_a_clock_is_compared_with_image_gates_of_the_same_mode(short, long, lead):
     claim = answers.moments({"short": table({CLOCK: short}), "long": table({CLOCK: long})})
-    assert claim.startswith(f"**{lead}") and "In `long` `prefix` by every(2) reuses at 50 % of replans. It" in claim
+    assert claim.startswith(f"**{lead}") and "In `long` `prefix` by every(2), at 50 % of replans, solves " in claim
     assert answers.moments({}) is None
+
+
+@pytest.mark.parametrize("clear", [MORE, FEWER])
+def test_of_the_clocks_of_a_suite_the_clearest_is_told(clear):
+    seldom, often = Setting("prefix", "every(4, 3)"), CLOCK
+    gains = gained({seldom: OPEN, often: clear}).assign(reuse=[0.25, 0.5])
+    claim = answers.moments({"short": gains})
+    assert "by every(2), at 50 % of replans, solves 20 points" in claim and "every(4, 3)" not in claim
 
 
 def test_the_table_says_what_each_is_compared_with():

@@ -46,14 +46,16 @@ def said(*studies, margin=0.1) -> list[str]:
 )
 def test_the_instruction_is_compared_over_the_same_kept_images(new, lead):
     words = said(study(new=new))[1]
-    assert words.startswith(f"**{lead}.**") and f"{new} of 100 episodes succeed" in words
-    assert words.endswith("An instruction kept from the start (`text_fixed`) leaves 10 at best, behind images ≥ 0.9.")
+    assert words.startswith(f"**{lead}.** With the images kept (`vision_only`, images ≥ 0.9) and the instruction")
+    than = "with it computed from the kept ones"
+    points = {90: f"60 points more than {than} (", 30: f"as many as {than} ("}
+    assert f"computed from new ones {new} of 100 episodes succeed: {points[new]}" in words
 
 
 def test_modes_that_were_not_run_are_not_spoken_of():
     records, compared, gained = suites(study())
     assert answers.words(compared["short"].drop(NEW)) is None
-    few = {"short": compared["short"].drop([NEW, FIXED])}
+    few = {"short": compared["short"].drop(NEW)}
     assert len(answers.findings(few, gained, {}, records, 0.1, TIMES)) == 2
     with pytest.raises(ValueError, match="name it among the modes"):
         answers.bearable(compared["short"].drop(PREFIX), 0.1)
@@ -70,7 +72,14 @@ def test_what_prefix_loses_leads_the_claim_for_every_suite(prefix, margin, verdi
         f"**Does `prefix` lose over {100 * margin:.0f} points behind image gates? `short`: {verdict} at 50 % of "
         f"replans. `long`: {other} at 50 % of replans.** With images ≥ 0.9 in `short` it solves"
     )
-    assert "(a machine)" in claim
+    assert claim.endswith("; a machine). More in [What it saves](saves.ipynb).")
+
+
+def test_time_is_not_spoken_of_where_no_episode_is_solved_both_with_and_without_reuse():
+    records = made({NO_REUSE: outcome(0, 0), PREFIX: outcome(94, 2)})
+    compared = summary.compare(records, [NO_REUSE, PREFIX], NO_REUSE)
+    claim = answers.prefix({"short": compared}, {"short": records}, 0.1, TIMES)
+    assert "inference" not in claim and claim.endswith("). More in [What it saves](saves.ipynb).")
 
 
 def test_what_prefix_loses_is_told_at_every_turn_of_the_verdict_and_of_image_gates_alone():
