@@ -61,9 +61,8 @@ def _ends(found: Sequence[Claim]) -> str:
     said = f" Of {'the others' if held else 'them'} {text.listed(counts)}." if counts else ""
     return (
         f"**Of its {text.count(len(found), 'claim')} {len(held) or 'none'} {'are' if len(held) > 1 else 'is'} "
-        f"supported here{once}{which}**{''.join(again)}{said} They were held against the recordings of two small "
-        "policies; whether the "
-        "report's own policy behaves so, its tables cannot say."
+        f"supported here{once}{which}**{''.join(again)}{said} They were held against recordings of two small "
+        "policies, not of the report's own."
     )
 
 

@@ -57,23 +57,21 @@ def _says(setting: Setting) -> str:
 def findings(forms: Forms, explained: Mapping[str, Mapping[str, Prediction]], confidence: float = 0.95) -> list[str]:
     """The verdict on CLAIM, and why it is not that of the episodes alone, where it is not.
 
-    By episodes alone CLAIM is neither supported nor refuted: each effect must also be more than a difference of
-    trainings.
+    By episodes alone CLAIM is neither supported nor refuted: each effect must also be shown to be more than a
+    difference of trainings.
     """
     if not explained:
         return [f"**That {CLAIM}: not known.** No old robot state is recorded both with jumps and without them."]
     predictions = explained[JUMPS]
     judged = [setting for setting in OLD if _says(setting) in predictions]
     said = [f"Where {OLD[one]}, not both are recorded." for one in OLD if one not in judged]
-    apart = [_apart(forms, setting, confidence) for setting in judged]
-    if all(apart):
+    if all(_apart(forms, setting, confidence) for setting in judged):
         return [" ".join([f"**That {CLAIM}: {text.verdict(predictions)}.**", *said])]
-    alone = f"By the episodes of one training of each form it would be {verdicts.verdict(predictions)}"
-    few = [OLD[one] for one, found in zip(judged, apart, strict=True) if found is None]
-    within = [OLD[one] for one, found in zip(judged, apart, strict=True) if found is False]
-    said += [f"Where {text.listed(within)}, that may be a difference of trainings alone."] if within else []
-    said += [f"Where {text.listed(few)}, too few trainings are recorded to say how far they differ."] if few else []
-    return [" ".join([f"**That {CLAIM}: {verdicts.NOT_SHOWN}.** {alone}.", *said])]
+    alone = (
+        f"By the episodes of one training of each form it would be {verdicts.verdict(predictions)}; trainings by "
+        "themselves may differ as much."
+    )
+    return [" ".join([f"**That {CLAIM}: {verdicts.NOT_SHOWN}.** {alone}", *said])]
 
 
 def table(forms: Forms, explained: Mapping[str, Mapping[str, Prediction]], confidence: float = 0.95) -> pd.DataFrame:
@@ -112,13 +110,13 @@ def _by_training(forms: Forms, setting: Setting, confidence: float) -> list[dict
     ]
 
 
-def _apart(forms: Forms, setting: Setting, confidence: float) -> bool | None:
+def _apart(forms: Forms, setting: Setting, confidence: float) -> bool:
     """Whether what is lost without jumps is shown to be more, or less, than a further training with jumps may lose.
 
-    None where too few trainings with jumps are recorded to say.
+    It is not where too few trainings with jumps are recorded to say.
     """
     vector, numbers = _by_training(forms, setting, confidence)
     if not (further := policies.pooled([*vector.values()], confidence)):
-        return None
+        return False
     first, *_ = numbers.values()
     return first.high < further.further.low or first.low > further.further.high

@@ -20,8 +20,8 @@ FAMILIES = {  # in the look of a mode or gate, by what a gate has in its text
 }
 PLAIN = "images"
 OPPOSED = (
-    "A prediction compares images that are one replan old, and older caches pass less often. A robot that has failed "
-    "stands still, and then they pass more often. "
+    "Images older than one replan pass less often than predicted. A robot that has failed stands still, and then they "
+    "pass more often. "
 )
 
 
@@ -117,19 +117,6 @@ def findings(
     ]
 
 
-def replayed(found: pd.DataFrame) -> str:
-    """What replaying a looser run adds, over the gates that can be replayed."""
-    rows = found.dropna(subset=["looser"])
-    if rows.empty:
-        return "No gate here can be replayed on the rows of a looser one."
-    replay = 100 * (rows["looser"] - rows["measured"].map(lambda share: share.estimate)).abs()
-    signals = 100 * rows["error"].abs()
-    return (
-        f"Of {text.count(len(found), 'gate')} {len(rows)} can be replayed on a looser run. There the replay misses by "
-        f"{replay.mean():.0f} points on average, the signals without reuse by {signals.mean():.0f}."
-    )
-
-
 def drifted(records: Records, matched: pd.DataFrame) -> str:
     """The title of the figure of drift: one gate on the replan before and its partner, a row of `drift.matched`."""
     table = drift.kept(records, [matched.index[0], matched["partner"].iloc[0]])
@@ -150,9 +137,9 @@ def pilot(found: pd.DataFrame, records: Mapping[str, Records], sizes: Sequence[i
         few = {suite: first(rows, size) for suite, rows in records.items()}
         early = [prediction.from_control(few[suite], NO_REUSE, setting.gate) for suite, setting in plain.index]
         missed[size] = 100 * (early - plain["measured"].map(lambda share: share.estimate)).abs().max()
-    fewer = [f"{text.count(size, 'episode')} by up to {points:.0f} points" for size, points in missed.items()]
-    every = f"all episodes by up to {100 * plain['error'].abs().max():.0f}"
-    return f"Signals recorded without reuse miss the share of an image gate: those of {text.listed([*fewer, every])}."
+    fewer = [f"{text.count(round(points), 'point')} with {size}" for size, points in missed.items()]
+    every = f"{text.count(round(100 * plain['error'].abs().max()), 'point')} with all episodes"
+    return f"Signals miss the share of an image gate by up to {text.listed([*fewer, every])}."
 
 
 def _choose(found: pd.DataFrame, records: Mapping[str, Records], share: float) -> str:
@@ -162,9 +149,9 @@ def _choose(found: pd.DataFrame, records: Mapping[str, Records], share: float) -
     nearest = min(plain.index, key=lambda setting: abs(float(setting.gate.split(">= ")[1]) - threshold))
     measured = plain["measured"][nearest]
     return (
-        f"**Read the threshold off your own signals.** Record without reuse how similar the images of each replan are "
-        f"to those of the one before. In `{suite}` {text.percent(share)} of replans are at {threshold:.3f} or above, "
-        f"so this threshold should reuse as often. The nearest one that was run, {tables.gate(nearest)}, reused at "
+        "**Read the threshold off your own signals: how similar the images of each replan are to those before, "
+        f"recorded without reuse.** In `{suite}` {text.percent(share)} of replans are at {threshold:.3f} or above, so "
+        f"this threshold should reuse as often. The nearest one that was run, {tables.gate(nearest)}, reused at "
         f"{text.percent(measured.estimate)} ({100 * measured.low:.0f} to {100 * measured.high:.0f})."
     )
 
@@ -230,10 +217,9 @@ def _why(loop: pd.DataFrame) -> str:
     opposed = row["old"] < row["step"] and row["after"] > row["within"]
     lead = "Two errors cancel, until one of them wins" if opposed else "The errors do not cancel"
     return (
-        f"**{lead}.** {OPPOSED if opposed else ''}With {tables.gate(loosest)} older images pass at "
-        f"{text.percent(row['old'])} of replans, where those of the replan before would at "
-        f"{text.percent(row['step'])}. Until the replan at which no reuse had finished, the gate allows reuse at "
-        f"{text.percent(row['within'])}, after it at {text.percent(row['after'])}."
+        f"**{lead}.** {OPPOSED if opposed else ''}With {tables.gate(loosest)} the gate allows reuse at "
+        f"{text.percent(row['within'])} of replans until no reuse had finished the episode, at "
+        f"{text.percent(row['after'])} after."
     )
 
 

@@ -20,12 +20,12 @@ SPATIAL, TEN = "libero_spatial", "libero_10"
 NO_REUSE = Setting("none")
 ALIKE = 0.5  # replans: mean ages that differ by less count as one
 SHARE, LATE, AGE, MOMENT, NEEDED, PLAN = (
-    "reuse more often",
-    "inputs late at every replan",
-    "an older cache",
-    "a clock's moments",
-    "a clock's moments, within the replans that no reuse took",
-    "the chunk from its start",
+    "at one age, reuse more often costs episodes",
+    "inputs late at every replan cost more than a cache as old at half of them",
+    "at one share, an older cache costs episodes",
+    "at about one share and age, a clock's moments cost more than a gate's",
+    "the same, within the replans that no reuse took",
+    "to begin the old chunk from its start costs more than to go on in it",
 )
 
 
@@ -100,14 +100,6 @@ FURTHER = {  # told where they are recorded
     ]
 }
 OLD_CACHE, BEGUN_AGAIN = (parse_setting(f"{mode} when every(2)") for mode in ("full", "repeat"))
-LEADS = {
-    SHARE: "At one age, reuse more often costs episodes",
-    LATE: "Inputs that are late at every replan cost more than a cache as old at half of them",
-    AGE: "At one share, an older cache costs episodes",
-    MOMENT: "At about one share and age, a clock's moments cost more than a gate's",
-    NEEDED: "The same, counting only as many replans of an episode as no reuse took",
-    PLAN: "To begin the old chunk from its start costs more than to go on in it",
-}
 
 
 def settings(suite: str) -> list[Setting]:
@@ -179,20 +171,19 @@ def table(records: Mapping[str, Records]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("suite").rename_axis(index=None, columns="suite")
 
 
-def findings(
+def finding(
     records: Mapping[str, Records], explained: Mapping[str, Mapping[str, Prediction]], margin: float = margins.BUY
-) -> list[str]:
-    """The verdict on each explanation; how each comparison came out is in `comparisons`."""
-    said = []
+) -> str:
+    """How many of the statements in `comparisons` end in which way, and what of NEEDED is not apart or not known."""
     mine = [one for one in ladders(records) if one.explanation == MOMENT]
-    for name, lead in LEADS.items():
-        if predictions := explained.get(name):
-            more = _older(records, mine) if name == NEEDED else ""
-            said.append(f"**{lead}: {text.verdict(predictions)}{more}.**")
-        elif name == NEEDED and mine:
-            said.append(f"**{lead}: not known, since no image gate reuses so often.**")
-    same = f"A cache of everything does as well as the old chunk from its start, within {100 * margin:.0f} points"
-    return [*said, f"**{same}: {_same(_apart(records), margin)}.**"]
+    ends = [*map(verdicts.verdict, explained.values()), _same(_apart(records), margin)]
+    words = (verdicts.SUPPORTED, verdicts.REFUTED, verdicts.IN_PART, verdicts.MIXED, verdicts.NOT_SHOWN)
+    counts = [f"{ends.count(end)} {'is' if ends.count(end) == 1 else 'are'} {end}" for end in words if end in ends]
+    said = f"**Of {text.count(len(ends), 'statement')} {text.listed(counts)}.**"
+    if NEEDED in explained:
+        return said + _older(records, mine)
+    unknown = " Within the replans that no reuse took, no image gate reuses as often as the clocks."
+    return said + unknown * bool(mine)
 
 
 def comparisons(
@@ -212,13 +203,14 @@ def comparisons(
             found.setdefault(_headed(NEEDED, explained), []).append(gates | _came_out(judged))
     words = {margins.INSIDE: "holds", margins.OUTSIDE: "fails", margins.UNDECIDED: "open"}
     apart = _apart(records)
-    found[f"as the old chunk from its start, within {100 * margin:.0f} points: {_same(apart, margin)}"] = [
+    same = f"a cache of everything does as well as the old chunk from its start, within {100 * margin:.0f} points"
+    found[f"{same}: {_same(apart, margin)}"] = [
         _row(records, suite, OLD_CACHE, BEGUN_AGAIN)
         | {"points": wording.points(gap, margin), "prediction": words[margins.apart(gap, margin)]}
         for suite, gap in apart.items()
     ]
     each = {name: pd.DataFrame(rows).set_index("suite") for name, rows in found.items()}
-    return pd.concat(each).rename_axis(index=[None, None], columns="explanation and suite")
+    return pd.concat(each).rename_axis(index=[None, None], columns="statement and suite")
 
 
 def _headed(name: str, explained: Mapping[str, Mapping[str, Prediction]]) -> str:
@@ -243,7 +235,7 @@ def _came_out(prediction: Prediction) -> dict[str, str]:
 
 
 def _older(records: Mapping[str, Records], mine: Sequence[Ladder]) -> str:
-    """Where a clock's caches are clearly older than its gate's in that count, so that moments are not all: a clause."""
+    """Where a clock's caches are clearly older than its gate's by NEEDED, so that moments are not all: a sentence."""
     older = pd.Series(
         [
             clock - gate
@@ -253,7 +245,10 @@ def _older(records: Mapping[str, Records], mine: Sequence[Ladder]) -> str:
     )
     if not (older > ALIKE).any():
         return ""
-    return f"; but the clock's caches are up to {older.max():.1f} replans older there, so age and moment are not apart"
+    return (
+        f" Within the replans that no reuse took, a clock's caches are up to {older.max():.1f} replans older than its "
+        "gate's: age and moment are not apart there."
+    )
 
 
 def _apart(records: Mapping[str, Records]) -> dict[str, Interval]:

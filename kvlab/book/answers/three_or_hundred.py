@@ -46,25 +46,6 @@ def drops(found: pd.DataFrame) -> pd.DataFrame:
     return found.map(lambda drop: f"{drop:.0f}" if isfinite(drop) else "none").rename_axis(columns="episodes")
 
 
-def pairing(found: pd.DataFrame) -> str:
-    """From how many episodes on the same episodes find smaller drops than other ones, without luck and with it."""
-    sizes = [_since(found[design] < found[ROBOT]) for design in (SAME, LUCK)]
-    same, luck = (
-        f"from {text.count(size, 'episode')} on" if size else f"at no size up to {found.index.max()}" for size in sizes
-    )
-    return (
-        f"Both settings on the same episodes find a smaller drop than on other ones {same}. Where luck flips "
-        f"{100 * FLIPS:.0f} % of the outcomes they do so {luck}. A robot whose scene is put back by hand "
-        "has such luck."
-    )
-
-
-def _since(better: pd.Series) -> int | None:
-    """The size from which on all are better; None where the largest is not."""
-    lasting = better[::-1].cummin()[::-1]
-    return int(lasting.idxmax()) if lasting.any() else None
-
-
 def side_by_side(few: int, confidence: float) -> pd.DataFrame:
     """Intervals in percent of every count of successes in `few` episodes; the bootstrap's own, of episodes pooled."""
     rows = {}
@@ -111,15 +92,13 @@ def findings(
 
 
 def collapsed(few: pd.DataFrame, many: pd.DataFrame) -> str:
-    """In how many pilots the bootstrap has no width, within tasks and pooled; how wide the exact intervals are."""
+    """In how many pilots the bootstrap has no width; how wide the exact intervals are."""
     wide = [max(100 * interval.width for interval in table.exact) for table in (few, many)]
-    pooled = sum(k in (0, n) for k, n in zip(few.k, few.n, strict=True))
     within = sum(interval.collapsed for interval in few.bootstrap)
     return (
-        f"The bootstrap here draws within tasks. It has no width in {within} of {text.count(len(few), 'pilot')}, since "
-        f"one episode of a task leaves nothing else to draw. If it drew from all tasks at once it would still have no "
-        f"width in {pooled} of {len(few)}. An exact interval is up to {wide[0]:.0f} points wide after "
-        f"{text.count(int(few.n.iloc[0]), 'episode')}, and up to {wide[1]:.0f} after {int(many.n.iloc[0])}."
+        f"The bootstrap, drawn within tasks, has no width in {within} of {text.count(len(few), 'pilot')}. An exact "
+        f"interval is up to {wide[0]:.0f} points wide after {text.count(int(few.n.iloc[0]), 'episode')}, "
+        f"and up to {wide[1]:.0f} after {int(many.n.iloc[0])}."
     )
 
 
@@ -131,9 +110,9 @@ def paired(differences: pd.DataFrame, episodes: int, confidence: float) -> str:
     ten = differences[(differences["tasks"] == 10) & (differences["target"] == "these tasks")]
     least = ten.groupby("method")["coverage"].min()
     return (
-        f"A difference of two settings on the same episodes rests on those that end differently. Where none of "
-        f"{episodes} does, the bootstrap {told}; by Tango's interval a drop of {100 * -drawn.low:.0f} points is still "
-        f"possible. In simulated studies Tango's holds the true difference in at least "
+        f"A difference on the same episodes rests on those that end differently. Where none of {episodes} does, the "
+        f"bootstrap {told}; by Tango's interval a drop of {100 * -drawn.low:.0f} points is still possible. In "
+        f"simulated studies Tango's holds the true difference in at least "
         f"{text.percent(least['tango'])}, the bootstrap in as few as {text.percent(least.drop('tango').min())}."
     )
 
@@ -174,7 +153,7 @@ def _power(found: pd.DataFrame, few: int, many: int, rate: float) -> str:
     small = f" So a loss of {100 * margins.BUY:.0f} points often stays open." if same[many] > 100 * margins.BUY else ""
     return (
         f"**{lead}.** Each finds it four times in five, from {text.percent(rate)} without reuse, where no two settings "
-        f"meet the same episode, as on a robot. In simulation both run on the same episodes: {more} of the outcomes."
+        f"meet the same episode, as on a robot. On the same episodes, as in simulation, {more} of the outcomes."
         f"{small}"
     )
 
@@ -183,11 +162,10 @@ def _collapse(few: int, rate: float) -> str:
     held = {name: exact_coverage(method, few, np.array([rate]))[0] for name, method in METHODS.items()}
     low = rate_interval(few, few).low
     return (
-        f"**The bootstrap collapses where everything succeeds.** Whatever it draws from {few} successes is {few} "
-        f"successes, so that its interval is a point. Where {text.percent(rate)} succeed in truth, it holds the truth "
-        f"in {text.percent(held['bootstrap'])} of studies of {text.count(few, 'episode')}. Wilson's interval does in "
-        f"{text.percent(held['Wilson'])} and the exact one in {text.percent(held['exact'])}. By the exact one, the "
-        f"true rate behind {few} of {few} may be as low as {text.percent(low)}."
+        f"**The bootstrap collapses to a point where everything succeeds.** Where {text.percent(rate)} succeed in "
+        f"truth, it holds the truth in {text.percent(held['bootstrap'])} of studies of {text.count(few, 'episode')}. "
+        f"Wilson's interval does in {text.percent(held['Wilson'])} and the exact one in {text.percent(held['exact'])}. "
+        f"By the exact one, the true rate behind {few} of {few} may be as low as {text.percent(low)}."
     )
 
 
@@ -203,7 +181,7 @@ def _agree(many: pd.DataFrame, rates: pd.DataFrame) -> str:
         f"some tasks are harder than others, the exact interval holds the mean of these tasks in at least "
         f"{text.percent(these['clopper_pearson'])} of simulated studies. The bootstrap within tasks does so in as few "
         f"as {text.percent(these['stratified'])}. The mean of *new* tasks is held even by the exact one in as few as "
-        f"{text.percent(new['clopper_pearson'])}, so this book speaks of the tasks that were run."
+        f"{text.percent(new['clopper_pearson'])}."
     )
 
 
@@ -213,28 +191,21 @@ def _apart(many: pd.DataFrame, end: str) -> pd.Series:
 
 
 def _pilots(pilots: pd.DataFrame, few: int, settings: int) -> str:
-    lead, said = [], []
+    lead = []
     if (True, few) in pilots.index:
         row = pilots.loc[(True, few)]
         many = text.count(int(row["pairs"]), "pair")
         lead.append(f"ranks {text.percent(row['right'])} of {many} right that all episodes tell apart")
-        said.append(
-            f"Of the former it finds {text.percent(row['level'])} level, and ranks {100 * row['wrong']:.1f} % the "
-            "wrong way round."
-        )
     if (False, few) in pilots.index:
         row = pilots.loc[(False, few)]
-        named, many = 1 - row["level"], text.count(int(row["pairs"]), "pair")
-        lead.append(f"names a winner in {text.percent(named)} of {many} that they do not tell apart")
-        if named:
-            said.append(f"Of the latter's winners {text.percent(row['wrong'] / named)} have fewer successes in all.")
-    said.extend(_level(pilots, few, settings))
-    return f"**A random pilot of {few} {text.listed(lead)}.** {' '.join(said)}".strip()
+        many = text.count(int(row["pairs"]), "pair")
+        lead.append(f"names a winner in {text.percent(1 - row['level'])} of {many} that they do not tell apart")
+    return f"**A random pilot of {few} {text.listed(lead)}.**{_level(pilots, few, settings)}"
 
 
-def _level(pilots: pd.DataFrame, few: int, settings: int) -> list[str]:
+def _level(pilots: pd.DataFrame, few: int, settings: int) -> str:
     """How many pairs of `settings` have no order that a pilot could find, since both have the same successes."""
     pairs = settings * (settings - 1) // 2
     level = pairs - int(pilots.xs(few, level="episodes")["pairs"].sum())
     have = "has" if level == 1 else "have"
-    return [f"The other {text.count(level, 'pair')} of {pairs} {have} equal successes."] if level else []
+    return f" The other {text.count(level, 'pair')} of {pairs} {have} equal successes." if level else ""

@@ -103,9 +103,9 @@ def near_grasps(records: Records) -> pd.Series:
     return (shares["pixels_anchor"] - shares["vision_anchor"]).dropna()
 
 
-def findings(
+def finding(
     records: Mapping[str, Records], explained: Mapping[str, Mapping[str, Prediction]], confidence: float = 0.95
-) -> list[str]:
+) -> str:
     """In how many pairs thumbnails are shown to do worse, and how many of the reasons are supported or refuted."""
     gaps = [
         difference(records[suite], one, two, confidence) for suite, both in beside(records).items() for one, two in both
@@ -113,11 +113,10 @@ def findings(
     judged = [verdicts.verdict(predictions) for predictions in explained.values()]
     supported, refuted = (judged.count(one) or "none" for one in (verdicts.SUPPORTED, verdicts.REFUTED))
     are = "is" if supported in (1, "none") else "are"
-    return [
-        _lead(gaps),
-        f"**Of {text.count(len(judged), 'reason')} why they would do worse, {supported} {are} supported and {refuted} "
-        "refuted.**",
-    ]
+    return (
+        f"{_lead(gaps)} **Of {text.count(len(judged), 'reason')} why they would do worse, {supported} {are} supported "
+        f"and {refuted} refuted.**"
+    )
 
 
 def _lead(gaps: Sequence[Interval]) -> str:

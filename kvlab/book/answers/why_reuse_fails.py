@@ -194,7 +194,7 @@ def _sensitivity(predictions: Predictions) -> str:
     which = "more" if change.holds else "less"
     moves = f"move them {which}" if change.holds or change.fails else "are not shown to move them more"
     return (
-        f"**Sensitivity to images: {text.verdict(predictions)}.** The same relative change moves the policy's "
-        f"actions {wording.ratio(gain.effect)} times as far when it is one of the images and not of the robot state. "
+        f"**Sensitivity to images: {text.verdict(predictions)}.** A relative change of the images moves the "
+        f"policy's actions {wording.ratio(gain.effect)} times as far as the same change of the robot state. "
         f"By what did change between two replans, images {moves} ({wording.ratio(change.effect)} times as far)."
     )

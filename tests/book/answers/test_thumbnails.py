@@ -69,9 +69,10 @@ def test_the_share_near_grasps_is_that_of_the_replans_that_look_most_alike():
 
 def test_the_gap_is_told_with_how_many_of_its_reasons_are_supported():
     rows = records(near_gap=0, thumbnails_age=2)
-    said, why = thumbnails.findings(rows, thumbnails.explanations(rows, looks()))
-    assert said == "**Thumbnails are shown to do worse in 2 of 2 pairs of plain gates, and better in none.**"
-    assert why == "**Of 4 reasons why they would do worse, 2 are supported and none refuted.**"
+    assert thumbnails.finding(rows, thumbnails.explanations(rows, looks())) == (
+        "**Thumbnails are shown to do worse in 2 of 2 pairs of plain gates, and better in none.** "
+        "**Of 4 reasons why they would do worse, 2 are supported and none refuted.**"
+    )
     points = thumbnails.table(rows)["points"]
     assert [one.split(" ")[0] for one in points] == ["-40", "", "-40", "", "0", ""]
 
@@ -79,7 +80,7 @@ def test_the_gap_is_told_with_how_many_of_its_reasons_are_supported():
 @pytest.mark.parametrize(("gap", "worse", "better"), [(40, "2", "none"), (0, "none", "none"), (-10, "none", "2")])
 def test_whether_thumbnails_do_worse_is_counted(gap, worse, better):
     rows = records(gap=gap)
-    said, *_ = thumbnails.findings(rows, thumbnails.explanations(rows, looks()))
+    said = thumbnails.finding(rows, thumbnails.explanations(rows, looks()))
     assert said.startswith(
         f"**Thumbnails are shown to do worse in {worse} of 2 pairs of plain gates, and better in {better}.**"
     )
@@ -117,7 +118,7 @@ def test_another_suite_is_told_where_it_is_recorded(gates):
     rows = records() | elsewhere(*gates)
     explained = thumbnails.explanations(rows, looks())
     assert len(explained[OLDER]) == 2 + len(gates)
-    assert f"of {2 + len(gates)} pairs" in thumbnails.findings(rows, explained)[0]
+    assert f"of {2 + len(gates)} pairs" in thumbnails.finding(rows, explained)
     table = thumbnails.table(rows)
     there = table[table.index == "libero_10"]
     assert len(table) == 6 + 2 * len(gates) and (there["replans that reuse"] == "60 %").all()
