@@ -178,7 +178,7 @@ def _first(lead: str, counts: Judged, policies: Policies) -> str:
         return f"{lead} So {each} of other chapters {rest}{apart}. {_listed(made, policies)}".strip()
     said = [lead, *_idle(counts, policies)]
     if could:
-        said += ["Brackets say in how many it holds.", _listed(_with(could, ALL, policies), policies)]
+        said.append(_listed(_with(could, ALL, policies), policies))
     return " ".join(filter(None, said))
 
 
@@ -194,12 +194,17 @@ def _idle(counts: Judged, policies: Policies) -> list[str]:
 
 
 def _verdicts(judged: Judged, verdict: str, policies: Policies, others: bool) -> str:
-    """The findings with a verdict; nothing where there is none. `others`: of some it is said elsewhere."""
+    """The findings with a verdict; nothing where there is none. `others`: of some it is said elsewhere.
+
+    Of those that hold in most only what fails somewhere is named.
+    """
     if not (some := _with(judged, verdict, policies)):
         return ""
     noun = "other finding" if others else "finding"
     lead = f"{text.count(len(some), noun)} {ONE[verdict] if len(some) == 1 else SEVERAL[verdict]}"
-    return f"**{lead}.** {_listed(some, policies)}"
+    if verdict == MOST:
+        some = {finding: found for finding, found in some.items() if fails_in(again(found, policies))}
+    return f"**{lead}.** {_listed(some, policies)}".strip()
 
 
 def _listed(some: Judged, policies: Policies) -> str:

@@ -48,5 +48,5 @@ def _means(found: Mapping[str, Prediction], policies: Policies, confidence: floa
     """What the means expect of a further policy, and why that is no verdict."""
     over = over_policies(found, policies, confidence)
     told = [f"{in_range(over[suite])} points on `{suite}`" for suite in policies.first if suite in over]
-    said = f"A mean, which counts the first policy too, expects of a further one {text.listed(told)}."
+    said = f"A mean over all policies expects of a further one {text.listed(told)}."
     return [said] if told else []

@@ -7,8 +7,6 @@ import pandas as pd
 
 from kvlab.bench import gpu, latency
 from kvlab.book import text
-from kvlab.evidence.stats import Interval
-from kvlab.pi0 import Pi0Config
 from kvlab.study.settings import Setting
 
 MODELS = {"base": "Pi0", "base_pi05": "Pi0.5"}
@@ -17,7 +15,6 @@ _SIZES = {  # of the table on eight bits
     "base_pi05": "Pi0.5 by the engine before",
     "mini_spatial": "the small policy of `libero_spatial`",
 }
-PHASES = 8  # of a layer of the expert
 WORDS = {"vision": "the image encoder", "prefill": "the prefill", "denoise": "the denoising"}
 WATCHED = str(Setting("full", latency.WATCHED))
 ON_IMAGES, ON_THUMBNAILS = "full when vision >= -1", f"full when {latency.OPEN}"
@@ -52,28 +49,11 @@ AGAINST = {  # column of an error table: what it compares
 }
 
 
-def findings(plain: pd.DataFrame, errors: pd.DataFrame, facts: dict, config: Pi0Config, closed_loop: str) -> list[str]:
+def findings(plain: pd.DataFrame, errors: pd.DataFrame, facts: dict, closed_loop: str) -> list[str]:
     """The chapter's answer, of Pi0. `plain`: `gpu.by_implementation` of the engine; `closed_loop`: of
     `devices.finding`.
     """
-    return [_time(plain), _bound(plain, facts, config), closed_loop, _exactness(errors)]
-
-
-def new_words(facts: Mapping[str, dict]) -> str:
-    """What words take that are new behind kept images, which no row of the tables has."""
-    each = [f"{facts[name]['new_words_ms']:.1f} ms in {says}" for name, says in MODELS.items()]
-    return (
-        "The instruction behind kept images is kept too. New words, as where a checkpoint writes the state into the "
-        f"prompt, take {text.listed(each)} by themselves."
-    )
-
-
-def watched(watching: Interval) -> str:
-    """What computing all similarities costs. `watching`: `latency.ratio` of that to no reuse."""
-    return (
-        f"To compute all similarities and reuse nothing takes {watching.estimate:.2f} times as long as no reuse "
-        f"({watching.low:.2f} to {watching.high:.2f})."
-    )
+    return [_time(plain), _bound(plain, facts), closed_loop, _exactness(errors)]
 
 
 def _time(plain: pd.DataFrame) -> str:
@@ -81,49 +61,30 @@ def _time(plain: pd.DataFrame) -> str:
     full = plain.loc["none"]
     return (
         f"**Without reuse the engine takes {full.total_p50:.1f} ms; a cache can save images and prefill of it, only "
-        f"a kept chunk denoising too.** {_shares(full)}. That is Pi0 at its published size, on one H100."
+        f"a kept chunk denoising too.** That is Pi0 at its published size, on one H100."
     )
 
 
-def _bound(plain: pd.DataFrame, facts: dict, config: Pi0Config) -> str:
-    """How far each stage is from what the GPU allows, the farthest first, and what denoising waits for."""
+def _bound(plain: pd.DataFrame, facts: dict) -> str:
+    """Which stage is farthest from what the GPU allows; the others are in `floors`."""
     floor = pd.DataFrame(facts["floors"]).T
     reached = plain.loc["none", [f"{stage}_p50" for stage in floor.index]].to_numpy(float)
-    far = (reached / floor["floor_ms"]).sort_values(ascending=False)
-    first, *others = far.index
+    far = reached / floor["floor_ms"]
+    first = far.idxmax()
     by = "its arithmetic" if floor.ms_operations[first] > floor.ms_bytes[first] else "reading its weights"
-    rest = [f"{WORDS[stage]} takes {far[stage]:.1f} times" for stage in others]
-    phases = PHASES * config.denoising_steps * config.expert.depth
     return (
         f"**{WORDS[first].capitalize()} is farthest from what this GPU allows: it takes {far[first]:.1f} times its "
-        f"floor, the time for {by}.** {text.listed(rest).capitalize()}. Denoising has {phases:,} phases, each of which "
-        "waits for the one before."
-    )
-
-
-def before(samples: pd.DataFrame) -> str:
-    """How much longer the engine before took. `samples`: medians by `engine` (before, now), `kept` and `steps`."""
-    ms = samples.pivot(index=["kept", "steps"], columns="engine", values="ms")
-    times = ms["before"] / ms["now"]
-    full = times["none", samples["steps"].max()]
-    return (
-        "Its times are not to be compared with those of Pi0: they are of the engine before, which took "
-        f"{full:.2f} times as long for Pi0 without reuse ({times.min():.2f} to {times.max():.2f} over "
-        f"{text.count(len(times), 'setting')})."
+        f"floor, the time for {by}.**"
     )
 
 
 def headline(engine: pd.DataFrame) -> str:
-    """The title of the figure."""
-    return f"Without reuse, {_shares(engine.loc['none']).lower()}"
-
-
-def _shares(full: pd.Series) -> str:
-    """What the stages of a replan without reuse are of it."""
+    """The title of the figure: what the stages of a replan without reuse are of it."""
+    full = engine.loc["none"]
     images, denoising = full.vision_p50 + full.prefill_p50, full.denoise_p50
     rest = full.total_p50 - images - denoising
     return (
-        f"Images and prefill are {text.percent(images / full.total_p50)} of the time, denoising "
+        f"Without reuse, images and prefill are {text.percent(images / full.total_p50)} of the time, denoising "
         f"{text.percent(denoising / full.total_p50)}, inputs {text.percent(rest / full.total_p50)}"
     )
 
@@ -134,9 +95,8 @@ def drawn(engine: pd.DataFrame) -> pd.DataFrame:
     return named.loc[[name for name in DRAWN if name in named.index]]
 
 
-def by_stage(stages: pd.DataFrame, implementation: str) -> pd.DataFrame:
-    """Medians of all stages in ms, and the total's 95th percentile."""
-    table = stages.loc[implementation]
+def by_stage(table: pd.DataFrame) -> pd.DataFrame:
+    """Medians of all stages in ms, and the total's 95th percentile, of one implementation."""
     names = zip((*STAGES, "total"), latency.STAGES, strict=True)
     shown = {name: table[f"{stage}_p50"].map("{:.1f}".format) for name, stage in names}
     shown |= {"95th percentile": table["total_p95"].map("{:.1f}".format)}
@@ -165,22 +125,29 @@ def eight(table: pd.DataFrame) -> pd.DataFrame:
     shown = {"model": table["model"].map(_SIZES).str.replace("`", ""), "program": table["implementation"]}
     for name, stage in zip((*STAGES, "total"), ("gate", "vision", "prefill", "denoise", "total"), strict=True):
         shown[name] = table[f"ms_{stage}"].map("{:.1f}".format).replace("nan", "")
-    shown["error of the chunk, %"] = (100 * table["error"]).map("{:.2g}".format)
+    shown["largest error against float32, %"] = table["error"].map(_error)
     return pd.DataFrame(shown).set_index("model").rename_axis(index=None, columns="model")
 
 
 def eight_words(table: pd.DataFrame) -> str:
     """What eight bits save of Pi0, in the stages that are computed in them, and what they add to the error there and
-    with trained weights.
+    with trained weights, as `eight` has it.
     """
     plain, eight = (table[table["implementation"] == name].set_index("model") for name in ("engine", gpu.EIGHT))
     saved = sum(plain.at["base", stage] - eight.at["base", stage] for stage in ("ms_vision", "ms_prefill"))
-    grows = eight["error"] / plain["error"]
-    return (
-        f"In Pi0, eight bits save {saved:.1f} ms of {plain.at['base', 'ms_total']:.1f}, in images and prefill. The "
-        f"largest error of a chunk grows {grows['base']:.0f} times there, and {grows['mini_spatial']:.0f} times in the "
-        "small policy."
+    random, trained = (
+        f"{_error(plain.at[model, 'error'])} to {_error(eight.at[model, 'error'])} %"
+        for model in ("base", "mini_spatial")
     )
+    return (
+        f"In Pi0, eight bits save {saved:.1f} ms of {plain.at['base', 'ms_total']:.1f}; the largest error of a chunk "
+        f"grows from {random}. In the small policy, with trained weights, it grows from {trained}."
+    )
+
+
+def _error(share: float) -> str:
+    """An error in percent, without the sign."""
+    return f"{100 * share:.2g}"
 
 
 def errors(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -210,19 +177,23 @@ def floors(facts: dict, engine: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown).map("{:.1f}".format).rename_axis(index=None, columns="stage")
 
 
-def measured(facts: dict) -> pd.DataFrame:
-    """Where and how the times of Pi0 were measured."""
-    rows = {
+def measured(facts: Mapping[str, dict]) -> pd.DataFrame:
+    """Where and how the times were measured, a column a model."""
+    return pd.DataFrame({MODELS[name]: _measured(facts[name]) for name in MODELS}).rename_axis(columns="measured")
+
+
+def _measured(facts: dict) -> dict[str, str]:
+    return {
         "GPU": facts["computed_by"],
         "processor": facts.get("processor", "not noted"),
         "torch, Triton": f"{facts['torch']}, {facts['triton']}",
         "date": facts["date"][:10],
         "product of two large matrices": f"{facts['operations_per_ms'] / 1e9:.0f} TFLOP/s",
         "large copy": f"{facts['bytes_per_ms'] / 1e9:.2f} TB/s",
+        "new words behind kept images (such as a state in the prompt)": f"{facts['new_words_ms']:.1f} ms",
         "peak GPU memory of the run": f"{facts['peak_gb']:.1f} GB",
         "loading the weights from a local file": f"{facts['load_seconds']:.1f} s",
     }
-    return pd.DataFrame({"measured": rows}).rename_axis(index=None, columns="what")
 
 
 def loops(by_loop: pd.DataFrame) -> pd.DataFrame:
@@ -237,15 +208,13 @@ def loops(by_loop: pd.DataFrame) -> pd.DataFrame:
 
 def _exactness(table: pd.DataFrame) -> str:
     own, eager = _largest(table, "error"), "the eager model's in bfloat16"
-    lead = f"**Its chunks are at most {own} from {eager}**, as a share of the chunk's size (norm)."
+    lead = f"**Its chunks are at most {own} from {eager}.**"
     if not {"engine_float32", "eager_float32"} <= {*table}:
         return f"{lead} How far both are from float32 was not measured in this run."
     own, eager = _largest(table, "engine_float32"), _largest(table, "eager_float32")
     nearer = table.engine_float32.max() < table.eager_float32.max()
     of = "most of the difference is the eager model's own rounding" if nearer else "the engine rounds no less"
-    return (
-        f"{lead} From float32 with the same weights the engine is at most {own} away and the eager model {eager}: {of}."
-    )
+    return f"{lead} From float32 the engine is at most {own} away and the eager model {eager}: {of}."
 
 
 def _largest(table: pd.DataFrame, column: str) -> str:

@@ -9,9 +9,9 @@ from kvlab.book.answers.devices import PROGRAMS
 
 WAYS = {"plain": "each process its own", "mps": "shared by the daemon"}
 EXPLAINED = (
-    "**Studies on a GPU.** Kernels of many processes on one H100 take turns, unless NVIDIA's MPS daemon gives all one "
-    "GPU context: `nvidia-cuda-mps-control -d` before `kvlab run --device cuda --workers 16`, and `echo quit | "
-    "nvidia-cuda-mps-control` after. *Same bits* says whether every chunk is that of the episodes recorded without it."
+    "**Studies on a GPU.** Many processes take turns, unless NVIDIA's MPS daemon gives all one GPU context: "
+    "`nvidia-cuda-mps-control -d` before `kvlab run --device cuda --workers 16`, `echo quit | nvidia-cuda-mps-control` "
+    "after. Each way ran once: how far chance moves the rate is not known."
 )
 
 
@@ -20,23 +20,6 @@ def read(path: Path) -> pd.DataFrame:
     a row a run; no row where nothing was measured.
     """
     return pd.read_csv(path) if path.exists() else pd.DataFrame({"device": []})
-
-
-def explained(runs: pd.DataFrame) -> str:
-    """The paragraph above the table: what was run, and how many times as many episodes the daemon gives."""
-    faster = [said for device, both in runs.groupby("device", sort=False) if (said := _faster(device, both))]
-    return f"{EXPLAINED} {' '.join(faster)}".rstrip()
-
-
-def _faster(device: str, both: pd.DataFrame) -> str:
-    speed = both.set_index("way")["episodes_per_s"]
-    if not {*WAYS} <= {*speed.index}:
-        return ""
-    plain, mps = (float(speed[way]) for way in WAYS)
-    return (
-        f"Behind it {mps / plain:.2f} times as many episodes a second run {PROGRAMS[device]}; each way ran "
-        "once, so how far chance moves this is not known."
-    )
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -50,7 +33,11 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
                 "episodes": run.episodes,
                 "episodes a second": f"{run.episodes_per_s:.2f}",
                 "median replan, ms": "not measured" if pd.isna(run.replan_ms_p50) else f"{run.replan_ms_p50:.1f}",
-                "same bits": "not compared" if pd.isna(run.bits_equal) else "yes" if run.bits_equal else "no",
+                "same chunks as without it": "not compared"
+                if pd.isna(run.bits_equal)
+                else "yes"
+                if run.bits_equal
+                else "no",
             }
             for run in runs.itertuples()
         ]

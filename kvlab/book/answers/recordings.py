@@ -93,21 +93,6 @@ def by_origin(episodes: pd.DataFrame) -> pd.DataFrame:
     return _named(table, "where from")
 
 
-def durations(episodes: pd.DataFrame) -> pd.DataFrame:
-    """`duration.from_nothing` for readers."""
-    found = from_nothing(episodes)
-    table = pd.DataFrame(
-        {
-            "episodes recorded": found["episodes"].map("{:,}".format),
-            "processes at once": found["processes"].map("{:.0f}".format),
-            "everything from nothing": found["hours"].map(
-                lambda hours: _time(hours) if pd.notna(hours) else "not known"
-            ),
-        }
-    )
-    return _named(table.set_axis(map(short, found.index)), "processor")
-
-
 def compared(table: pd.DataFrame) -> pd.DataFrame:
     """Episodes that were run again, for readers. Where bits differ there is a column for what differs between the
     machines.
@@ -120,7 +105,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
             "initial state": table["initial_state"],
             "control steps": table["steps"],
             "replans": table["replans"],
-            "first that differs": [_whole(n) for n in table["first_difference"]],
+            "first replan that differs": [_whole(n) for n in table["first_difference"]],
         }
     )
     if differs.any():
@@ -215,8 +200,8 @@ def _duration(episodes: pd.DataFrame) -> str:
         for name, row in known.sort_values("hours").iterrows()
     ]
     return (
-        f"**To record everything from nothing would take {text.listed(told)}.** That adds up recorded times, "
-        "without waits and starts; it was not run in one go."
+        f"**To record everything from nothing would take {text.listed(told)}.** That adds up recorded times; "
+        "it was not run in one go."
     )
 
 
@@ -225,8 +210,6 @@ def _machines(names: pd.Series) -> str:
 
 
 def _time(hours: float) -> str:
-    if pd.isna(hours):
-        return "not known"
     return f"{hours:.1f} hours" if hours >= 2 else f"{60 * hours:.0f} minutes"
 
 

@@ -20,11 +20,6 @@ from kvlab.study.times import Latency
 NO_REUSE = Setting("none")
 NONE = "nothing that is shown"
 COMPARED = "difference, points"  # of success
-BACK = (  # how much of a saving longer episodes take back: all, whether all is open, some
-    "all of the saving of {}",
-    "so much of the saving of {} that none is shown",
-    "a part of the saving of {}",
-)
 REPLANS = {  # one replan, by what it keeps: (a setting, whether its gate allows reuse); not named, gates on thumbnails
     "nothing": ("none", False),
     "nothing, while the gate compares images": ("full when vision >= 0.98", False),
@@ -111,7 +106,7 @@ def findings(
     return [
         programs.finding(ways),
         _usable(bought, margin),
-        _solved(bought, records, next(iter(machines.values())), confidence),
+        _episodes(bought, records, next(iter(machines.values())), confidence),
         _budget(records, machines),
     ]
 
@@ -196,31 +191,12 @@ def _usable(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
         saved = {suite: _saved(table, KINDS[name]) for suite, table in bought.items()}
         leads.append([f"{next(iter(one.values()), NONE)} in `{suite}`" for suite, one in saved.items()])
     left = _least(pd.concat([_only(table, only_reuses) for table in bought.values()]))
-    least = f" Of the caches listed here none leaves less than {_each(left)}, whatever it loses." if left else ""
+    least = f" No cache here by itself leaves less than {_each(left)}, whatever it loses." if left else ""
     cache, chunk = map(text.listed, leads)
     return (
-        f"**With a loss that is shown to be under {100 * margin:.0f} points, the best reused cache saves {cache}; the "
-        f"best kept chunk saves {chunk}.** That is of the inference per control step ({_first(bought).upper()}).{least}"
+        f"**With a loss that is shown to be under {100 * margin:.0f} points, the best reused cache saves {cache}, and "
+        f"the best kept chunk {chunk}.** That is of the inference per control step ({_first(bought).upper()}).{least}"
     )
-
-
-def _solved(bought: Mapping[str, pd.DataFrame], records, times: Latency, confidence: float) -> str:
-    """Inference to solve an episode: of all reused caches, then of the settings that save most inside the margin."""
-    compared, back = set(), {words: [] for words in BACK}
-    for suite, table in bought.items():
-        for name, kind in KINDS.items():
-            setting = _cheapest(table, kind)
-            if setting is None or (suite, setting) in compared:
-                continue
-            if not (ratio := inference_ratio(records[suite], setting, NO_REUSE, times, confidence)):
-                continue
-            compared.add((suite, setting))
-            if ratio.low > cost(setting, records[suite], times) / cost(NO_REUSE, records[suite], times):
-                much = [ratio.low >= 1, ratio.high >= 1, True].index(True)
-                back[BACK[much]].append(f"the best {name} in `{suite}`")
-    lost = "; ".join(words.format(text.listed(which)) for words, which in back.items() if which)
-    lead = f"Longer episodes take back {lost}." if lost else "Longer episodes are not shown to take back any saving."
-    return " ".join([_episodes(bought, records, times, confidence), *([lead] if compared else [])])
 
 
 def _episodes(bought: Mapping[str, pd.DataFrame], records, times: Latency, confidence: float) -> str:
@@ -237,8 +213,7 @@ def _episodes(bought: Mapping[str, pd.DataFrame], records, times: Latency, confi
     dearer = sum(ratio.low > 1 for ratio in found.values())
     return (
         f"**A solved episode is shown to take less inference with a reused cache in {cheaper or 'none'} of "
-        f"{text.count(len(found), 'row')}, more in {dearer or 'none'}.** A row is a setting in one suite, an "
-        "episode one that is solved with reuse and without."
+        f"{text.count(len(found), 'row')}, more in {dearer or 'none'}.** A row is a setting in one suite."
     )
 
 
@@ -258,9 +233,9 @@ def _budget(records, machines) -> str:
     shares = [f"{text.percent(ms / CONTROL_STEP_MS)} ({name})" for ms, name in zip(mean, names, strict=True)]
     waits = text.listed([f"{ms:.0f} ms" for ms in longest])
     return (
-        f"**{lead}.** Without reuse inference takes on average {text.listed(shares)} of the {limit} of a control step. "
-        f"A replan that computes takes {waits}, with a cache as without: reuse shortens the mean and not the "
-        "longest wait ([In real time](real_time.ipynb))."
+        f"**{lead}.** Without reuse inference takes on average {text.listed(shares)} of its {limit}. "
+        f"A replan that computes takes {waits}: reuse shortens the mean and not the longest wait "
+        "([In real time](real_time.ipynb))."
     )
 
 

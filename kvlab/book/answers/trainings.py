@@ -90,6 +90,6 @@ def diverged(folder: Path) -> list[str]:
         if curve.isna().iloc[-1]:
             said.append(
                 f"The training of `{path.parent.name}` diverged between step {curve.last_valid_index():,} and step "
-                f"{curve.index[curve.isna()][0]:,}: its loss is no number from there on, and it left no policy to run."
+                f"{curve.index[curve.isna()][0]:,}, and left no policy to run."
             )
     return said

@@ -47,7 +47,7 @@ def test_what_is_recorded_is_counted(episodes, now, elsewhere):
     assert "of 2 settings are recorded, in 2 suites by 2 policies.**" in told and told.endswith("in 8 recordings.")
     assert "120 replans, in 2 recordings." in recorded and recordings.by_policy(episodes)["errors"].tolist() == [0]
     assert took.startswith("**To record everything from nothing would take 20 minutes with 1 process of an Intel Xeon.")
-    assert took.endswith("That adds up recorded times, without waits and starts; it was not run in one go.")
+    assert took.endswith("That adds up recorded times; it was not run in one go.")
     assert "Not counted here" not in recorded
     told = recordings.findings(episodes, now, elsewhere, {"in int8": 600, "elsewhere": 0, "on a GPU": 1})[0]
     assert told.endswith(" Not counted here: 600 episodes in int8 and 1 episode on a GPU.")
@@ -65,8 +65,8 @@ def test_bits_that_agree_are_said_without_a_word_of_this_machine(episodes, now, 
         "So have 1 of 1 that were recorded on an Intel Xeon and run again on an AMD EPYC. They were chosen, so "
         "this gives no share of all episodes."
     )
-    assert "family" not in said and recordings.compared(now)["first that differs"].tolist() == ["none", "none"]
-    assert recordings.compared(now).columns[-1] == "first that differs"
+    assert "family" not in said and recordings.compared(now)["first replan that differs"].tolist() == ["none", "none"]
+    assert recordings.compared(now).columns[-1] == "first replan that differs"
 
 
 def test_kinds_of_episodes_that_were_not_run_again_are_named(episodes, now, elsewhere):
@@ -95,8 +95,6 @@ def test_the_first_that_differs_is_named_with_what_differs_between_the_machines(
 def test_what_no_processor_recorded_enough_of_has_no_time(episodes, now, elsewhere):
     few = episodes.head(ENOUGH - 1)
     assert "is not known" in recordings.findings(few, now, elsewhere, {})[2]
-    assert recordings.durations(few).iloc[0, -1] == "not known"
-    assert recordings.durations(episodes).iloc[0].tolist() == ["40", "1", "20 minutes"]
 
 
 def test_machines_settings_and_worlds_are_told_apart(episodes):

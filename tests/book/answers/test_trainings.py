@@ -58,4 +58,4 @@ def test_a_training_that_diverged_is_reported_and_no_other(tmp_path: Path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "curve.csv").write_text(f"step,loss,validation_loss\n{losses}")
     (said,) = trainings.diverged(tmp_path)
-    assert said.startswith("The training of `a` diverged between step 100 and step 200:")
+    assert said == "The training of `a` diverged between step 100 and step 200, and left no policy to run."
