@@ -21,9 +21,10 @@ DECIMALS = (
 )
 
 
-def say(*paragraphs: str) -> Markdown:
-    """The last line of a cell: `paragraphs` as Markdown."""
-    return Markdown("\n\n".join(paragraphs))
+def say(*paragraphs: str) -> Markdown | None:
+    """The last line of a cell: `paragraphs` as Markdown; None, which shows nothing, where none says any."""
+    said = "\n\n".join(filter(None, paragraphs))
+    return Markdown(said) if said else None
 
 
 def findings(claims: Sequence[str]) -> Markdown:

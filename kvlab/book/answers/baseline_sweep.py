@@ -13,15 +13,15 @@ from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
+SAVES = "[What it saves](saves.ipynb)"
 
 
 def findings(
     compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], margin: float, times: Latency
 ) -> list[str]:
     """The chapter's answer, by suite. `margin` is the loss of success that matters, in (0, 1)."""
-    first = next(iter(compared))
     said = [_within(suite, table, margin) for suite, table in compared.items()]
-    return [*said, _often(compared), _time(first, compared[first], records[first], margin, times)]
+    return [*said, _often(compared), _time(compared, records, margin, times)]
 
 
 def headline(compared: Mapping[str, pd.DataFrame]) -> str:
@@ -88,9 +88,9 @@ def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
     others = "; ".join(f"{said} at {at[word]} %" for word, said in words.items() if word in at)
     others = f"The loss is {others}. " if others else ""
     setting, which = loosest(table, margin), "loosest threshold of which this is shown"
-    lead = "no share of replans is shown to lose under"
+    lead = "reuse at no share of replans is shown to lose under"
     if setting is not None:
-        lead = f"at {at[f'under {points}']} % of replans; there the loss, if any, is shown to be under"
+        lead = f"reuse at {at[f'under {points}']} % of replans is shown to lose, if anything, under"
     elif "open" in at:
         setting, which = _most(swept[judged == "open"]), "loosest threshold of which it is open"
     else:
@@ -133,22 +133,34 @@ def _usable(table: pd.DataFrame, margin: float) -> Setting:
     return loosest(table, margin) or _most(table.loc[left] if left else table)
 
 
-def _time(suite: str, table: pd.DataFrame, records: Records, margin: float, times: Latency) -> str:
-    setting = _usable(table, margin)
-    step = cost.savings(records, [setting], NO_REUSE, times).of_control[setting]
-    ratio = cost.inference_ratio(records, setting, NO_REUSE, times)
-    lead, solved = (
-        f"What {tables.gate(setting)} saves is not known",
-        "No episode is solved both with and without reuse.",
-    )
-    if ratio:
-        grown, saved = ratio.low > 1, ratio.high < 1
-        lead = "Longer episodes undo the saving" if grown else "It saves inference" if saved else "No saving is shown"
+def _time(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], margin: float, times: Latency) -> str:
+    """What the `_usable` threshold of each suite saves, per control step and over episodes that both solve."""
+    said, ratios = [], {}
+    for suite, table in compared.items():
+        setting = _usable(table, margin)
+        step = cost.savings(records[suite], [setting], NO_REUSE, times).of_control[setting]
+        ratios[suite] = ratio = cost.inference_ratio(records[suite], setting, NO_REUSE, times)
         solved = (
-            f"An episode that both solve takes {ratio.estimate:.2f} times the inference without reuse "
-            f"({ratio.low:.2f} to {ratio.high:.2f})."
+            f"an episode that both solve {ratio.estimate:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"
+            if ratio
+            else "and no episode is solved both with and without reuse"
         )
-    return (
-        f"**{lead} in `{suite}`.** With {tables.gate(setting)} a control step takes {text.percent(step)} of the "
-        f"inference without reuse ({times.name}). {solved} More in [What it saves](saves.ipynb)."
+        said.append(
+            f"In `{suite}` with {tables.gate(setting)} a control step takes {step:.2f} times the inference without "
+            f"reuse, {solved}."
+        )
+    return f"**{_saves(ratios)}.** {' '.join(said)} These are times of {times.name}; more in {SAVES}."
+
+
+def _saves(ratios: Mapping[str, Interval | None]) -> str:
+    """Where reuse is shown to save inference over whole episodes, and where longer ones are shown to undo it."""
+    saves, undoes = (
+        [f"`{suite}`" for suite, one in ratios.items() if one and test(one)]
+        for test in (lambda one: one.high < 1, lambda one: one.low > 1)
     )
+    told = [f"Reuse saves inference in {text.listed(saves)}"] if saves else []
+    told += [f"longer episodes undo the saving in {text.listed(undoes)}"] if undoes else []
+    if not told:
+        return "That reuse saves inference over an episode is not shown"
+    said = "; ".join(told)
+    return said[0].upper() + said[1:]

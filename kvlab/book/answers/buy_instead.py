@@ -50,9 +50,10 @@ def findings(
 def named(bought: pd.DataFrame, second: SecondSeed) -> list[Setting]:
     """The settings that the findings name, and no reuse."""
     reuse = _reusing(bought)
-    choices = (recommended.recommended(some, second) for some in (bought, reuse))
+    choices = [recommended.recommended(some, second) for some in (bought, reuse)]
     taken = [again.setting for choice in choices if choice for again in choice.all]
-    return list(dict.fromkeys([NO_REUSE, *taken, *_alone(reuse).values()]))
+    alone = () if choices[-1] else _alone(reuse).values()
+    return list(dict.fromkeys([NO_REUSE, *taken, *alone]))
 
 
 def _taken(
@@ -165,26 +166,22 @@ def _suites(bought: pd.DataFrame) -> list[str]:
 def _reuse(
     reuse: pd.DataFrame, records: Mapping[str, Records], machines: Mapping[str, Latency], second: SecondSeed
 ) -> str:
-    """What to take of what reuses, and what of a cheaper one holds in one suite alone."""
-    choice, alone = recommended.recommended(reuse, second), _alone(reuse)
+    """What to take of what reuses; where nothing is, what one suite alone would."""
+    choice = recommended.recommended(reuse, second)
     if choice is None:
         told = [
-            f"In `{suite}` by itself the cheapest that has is: {tables.lever(one)}." for suite, one in alone.items()
+            f"In `{suite}` by itself the cheapest that has is: {tables.lever(one)}."
+            for suite, one in _alone(reuse).items()
         ]
         lead = "**No setting that reuses is shown to be worth it.**"
         return " ".join([lead, recommended.none_shown(records, second.margin), *told])
     taken = choice.taken
-    told = [
-        f"In `{suite}` alone a cheaper one is shown to do so too: {tables.lever(one)}."
-        for suite, one in alone.items()
-        if one not in (again.setting for again in choice.all)
-    ]
     open_ = not choice.confirmed and taken.verdict != margins.OUTSIDE
     advice = f"the candidate is {tables.lever(taken.setting)}" if open_ else taken.advice[0].lower() + taken.advice[1:]
     lead = f"**If you reuse: {advice}.**"
     said = _costs_and_why(choice, reuse, records, machines, second, "that reuse ")
     episodes = _whole_episodes(taken.setting, records, machines, second.confidence)
-    return " ".join(filter(None, [lead, said, episodes, *told]))
+    return " ".join(filter(None, [lead, said, episodes]))
 
 
 def _whole_episodes(

@@ -143,10 +143,10 @@ def _than_clocks(sides: Mapping[str, tuple[list[Gain], list[Gain], list[Gain]]])
 def _by_share(suite: str, more: list[Gain], fewer: list[Gain], neither: list[Gain]) -> str:
     """At which shares which side is shown, and the effect at the least share of the first side that is."""
     shown = [f"{word} at {_shares(gains)}" for word, gains in (("more", more), ("fewer", fewer)) if gains]
-    said = [f"is shown to solve {text.listed(shown)} of replans"] * bool(shown)
-    said += [f"shows no difference at {_shares(neither)}"] * bool(neither)
+    said = [f"it is shown to solve {text.listed(shown)} of replans"] * bool(shown)
+    said += [f"no difference is shown at {_shares(neither)}"] * bool(neither)
     _, share, gain = (more or fewer or neither)[0]
-    return f"In `{suite}` it {', and '.join(said)}: at {text.percent(share)}, {text.difference(gain, '`full`')}."
+    return f"In `{suite}` {', and '.join(said)}: at {text.percent(share)}, {text.difference(gain, '`full`')}."
 
 
 def _reuse(gains: Sequence[Gain], which: Callable) -> float:

@@ -7,6 +7,7 @@ import pandas as pd
 from kvlab.book import tables, text
 from kvlab.book.answers import fresh_state
 from kvlab.book.answers.fresh_state import PREFIX
+from kvlab.book.answers.second_seed import SecondSeed
 from kvlab.evidence import cost, margins, summary
 from kvlab.pi0.cache import LANGUAGE, STATE
 from kvlab.reuse import parse_mode
@@ -16,6 +17,7 @@ from kvlab.study.settings import Setting
 from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
+ALIKE = 0.05  # costs that differ by so much, as a share, count as equal
 NEW_IMAGES, KEPT_IMAGES = "vision_only:splice", "vision_only:skip"
 
 
@@ -80,19 +82,57 @@ def findings(
     records: Mapping[str, Records],
     margin: float,
     times: Latency,
+    second: Mapping[str, SecondSeed],
 ) -> list[str]:
-    """The chapter's answer; `compared` by `summary.compare`, the others as `fresh_state` has them.
+    """The chapter's answer; `compared` by `summary.compare`, the others as `fresh_state` has them; `second` by suite.
 
     `margin` is the loss of success that matters, in (0, 1). What was not run is not spoken of.
     """
     first = next(iter(compared))
+    moments = filter(None, [fresh_state.moments(timed), at_equal_cost(compared, records, times)])
     said = [
         fresh_state.state(gained),
-        fresh_state.moments(timed),
-        instruction(compared[first], records[first]),
-        prefix(compared, records, margin, times),
+        " ".join(moments),
+        instruction(compared[first], records[first], first),
+        " ".join([prefix(compared, records, margin, times), *again(compared, margin, second)]),
     ]
     return [*filter(None, said)]
+
+
+def at_equal_cost(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], times: Latency) -> str:
+    """`prefix` by a clock compared with behind the image gate that takes about as much inference per control step.
+
+    Of each suite the two that are closest in cost; nothing of one where they are further apart than `ALIKE`.
+    """
+    told, gains = [], []
+    for suite, table in compared.items():
+        mine = [setting for setting in table.index if setting.mode == PREFIX]
+        ms = cost.savings(records[suite], mine, NO_REUSE, times).ms_step if mine else {}
+        pairs = [(a, b) for a in mine for b in mine if fresh_state.by_clock(a) and not fresh_state.by_clock(b)]
+        clock, gate = min(pairs, key=lambda pair: abs(ms[pair[0]] / ms[pair[1]] - 1), default=(NO_REUSE, NO_REUSE))
+        if clock == NO_REUSE or abs(ms[clock] / ms[gate] - 1) > ALIKE:
+            continue
+        gains.append(summary.difference(records[suite], clock, gate))
+        told.append(
+            f"in `{suite}` {clock.gate} ({ms[clock]:.1f} ms) solves "
+            f"{text.difference(gains[-1], f'behind {tables.gate(gate)}')} ({ms[gate]:.1f} ms)"
+        )
+    if not told:
+        return ""
+    lead = "At equal cost the clock does better, since an image gate encodes the images"
+    alike = "At about equal inference per control step"
+    return f"{lead if all(gain.low > 0 for gain in gains) else alike}: {'; '.join(told)}."
+
+
+def again(compared: Mapping[str, pd.DataFrame], margin: float, second: Mapping[str, SecondSeed]) -> list[str]:
+    """What a second seed says of the settings that `prefix` has by the first under the margin, where it is recorded."""
+    told = []
+    for suite, table in compared.items():
+        setting = _turns(table, margin).get(f"under {100 * margin:g}")
+        if setting and suite in second and second[suite].of(setting).verdict not in (None, margins.INSIDE):
+            missing = second[suite].of(setting).missing
+            told.append(f"With {tables.gate(setting)}, {missing}.")
+    return told
 
 
 def words(compared: pd.DataFrame) -> tuple[Setting, Setting] | None:
@@ -105,7 +145,7 @@ def words(compared: pd.DataFrame) -> tuple[Setting, Setting] | None:
     return Setting(NEW_IMAGES, gate), Setting(KEPT_IMAGES, gate)
 
 
-def instruction(compared: pd.DataFrame, records: Records) -> str | None:
+def instruction(compared: pd.DataFrame, records: Records, suite: str) -> str | None:
     """Whether the instruction's cache goes stale with the images that it has read; None where that was not run."""
     if (pair := words(compared)) is None:
         return None
@@ -113,8 +153,8 @@ def instruction(compared: pd.DataFrame, records: Records) -> str | None:
     gap = summary.difference(records, new, kept)
     lead = "The instruction carries the images" if gap.low > 0 else "That the instruction carries images is not shown"
     return (
-        f"**{lead}.** With the images kept (`vision_only`, {tables.gate(new)}) and the instruction computed from new "
-        f"ones {compared.k[new]} of {text.count(compared.n[new], 'episode')} succeed: "
+        f"**{lead}.** In `{suite}`, with the images kept (`vision_only`, {tables.gate(new)}) and the instruction "
+        f"computed from new ones {compared.k[new]} of {text.count(compared.n[new], 'episode')} succeed: "
         f"{text.difference(gap, 'with it computed from the kept ones')}. That saves no time."
     )
 

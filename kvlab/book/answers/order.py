@@ -17,8 +17,9 @@ def short() -> str:
 
 def _steps(loss: str) -> str:
     return (
-        f"**Buy in this order:** nothing, if no reuse fits your budget; a faster program, which changes rounding alone "
-        f"({loss}: [Inside the engine](engine.ipynb)); fewer denoising steps; a kept chunk; a KV cache last."
+        "**Buy in this order:** nothing, if the policy without reuse fits your budget; a faster program, which changes "
+        f"rounding alone ({loss}: [Inside the engine](engine.ipynb)); fewer denoising steps; then only what your own "
+        "episodes clear: more executed actions, a kept chunk or a KV cache."
     )
 
 

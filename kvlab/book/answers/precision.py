@@ -95,7 +95,7 @@ def _loss(precision: str, found: Mapping[str, Interval]) -> str:
     for suite, one in found.items():
         suites.setdefault(margins.loss(one, margins.BUY), []).append(f"`{suite}`")
     words = {
-        margins.INSIDE: f"{precision} lose under {points}",
+        margins.INSIDE: f"{precision} lose, if anything, under {points}",
         margins.OUTSIDE: f"{precision} lose over {points}",
         margins.UNDECIDED: f"whether {precision} lose over {points} is open",
     }

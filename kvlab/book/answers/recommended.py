@@ -71,7 +71,7 @@ def why(choice: Choice, suites: int, margin: float, among: str = "") -> str:
     cheapest = f"Of the settings listed here {among}it is the cheapest that"
     if choice.confirmed:
         return f"{cheapest} both seeds show {under}{everywhere}."
-    return f"{cheapest} is shown {under}{everywhere}. {choice.taken.clause}"
+    return f"{cheapest} is shown {under}{everywhere}. {choice.taken.lead}."
 
 
 def recommendation(

@@ -102,15 +102,20 @@ class Again:
         return _ADVICE.get(self.verdict, "Try {} first").format(tables.lever(self.setting))
 
     @property
+    def lead(self) -> str:
+        """Whether a second seed confirms it, without the points."""
+        return _LEADS[self.verdict]
+
+    @property
     def clause(self) -> str:
-        """One sentence, for the answer that recommends the setting."""
+        """The same suite by suite."""
         if self.verdict is None:
-            return f"{_LEADS[None]}."
+            return f"{self.lead}."
         said = {
             study.protocol.suite: self._words(counts) if counts else _so_far(study, many)
             for study, (many, counts) in self.found.items()
         }
-        return f"{_LEADS[self.verdict]}: {_together(said)}."
+        return f"{self.lead}: {_together(said)}."
 
     @property
     def missing(self) -> str:
@@ -136,21 +141,15 @@ class Again:
         return {suite: [self._points(one) for one in counts] for suite, counts in self.seeds(first).items()}
 
     def effects(self, first: Mapping[str, Records]) -> str:
-        """The points of each suite: by the second seed, which did not choose the setting, where it confirms it; else by
-        both, or by the first alone, whose rows are given.
+        """The points of each suite: by the second seed, which did not choose the setting, where all have it; else by
+        the first, whose rows are given.
         """
-        told, lead = self.points(first), "Points"
-        if self.verdict == margins.INSIDE:
-            told, lead = (
-                {suite: each[1:] for suite, each in told.items()},
-                f"{lead} by the second seed, which chose none",
-            )
-        elif any(len(each) > 1 for each in told.values()):
-            lead = f"{lead} by the first seed, then by the second"
-        many = sorted({counts.n for seeds in self.seeds(first).values() for counts in seeds})
-        each = " each" * (sum(map(len, told.values())) > 1)
-        said = "; ".join(f"{', then '.join(shown)} in `{suite}`" for suite, shown in told.items())
-        return f"{lead}: {said}, {text.listed(map(str, many))} episodes{each}."
+        told, seeds = self.points(first), self.seeds(first)
+        second = all(len(each) > 1 for each in told.values())
+        many = sorted({each[-1 if second else 0].n for each in seeds.values()})
+        said = "; ".join(f"{each[-1 if second else 0]} in `{suite}`" for suite, each in told.items())
+        lead = "Points by the second seed, which chose none" if second else "Points by the first seed"
+        return f"{lead}: {said}, {text.listed(map(str, many))} episodes{' each' * (len(told) > 1)}."
 
     def _lost(self, counts: Pairs) -> Interval:
         return paired_difference(counts, self.confidence)

@@ -30,7 +30,7 @@ NAMES = {
         "tokens@previous:fuse when every(3)": "TTF-VLA's rule",
     }.items()
 }
-RULE, RANDOM, _, _, _, DEEP, DEEP_RANDOM, *_ = NAMES
+RULE, RANDOM, _, _, _, DEEP, DEEP_RANDOM, _, PUBLISHED, _ = NAMES
 CONTROLS = dict.fromkeys([*NAMES][1:5], RULE) | {DEEP_RANDOM: DEEP}  # as many tokens by another rule
 SUCCESS, DISTANCE = "other tokens lose more episodes", "other tokens answer further off"
 SHOWN = {DISTANCE: wording.ratio}
@@ -114,9 +114,13 @@ def _time(records: Mapping[str, Records], choices: pd.DataFrame, times: Latency)
 
 
 def _success(records: Mapping[str, Records], predictions: Mapping[str, Prediction], margin: float) -> str:
-    lost = {suite: margins.loss_words(difference(rows, RULE, NO_REUSE), margin) for suite, rows in records.items()}
-    each = "; ".join(f"in `{suite}` {words}" for suite, words in lost.items())
-    return f"**{_choice(predictions)}.** VLA-Cache's rule: {each}."
+    told = []
+    for one in (RULE, PUBLISHED):
+        ran = {suite: rows for suite, rows in records.items() if one in recorded(rows)}
+        lost = {suite: margins.loss_words(difference(rows, one, NO_REUSE), margin) for suite, rows in ran.items()}
+        each = "; ".join(f"in `{suite}` {words}" for suite, words in lost.items())
+        told += [f"{NAMES[one]}: {each}."] * bool(each)
+    return " ".join([f"**{_choice(predictions)}.**", *told])
 
 
 def _choice(predictions: Mapping[str, Prediction]) -> str:

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from kvlab.book import text
+import pandas as pd
+
+from kvlab.book import tables, text
 from kvlab.book.answers import delays
 from kvlab.book.answers.speeds import NO_REUSE, BySuite, said, solved, timed
+from kvlab.evidence import wording
 from kvlab.evidence.rows import recorded, successes
 from kvlab.evidence.stats import Interval, pair, paired_difference
 from kvlab.study.clock import Clock
@@ -26,6 +29,17 @@ def finding(records: BySuite, confidence: float) -> str:
     less = text.difference(lost[suite][ms], "in a world that waits")
     told = f"In `{suite}` no reuse solves {solved(records[suite][ms], NO_REUSE)} at {ms:g} ms. That is {less}."
     return f"**{_lead(lost)}.** {machines} {told}"
+
+
+def table(records: BySuite, confidence: float) -> pd.DataFrame:
+    """No reuse compared with itself in a world that waits: points, a row for each suite, a column for each speed."""
+    rows = [
+        {"suite": suite}
+        | {f"{ms:g} ms": wording.points(_lost(speeds[0], speeds[ms], confidence)) for ms in sorted(speeds) if ms}
+        for suite, speeds in records.items()
+        if 0 in speeds
+    ]
+    return tables.headed(rows)
 
 
 def _lead(lost: Mapping[str, Mapping[float, Interval]]) -> str:

@@ -56,10 +56,11 @@ def table(found: Outcomes, confidence: float) -> pd.DataFrame:
 
 
 def finding(found: Outcomes, records: BySuite, confidence: float) -> str:
-    """Where the best that stands still is shown to solve more than the best that goes on; nothing where nothing is
-    compared. `records` are those of what goes on.
+    """Where the best that stands still is shown to solve more than the best that goes on, and how often one setting
+    does; nothing where nothing is compared. `records` are those of what goes on.
     """
-    if not any(_gain(*both, confidence) for both in found.values()):
+    gains = [gain for both in found.values() if (gain := _gain(*both, confidence))]
+    if not gains:
         return ""
     best = {
         world: both
@@ -67,7 +68,12 @@ def finding(found: Outcomes, records: BySuite, confidence: float) -> str:
         if all(both := _best(found, records, *world))
     }
     apart = {world: _gain(still[1], on[1], confidence) for world, (still, on) in best.items()}
-    return f"**{_lead(apart)}**, by the best recorded of either way.{_told(best, apart)}"
+    more, fewer = (sum(test(gain) for gain in gains) for test in (lambda g: g.low > 0, lambda g: g.high < 0))
+    return (
+        f"**{_lead(apart)}**, by the best recorded of either way, which may be two settings.{_told(best, apart)} One "
+        f"and the same setting solves more standing still in {more or 'none'} of "
+        f"{text.count(len(gains), 'comparison')}, and fewer in {fewer or 'none'}."
+    )
 
 
 def _lead(apart: Mapping[World, Interval]) -> str:
@@ -95,7 +101,9 @@ def _told(best: Mapping[World, tuple[Success, Success]], apart: Mapping[World, I
         if 0 not in apart[suite, ms]
     ]
     rest = [world for world, gap in apart.items() if 0 in gap]
-    return "".join(told) + (f" No difference is shown in {_where(rest)}." if rest and told else "")
+    return "".join(told) + (
+        f" Between the best of both no difference is shown in {_where(rest)}." if rest and told else ""
+    )
 
 
 def _best(found: Outcomes, records: BySuite, suite: str, ms: float) -> tuple[Success | None, Success | None]:

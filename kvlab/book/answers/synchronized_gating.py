@@ -96,9 +96,9 @@ def second_condition(suite: str, same: pd.DataFrame, gained: pd.DataFrame, neede
     lead = "That a second condition helps is not shown"
     if row.difference.low > 0:
         equal = {BOTH_BETTER: "and at equal reuse", BOTH_WORSE: "but fewer at equal reuse"}
-        lead = "A second condition solves more at one threshold, " + equal.get(
-            in_both(*counts), "since it reuses less; at equal reuse that is open"
-        )
+        more = sum(one.low > 0 for one in same.difference)
+        lead = f"At one threshold a second condition solves more in {more} of {text.count(len(same), 'comparison')}, "
+        lead += equal.get(in_both(*counts), "since it reuses less; at equal reuse that is open")
     said = (
         f"**{lead}.** In `{suite}` the gate {tables.gate(row.images)} allows reuse at {text.percent(row.images_reuse)} "
         f"of replans, and {row.images_k} of {text.count(row.n, 'episode')} succeed. Asking the robot state too allows "
@@ -209,6 +209,6 @@ def spread(gained: pd.DataFrame, times: Latency) -> str:
     bearable, chunk = saved * reuse / (1 - reuse), times.stages.loc["none", "denoise"]
     return (
         f"The spread {'cannot pay' if chunk > bearable else 'may pay'}. It denoises {SAMPLES} further chunks at each "
-        f"computed replan. At this share of reuse ({text.percent(reuse)}) they may take {bearable:.0f} ms together; "
-        f"one takes {chunk:.0f} ms ({times.name})."
+        f"computed replan. At this share of reuse ({text.percent(reuse)}) reuse saves {bearable:.0f} ms for each of "
+        f"these; one chunk takes {chunk:.0f} ms ({times.name})."
     )

@@ -179,8 +179,9 @@ def _dearer(others: Collection[str]) -> str:
     """That none of the `others` is cheaper: of training, of int8, or of both, as far as a suite has them."""
     rounded, resized = any(one in PRECISIONS for one in others), any(one not in PRECISIONS for one in others)
     if rounded and resized:
-        return "neither training nor int8 makes it cheaper"
-    return "training does not make it cheaper" if resized else f"int8 does not make it cheaper; {NONE_TRAINED}"
+        return "neither training nor int8 is shown to make it cheaper"
+    what, why = ("training", "") if resized else ("int8", f"; {NONE_TRAINED}")
+    return f"{what} is not shown to make it cheaper{why}"
 
 
 def _named(lever: Lever, one: Suite) -> str:

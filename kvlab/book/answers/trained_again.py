@@ -56,11 +56,11 @@ def shown(studies: Sequence[Study], setting: Setting, margin: float, confidence:
     found = trained(studies, setting, margin, confidence)
     if not (ran := [one for one in found if one.many]):
         return f"No further training ran it ({LINK})." * bool(found)
-    over = sum(one.over for one in ran)
+    over, points = sum(one.over for one in ran), f"{100 * margin:.0f} points"
     without = [f"`{one.suite}`" for one in found if not one.many]
     none = f"; on {text.listed(without)} none ran it" if without else ""
     which = text.listed([one.said() for one in ran])
-    return f"Of further trainings {which} show it, {over or 'none'} a larger loss ({LINK}){none}."
+    return f"Of further trainings {which} show it, {over or 'none'} a loss over {points} ({LINK}){none}."
 
 
 def _judged(study: Study, finding: Finding, confidence: float) -> list:

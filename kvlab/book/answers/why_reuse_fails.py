@@ -172,7 +172,7 @@ def _elsewhere(explained: Mapping[str, Predictions]) -> list[str]:
         if name.startswith(f"{INCONSISTENCY}, ")
     }
     told = text.listed([f"**{verdict}** in `{name}`" for name, verdict in judged.items()])
-    return [f"By other rows: {told}."] if judged else []
+    return [f"With other policies: {told}."] if judged else []
 
 
 def _staleness(

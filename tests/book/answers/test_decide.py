@@ -97,8 +97,8 @@ def test_a_second_seed_says_what_is_left_to_do(untrained, tmp_path, make_row, lo
             again.recording(setting).add(make_row(task_, state, seed=1) | {"success": n >= failed})
     (taken, *_, last), _ = said(asked, rows(everything=60))
     assert taken.startswith(f"**{advice}.**")
-    seeds = "by the second seed, which chose none: 0" if lost == 0 else "by the first seed, then by the second: 0"
-    assert f"{seeds} (-4 to 4)" in taken
+    points = {0: "0 (-4 to 4)", 3: "-3 (-8 to 1)", 30: "-30 (-40 to -22)"}[lost]
+    assert f"Points by the second seed, which chose none: {points} in `libero_spatial`, 100 episodes." in taken
     assert last.startswith(lead)
     assert ("For 1 denoising step it takes 155 episodes to exclude a loss of 5 points" in last) == (lost == 3)
     assert last.endswith("`episodes` to 100 and `seed` to 2 and then to 3: a seed has 100 episodes.") == (lost == 3)

@@ -22,11 +22,11 @@ def test_shares_at_which_it_shows_stand_apart_from_those_at_which_it_does_not():
     claim = answers.state({"short": table({OFTEN: (0.4, 0.3, 0.5), SELDOM: OPEN, HALF: MORE})})
     assert claim == (
         "**Keep images and instruction, not the robot state.** `prefix` is compared with `full` behind image gates, at "
-        "equal reuse. In `short` it is shown to solve more at 50 and 80 % of replans, and shows no difference at 20 %: "
-        "at 50 %, 20 points more than `full` (10 to 30)."
+        "equal reuse. In `short` it is shown to solve more at 50 and 80 % of replans, and no difference is shown at 20 "
+        "%: at 50 %, 20 points more than `full` (10 to 30)."
     )
     assert answers.state({"short": table({HALF: OPEN})}).endswith(
-        "In `short` it shows no difference at 50 %: at 50 %, 1 point more than `full` (5 fewer to 6 more)."
+        "In `short` no difference is shown at 50 %: at 50 %, 1 point more than `full` (5 fewer to 6 more)."
     )
 
 

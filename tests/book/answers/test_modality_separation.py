@@ -1,11 +1,12 @@
 """What *Modality separation* says of made rows: other rows, other sentences."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 
 from kvlab.book.answers import modality_separation as answers
-from kvlab.evidence import matching, summary
+from kvlab.evidence import cost, matching, summary
 from kvlab.study.settings import Setting
 from made import TIMES, made
 
@@ -37,7 +38,7 @@ def suites(*studies):
 
 def said(*studies, margin=0.1) -> list[str]:
     records, compared, gained = suites(*studies)
-    return answers.findings(compared, gained, {}, records, margin, TIMES)
+    return answers.findings(compared, gained, {}, records, margin, TIMES, {})
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def said(*studies, margin=0.1) -> list[str]:
 )
 def test_the_instruction_is_compared_over_the_same_kept_images(new, lead):
     words = said(study(new=new))[1]
-    assert words.startswith(f"**{lead}.** With the images kept (`vision_only`, images ≥ 0.9) and the instruction")
+    assert words.startswith(f"**{lead}.** In `short`, with the images kept (`vision_only`, images ≥ 0.9) and the")
     than = "with it computed from the kept ones"
     points = {90: f"60 points more than {than} (", 30: f"as many as {than} ("}
     assert f"computed from new ones {new} of 100 episodes succeed: {points[new]}" in words
@@ -56,7 +57,7 @@ def test_modes_that_were_not_run_are_not_spoken_of():
     records, compared, gained = suites(study())
     assert answers.words(compared["short"].drop(NEW)) is None
     few = {"short": compared["short"].drop(NEW)}
-    assert len(answers.findings(few, gained, {}, records, 0.1, TIMES)) == 2
+    assert len(answers.findings(few, gained, {}, records, 0.1, TIMES, {})) == 2
     with pytest.raises(ValueError, match="name it among the modes"):
         answers.bearable(compared["short"].drop(PREFIX), 0.1)
 
@@ -96,6 +97,40 @@ def test_what_prefix_loses_is_told_at_every_turn_of_the_verdict_and_of_image_gat
     lead = "no at 33 %, a loss, its size open, at 50 %, yes at 67 % of replans"
     assert claim.startswith(f"**Does `prefix` lose over 10 points behind image gates? `short`: {lead}.** With images")
     assert "With images ≥ 0.97 in `short` it solves 6 points fewer" in claim
+
+
+@pytest.mark.parametrize(
+    ("solved", "lead"),
+    [(40, "At equal cost the clock does better, since"), (95, "At about equal inference per control step: in")],
+)
+def test_a_clock_is_compared_with_the_image_gate_that_costs_as_much(solved, lead):
+    """Of 71 ms a gate that looks saves less by each reuse: it reuses more often for the same mean."""
+    clock, gate, cheaper = Setting("prefix", "every(2)"), Setting("prefix", LOOSE), Setting("prefix", STRICT)
+    rows = {NO_REUSE: outcome(100, 0), clock: outcome(95, 2), gate: outcome(solved, 3), cheaper: outcome(10, 0)}
+    records = made(rows)
+    compared = summary.compare(records, [*rows], NO_REUSE)
+    said = answers.at_equal_cost({"short": compared}, {"short": records}, TIMES)
+    ms = cost.savings(records, [clock, gate], NO_REUSE, TIMES).ms_step
+    assert said.startswith(lead) and f"every(2) ({ms[clock]:.1f} ms) solves " in said
+    assert said.endswith(f"behind images ≥ 0.9 (45 to 64) ({ms[gate]:.1f} ms).") == (solved == 40)
+    assert answers.at_equal_cost({"short": compared.drop(gate)}, {"short": records}, TIMES) == ""
+
+
+def test_a_second_seed_that_leaves_open_what_the_first_shows_is_told():
+    _, compared, _ = suites(study(prefix=99))
+
+    class Second:
+        def of(self, setting):
+            assert setting == PREFIX
+            return SimpleNamespace(verdict=self.verdict, missing="by a second seed a loss of 10 points is open")
+
+    second = Second()
+    for second.verdict, told in (
+        ("undecided", ["With images ≥ 0.9, by a second seed a loss of 10 points is open."]),
+        ("inside", []),
+        (None, []),
+    ):
+        assert answers.again(compared, 0.1, {"short": second}) == told
 
 
 def test_the_bearable_setting_reuses_most_without_a_shown_loss_of_the_margin():

@@ -12,8 +12,8 @@ def test_the_times_are_those_of_the_rows():
     ways = pd.DataFrame({"ms": [20.0, 100.0], **RUN}, ["engine", "eager"])
     said = order.said(ways, "a loss of 5 points is not excluded")
     assert said.startswith(
-        "**Buy in this order:** nothing, if no reuse fits your budget; a faster program, which changes rounding alone "
-        "(a loss of 5 points is not excluded: [Inside the engine](engine.ipynb)); fewer denoising steps"
+        "**Buy in this order:** nothing, if the policy without reuse fits your budget; a faster program, which changes "
+        "rounding alone (a loss of 5 points is not excluded: [Inside the engine](engine.ipynb)); fewer denoising steps"
     )
     assert said.endswith("takes 20.0 ms a replan by the engine ([What it saves](saves.ipynb)).")
     ways.loc["compiled, one CUDA graph"] = [30.0, 29.0, 31.0, 1]

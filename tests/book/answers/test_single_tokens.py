@@ -59,7 +59,8 @@ def test_verdicts_follow_the_rows_and_the_distances(rule, others, factor, succes
     }
     assert solves.startswith(f"**{lead[success]}")
     lost = "the loss, if any, is under 4 points" if rule == 90 else "the loss is over 5 points"
-    assert solves.endswith(f" VLA-Cache's rule: in `libero_spatial` {lost}; in `libero_10` {lost}.")
+    each = f": in `libero_spatial` {lost}; in `libero_10` {lost}."
+    assert solves.endswith(f" VLA-Cache's rule{each} VLA-Cache's rule, as published{each}")
     assert answers.startswith(
         f"**That other tokens answer further off: {distance}{some(5)}.** On 10 recorded episodes of `libero_spatial` "
         "chunks with random tokens kept are"

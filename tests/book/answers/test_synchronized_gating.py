@@ -51,8 +51,8 @@ def aged() -> Records:
 def test_a_second_condition_is_told_at_one_threshold_and_at_equal_reuse(same):
     claim = said({BOTH: NEAR}, same=same)[1]
     assert claim.startswith(
-        "**A second condition solves more at one threshold, since it reuses less; at equal reuse that is open.** In "
-        "`short` the gate images ≥ 0.9 allows"
+        "**At one threshold a second condition solves more in 1 of 1 comparison, since it reuses less; at equal reuse "
+        "that is open.** In `short` the gate images ≥ 0.9 allows"
     )
     assert "allows reuse at 50 % of replans, and 50 of 100 episodes succeed" in claim
     assert "allows 25 %, and 90 succeed: 40 points more than with images alone" in claim
@@ -73,7 +73,7 @@ def test_a_second_condition_is_told_at_one_threshold_and_at_equal_reuse(same):
 )
 def test_a_second_condition_helps_at_equal_reuse_only_where_both_counts_say_so(same, every, within, lead):
     claim = said({BOTH: every}, {BOTH: within}, same=same)[-1 if every != LOSS else 1]
-    assert claim.startswith(f"**A second condition solves more at one threshold, {lead}.**")
+    assert claim.startswith(f"**At one threshold a second condition solves more in 1 of 1 comparison, {lead}.**")
     assert claim.count("over all replans") == (every is not None)
     assert claim.count("over needed replans") == 1
 
@@ -193,6 +193,9 @@ def test_every_gate_has_its_place_in_the_figure():
 
 def test_the_spread_pays_only_where_a_chunk_is_cheaper_than_what_reuse_saves():
     said = answers.spread(gained({STATE: ALIKE, ADAPTIVE: ALIKE}), TIMES)
-    assert said.startswith("The spread cannot pay.") and "may take 20 ms together; one takes 40 ms" in said
+    assert (
+        said.startswith("The spread cannot pay.")
+        and "reuse saves 20 ms for each of these; one chunk takes 40 ms" in said
+    )
     assert answers.spread(gained({ADAPTIVE: ALIKE}, reuse=0.9), TIMES).startswith("The spread may pay.")
     assert answers.spread(gained({STATE: ALIKE}), TIMES) == ""

@@ -60,7 +60,7 @@ def test_where_what_is_trained_loses_or_costs_more_nothing_is_bought():
     found = suite(worse=(0.5, solved(80, 80, 80)), dearer=(2, solved(95, 95, 95)))
     (told,) = said(found)
     assert told.startswith(
-        f"**In `{WHERE}` training does not make it cheaper.** The cheapest that one seed shows to lose "
+        f"**In `{WHERE}` training is not shown to make it cheaper.** The cheapest that one seed shows to lose "
         "under 5 points is 2 denoising steps of the recorded policy, at 55 % of its inference without reuse."
     )
     assert answers.headline(found, answers.places(found, 0.95), 0.05, 0.95) == (
@@ -72,10 +72,10 @@ def test_what_was_not_trained_in_a_suite_is_not_said_to_cost_more():
     dear = {WEIGHTS: (2, solved(95, 95, 95))}
     (told,) = said(suite(**dear))
     assert told.startswith(
-        f"**In `{WHERE}` int8 does not make it cheaper; no policy of another size was trained there.** The cheapest"
+        f"**In `{WHERE}` int8 is not shown to make it cheaper; no policy of another size was trained there.** The "
     )
     (told,) = said(suite(dearer=(2, solved(95, 95, 95)), **dear))
-    assert told.startswith(f"**In `{WHERE}` neither training nor int8 makes it cheaper.**")
+    assert told.startswith(f"**In `{WHERE}` neither training nor int8 is shown to make it cheaper.**")
 
 
 def test_the_title_names_what_is_cheapest_in_each_suite():
@@ -107,7 +107,7 @@ def test_it_is_compared_with_every_setting_of_the_chapter():
     rows = made({s: [(n < k, 20, [False] * replans) for n in range(100)] for s, (k, replans) in counts.items()}, WHERE)
     found = {WHERE: Suite("first", {"first": rows, "small": one.records["small"]}, one.times)}
     (told,) = said(found)
-    assert told.startswith(f"**In `{WHERE}` training does not make it cheaper.**")
+    assert told.startswith(f"**In `{WHERE}` training is not shown to make it cheaper.**")
     assert "is 2 denoising steps, executes 10 of the recorded policy, at 27 %" in told
     assert (
         "2 denoising steps, executes 10"

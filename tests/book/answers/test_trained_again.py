@@ -35,14 +35,14 @@ def studies(tmp_path, make_row):
         ([], "No further training ran it"),
         ([(100, 0, 99)], "No further training ran it"),
         ([(5, 0, 100)], "No further training ran it"),  # it has not learned
-        ([(100, 0, 100)], "Of further trainings 1 of 1 on `libero_spatial` show it, none a larger loss"),
+        ([(100, 0, 100)], "Of further trainings 1 of 1 on `libero_spatial` show it, none a loss over 5 points"),
         (
             [(100, 0, 100), (100, 4, 100)],
-            "Of further trainings 1 of 2 on `libero_spatial` show it, none a larger loss",
+            "Of further trainings 1 of 2 on `libero_spatial` show it, none a loss over 5 points",
         ),
         (
             [(100, 4, 100), (100, 30, 100)],
-            "Of further trainings none of 2 on `libero_spatial` show it, 1 a larger loss",
+            "Of further trainings none of 2 on `libero_spatial` show it, 1 a loss over 5 points",
         ),
     ],
 )
@@ -60,5 +60,5 @@ def test_a_suite_that_has_none_is_named(studies, tmp_path):
         Study(CHECKPOINTS["libero_10"], (NO_REUSE,), 100, Protocol("libero_10"), folder=tmp_path),
     ]
     assert shown(both, FEWER, 0.05, 0.95).endswith(
-        ", none a larger loss (" + trained_again.LINK + "); on `libero_10` none ran it."
+        ", none a loss over 5 points (" + trained_again.LINK + "); on `libero_10` none ran it."
     )

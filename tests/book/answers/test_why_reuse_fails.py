@@ -85,7 +85,7 @@ def test_late_inputs_of_another_suite_are_told_where_they_can_be_compared(parts,
     solved = {"vision": 40, "all": 20}
     rows = made({answers.NO_REUSE: outcomes(70)} | {answers.late(part, 1): outcomes(solved[part]) for part in parts})
     first = said(long=rows)[0]
-    assert first.endswith(f" By other rows: **{verdict}** in `long`.") == (verdict is not None)
+    assert first.endswith(f" With other policies: **{verdict}** in `long`.") == (verdict is not None)
     table = answers.table(explained(long=rows)[1])
     assert ("inconsistency, long: refuted" in table.index.get_level_values(0)) == (verdict is not None)
 
