@@ -23,7 +23,6 @@ ANSWERS = {  # what the page says of reuse, each where it is recorded; how it di
     "prefix when every(2)": "Keeping images and instruction alone every second replan",
     "chunk when every(2)": "Going on in the old chunk every second replan",
 }
-ENDS = f"Ends have decimals where rounding would cross 0 or {100 * margins.BUY:.0f}."
 BEHIND = {"prefix when every(2)": "prefix when vision >= 0.945"}  # an image gate of as much reuse or more
 
 
@@ -33,7 +32,7 @@ def compared(records: Mapping[str, Records]) -> str:
     each = [f"{text.count(n, 'episode')} of `{suite}`" for suite, n in many.items()]
     if len(many) > 1 and len({*many.values()}) == 1:
         each = [f"{text.count(next(iter(many.values())), 'episode')} of each suite"]
-    return f"Points are of success, compared with it on the same {text.listed(each)}, with 95 % intervals. {ENDS}"
+    return f"Points are of success, compared with it on the same {text.listed(each)}, with 95 % intervals."
 
 
 def findings(
@@ -70,13 +69,10 @@ def _taken(
     machines: Mapping[str, Latency],
     second: SecondSeed,
 ) -> str:
-    """`recommended.recommendation`, with what it costs in its title."""
-
-    def costs(setting: Setting) -> str:
-        return recommended.costs(bought, setting, {key: key for key in machines})
-
-    lead = f"**{choice.taken.advice}: {costs(choice.taken.setting)} of the inference.**"
-    return f"{lead} {recommended.recommendation(choice, records, second, costs)}"
+    """`recommended.recommendation`, with what it costs in its title; what is cheaper costs says the table."""
+    costs = recommended.costs(bought, choice.taken.setting, {key: key for key in machines})
+    why = recommended.recommendation(choice, records, second, lambda setting: "")
+    return f"**{choice.taken.advice}: {costs} of the inference.** {why}"
 
 
 def _told(setting: Setting, name: str, bought: pd.DataFrame, records: Mapping[str, Records]) -> str:

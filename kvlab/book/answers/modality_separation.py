@@ -113,10 +113,7 @@ def at_equal_cost(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Re
         if clock == NO_REUSE or abs(ms[clock] / ms[gate] - 1) > ALIKE:
             continue
         gains.append(summary.difference(records[suite], clock, gate))
-        told.append(
-            f"in `{suite}` {clock.gate} ({ms[clock]:.1f} ms) solves "
-            f"{text.difference(gains[-1], f'behind {tables.gate(gate)}')} ({ms[gate]:.1f} ms)"
-        )
+        told.append(f"in `{suite}` {clock.gate} solves {text.difference(gains[-1], f'behind {tables.gate(gate)}')}")
     if not told:
         return ""
     lead = "At equal cost the clock does better, since an image gate encodes the images"

@@ -32,12 +32,12 @@ def finding(records: BySuite, confidence: float) -> str:
 
 
 def table(records: BySuite, confidence: float) -> pd.DataFrame:
-    """No reuse compared with itself in a world that waits: points, a row for each suite, a column for each speed."""
+    """No reuse compared with itself in a world that waits, in points: a row for each suite and speed."""
     rows = [
-        {"suite": suite}
-        | {f"{ms:g} ms": wording.points(_lost(speeds[0], speeds[ms], confidence)) for ms in sorted(speeds) if ms}
+        {"suite": suite, "inference, ms": f"{ms:g}", "points": wording.points(_lost(speeds[0], speeds[ms], confidence))}
         for suite, speeds in records.items()
-        if 0 in speeds
+        for ms in sorted(speeds)
+        if ms and 0 in speeds
     ]
     return tables.headed(rows)
 

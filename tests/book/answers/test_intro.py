@@ -79,7 +79,7 @@ def test_what_a_second_seed_confirms_is_taken_before_a_cheaper_setting(tmp_path,
         "**Take 2 denoising steps: 55 % (cpu) of the inference.** Of the settings listed here it is the cheapest that "
         "both seeds show to lose under 5 points, if any. Points by the second seed, which chose none: 0 (-4 to 4) in "
         "`libero_spatial`, 100 episodes. No further training ran it ([Across policies](across_policies.ipynb)). A "
-        "cheaper candidate is 1 denoising step, at 49 % (cpu): by a second seed in `libero_spatial` a loss of 5 points "
+        "cheaper candidate is 1 denoising step: by a second seed in `libero_spatial` a loss of 5 points "
         "is open."
     )
     assert [*intro.named(bought, second)][:3] == [NO_REUSE, FEWER, one]
@@ -121,14 +121,12 @@ def test_what_a_clock_loses_stands_beside_what_an_image_gate_does(recorded):
 
 def test_what_points_are_of_is_said_once_where_the_suites_are_alike():
     few = made({NO_REUSE: [(True, 15, [False] * 4)]})
-    assert intro.compared({"short": records(99)}).endswith(
-        f"on the same 100 episodes of `short`, with 95 % intervals. {intro.ENDS}"
-    )
+    assert intro.compared({"short": records(99)}).endswith("on the same 100 episodes of `short`, with 95 % intervals.")
     assert intro.compared({"short": records(99), "long": records(80)}).endswith(
-        f"the same 100 episodes of each suite, with 95 % intervals. {intro.ENDS}"
+        "the same 100 episodes of each suite, with 95 % intervals."
     )
     assert intro.compared({"short": records(99), "long": few}).endswith(
-        f"of `short` and 1 episode of `long`, with 95 % intervals. {intro.ENDS}"
+        "of `short` and 1 episode of `long`, with 95 % intervals."
     )
 
 
