@@ -15,6 +15,7 @@ import pytest
 from pyarrow import parquet
 from scipy.stats import norm
 
+from kvlab.evidence.stats import pair, paired_difference
 from kvlab.paths import BOOK, CHECKPOINTS, DATA, ROOT
 from kvlab.pi0.checkpoint import checkpoint_digest
 from kvlab.study.protocol import Protocol
@@ -378,6 +379,47 @@ def test_what_it_saves_charges_every_replan_of_the_recorded_episodes():
         assert found[name] == f"{100 * ms / steps / reference:.0f} %"
 
 
+def test_what_it_saves_has_the_second_seed_of_what_the_first_chose():
+    """Whether it shows a loss under 5 points too, from pairs that are counted here."""
+    (table,) = [html for html in outputs("saves", "text/html") if "loss, second seed" in html]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in table.split("</tr>")]
+    found = {tuple(row[:2]): row[-1] for row in rows[1:] if row}
+    episode = ["task", "initial_state"]
+    columns = [*episode, "mode", "gate", "seeing", "seed", "success", "denoising_steps", "execute"]
+    for suite, kind, mode, gate, steps in (
+        ("libero_spatial", "reused cache", "prefix", "vision >= 0.98", None),
+        ("libero_spatial", "kept chunk", "chunk", "settled <= 0.025", None),
+        ("libero_spatial", "lever", "none", "never", 1),
+        ("libero_10", "reused cache", "prefix", "vision >= 0.98", None),
+    ):
+        all_rows = ds.dataset(files_of(suite), format="parquet").to_table(columns=columns).to_pandas()
+        plain = all_rows[all_rows["seed"].eq(1) & all_rows["seeing"].eq("live") & all_rows["execute"].isna()]
+        own = plain["denoising_steps"].isna() if steps is None else plain["denoising_steps"].eq(steps)
+        none = plain[plain["denoising_steps"].isna() & plain["mode"].eq("none")].set_index(episode)["success"]
+        won = plain[own & plain["mode"].eq(mode) & plain["gate"].eq(gate)].set_index(episode)["success"]
+        assert len(won) == len(none) == 100
+        under = paired_difference(pair(won, none)).low > -0.05
+        assert found[kind, suite] == ("under 5" if under else "open")
+    assert found["lever", "libero_10"] == "not recorded"
+    shown = [word == "under 5" for (kind, _), word in found.items() if kind != "lever" and word]
+    assert f"A second seed shows so small a loss in {sum(shown)} of {len(shown)} (" in answer("saves")
+
+
+def test_every_way_of_seeing_that_is_recorded_is_explained():
+    """In the list of words, beside what each word of a setting means."""
+    said = (BOOK / "recordings.md").read_text()
+    seen = {said_of(path)["setting"].get("seeing", "live") for path in RECORDED.glob("libero_*/*.parquet")}
+    assert all(f"`{one.split('(')[0]}" in said for one in seen - {"live"})
+
+
+def test_explore_says_which_recordings_it_has():
+    """Those of the first seed in a world that waits: others are recorded too, and have no point."""
+    assert "all of the first seed without delays" in (BOOK / "explore.md").read_text()
+    seeds = ds.dataset(files_of("libero_spatial"), format="parquet").to_table(columns=["seed"])["seed"].unique()
+    assert set(seeds.to_pylist()) > {0}
+    assert any("delays" in said_of(path) for path in RECORDED.glob("libero_*/*.parquet"))
+
+
 def test_inside_the_engine_quotes_what_was_measured():
     said = "".join(outputs("engine", "text/markdown"))
     base = pd.read_csv(DATA / "latency" / "gpu_base.csv").query("implementation == 'engine'")
@@ -394,7 +436,12 @@ def test_inside_the_engine_quotes_what_was_measured():
     assert all(f"<td>{one:.1f}</td>" in bounds for one in times)
     error = pd.read_csv(DATA / "latency" / "gpu_base_errors.csv")["error"].max()
     assert f"**Its chunks are at most {100 * error:.2f} % from the eager model's" in said
+    words = json.loads((DATA / "latency" / "gpu_base_pi05.json").read_text())["new_words_ms"]
+    assert f"a robot state in the prompt adds {words:.1f} ms (*What bounds it*)" in said
     (programs,) = [html for html in outputs("engine", "text/html") if "only the first succeeds" in html]
+    ends = [tuple(map(float, pair)) for pair in re.findall(r"\((\S+) to (\S+)\)</td>", programs)]
+    close = sum(low > -5 and high < 5 for low, high in ends)
+    assert f"one of 5 in {close} of {len(ends)} pairs.**" in said
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in programs.split("</tr>")]
     for suite in CHECKPOINTS:
         wins = {

@@ -81,8 +81,8 @@ def _apart(differences: list[Interval]) -> str:
     excluded = max(max(-one.low, one.high) for one in differences)
     shown, pairs = sum(0 not in one for one in differences), text.count(len(differences), "pair")
     lead = f"{shown} of {pairs} of programs {'differs' if shown == 1 else 'differ'}" if shown else ""
-    close = all(margins.apart(one, margins.BUY) == margins.INSIDE for one in differences)
-    five = "" if close else f", one of {100 * margins.BUY:.0f} is not in every pair"
+    close = sum(margins.apart(one, margins.BUY) == margins.INSIDE for one in differences)
+    five = "" if close == len(differences) else f", one of {100 * margins.BUY:.0f} in {close or 'none'} of {pairs}"
     return (
         f"{lead or 'no two programs are shown to differ'}: differences of over {ceil(100 * excluded)} points are "
         f"excluded{five}"

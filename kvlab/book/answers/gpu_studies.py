@@ -9,9 +9,9 @@ from kvlab.book.answers.devices import PROGRAMS
 
 WAYS = {"plain": "each process its own", "mps": "shared by the daemon"}
 EXPLAINED = (
-    "**Studies on a GPU.** Many processes take turns, unless NVIDIA's MPS daemon gives all one GPU context: "
-    "`nvidia-cuda-mps-control -d` before `kvlab run --device cuda --workers 16`, `echo quit | nvidia-cuda-mps-control` "
-    "after. Each way ran once: how far chance moves the rate is not known."
+    "**Studies on a GPU.** Many processes take turns, unless the daemon of NVIDIA's Multi-Process Service (MPS) "
+    "gives all one context: `nvidia-cuda-mps-control -d` before `kvlab run --device cuda --workers 16`, "
+    "`echo quit | nvidia-cuda-mps-control` after. Each way ran once: how far chance moves the rate is not known."
 )
 
 

@@ -200,8 +200,8 @@ def _duration(episodes: pd.DataFrame) -> str:
         for name, row in known.sort_values("hours").iterrows()
     ]
     return (
-        f"**To record everything from nothing would take {text.listed(told)}.** That adds up recorded times; "
-        "it was not run in one go."
+        f"**To record everything from nothing would take {text.listed(told, 'or')}.** These scale "
+        "each processor's mean times; none was run in one go."
     )
 
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.book.answers import programs
-from kvlab.evidence import frontier
+from kvlab.book.answers.second_seed import SecondSeed
+from kvlab.evidence import frontier, margins
 from kvlab.evidence.cost import CONTROL_STEP_MS, cost, inference_ratio
 from kvlab.evidence.rows import successes
 from kvlab.evidence.share import reuse_share
 from kvlab.evidence.stats import Interval
-from kvlab.evidence.wording import percent, points
+from kvlab.evidence.wording import points
 from kvlab.reuse.modes import CHUNKS
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting, parse_setting
@@ -19,11 +21,11 @@ from kvlab.study.times import Latency
 
 NO_REUSE = Setting("none")
 NONE = "nothing that is shown"
-COMPARED = "difference, points"  # of success
+COMPARED, AGAIN = "points, first seed", "loss, second seed"  # of success
 REPLANS = {  # one replan, by what it keeps: (a setting, whether its gate allows reuse); not named, gates on thumbnails
     "nothing": ("none", False),
     "nothing, while the gate compares images": ("full when vision >= 0.98", False),
-    "nothing, while the gate asks the expert": ("full when verify <= 0.1", False),
+    "nothing, while the gate is verify": ("full when verify <= 0.1", False),
     "everything, gate on images": ("full when vision >= 0.98", True),
     "everything, gate on thumbnails": ("full when pixels >= 0.98", True),
     "images and instruction, gate on images": ("prefix when vision >= 0.98", True),
@@ -89,7 +91,7 @@ def headline(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
         for suite, table in bought.items()
     }
     return (
-        f"With a loss under {100 * margin:.0f} points a reused cache and the best lever save "
+        f"With a loss under {100 * margin:.0f} points by the first seed a reused cache and the best lever save "
         f"{'; '.join(f'{saved} in {suite}' for suite, saved in each.items())} ({_first(bought).upper()})"
     )
 
@@ -98,14 +100,15 @@ def findings(
     ways: pd.DataFrame,
     bought: Mapping[str, pd.DataFrame],
     records: Mapping[str, Records],
+    again: Mapping[str, SecondSeed],
     machines: Mapping[str, Latency],
     margin: float,
     confidence: float,
 ) -> list[str]:
-    """The answer. `ways` is of `programs.recorded`, `bought` by suite."""
+    """The answer. `ways` is of `programs.recorded`, `bought` and `again` by suite."""
     return [
         programs.finding(ways),
-        _usable(bought, margin),
+        _usable(bought, again, margin),
         _episodes(bought, records, next(iter(machines.values())), confidence),
         _budget(records, machines),
     ]
@@ -131,7 +134,7 @@ def by_setting(
             "successes": f"{int(solved.sum())} of {len(solved)}",
             "replans that reuse": text.percent(reuse_share(rows, setting)),
             **{f"{name}, of no reuse": text.percent(share) for name, share in step.items()},
-            "solved episode, % of no reuse": percent(ratio) if ratio else "too few solved",
+            "solved episode, % of no reuse": _of_100(ratio) if ratio else "too few solved",
         }
 
     which = [(suite, setting) for suite, some in settings.items() for setting in some if setting != NO_REUSE]
@@ -168,35 +171,49 @@ def figure_rows(
     return ordered, [step[setting] for setting in ordered], [found[setting] for setting in ordered]
 
 
-def best(bought: Mapping[str, pd.DataFrame], margin: float) -> pd.DataFrame:
+def best(bought: Mapping[str, pd.DataFrame], again: Mapping[str, SecondSeed], margin: float) -> pd.DataFrame:
     """A row for each suite and kind: the setting that saves most inside the margin, how much on each machine, and its
-    difference of success, in points.
+    difference of success by the first seed, in points. Of the second, whether the loss is inside the margin too.
     """
-    rows = []
+    five, rows = f"{100 * margin:g}", []
+    verdicts = {margins.INSIDE: f"under {five}", margins.OUTSIDE: f"over {five}", margins.UNDECIDED: "open"}
     for suite, table in bought.items():
         for name, kind in KINDS.items():
             if (setting := _cheapest(table, kind)) is None:
                 rows.append({"best": name, "suite": suite, "setting": NONE})
                 continue
             saved = {f"saves, {machine}": share for machine, share in _saved(table, kind).items()}
-            solves = points(table.loc[setting, (suite, "difference")], margin)
-            rows.append({"best": name, "suite": suite, "setting": tables.lever(setting), **saved, COMPARED: solves})
+            solves = {COMPARED: points(table.loc[setting, (suite, "difference")], margin)}
+            solves[AGAIN] = verdicts.get(again[suite].of(setting).verdict, "not recorded")
+            rows.append({"best": name, "suite": suite, "setting": tables.lever(setting), **saved, **solves})
     return tables.headed(rows).fillna("")
 
 
-def _usable(bought: Mapping[str, pd.DataFrame], margin: float) -> str:
-    """What a reused cache and what a kept chunk save inside the margin, in each suite, on the first machine."""
-    leads = []
+def _usable(bought: Mapping[str, pd.DataFrame], again: Mapping[str, SecondSeed], margin: float) -> str:
+    """What a reused cache and what a kept chunk save inside the margin, in each suite, on the first machine, and of
+    how many a second seed shows so small a loss.
+    """
+    leads, seen = [], {}
     for name in ("reused cache", "kept chunk"):
+        chosen = {suite: _cheapest(table, KINDS[name]) for suite, table in bought.items()}
+        seen |= {f"{name}, `{suite}`": again[suite].of(one).verdict for suite, one in chosen.items() if one}
         saved = {suite: _saved(table, KINDS[name]) for suite, table in bought.items()}
         leads.append([f"{next(iter(one.values()), NONE)} in `{suite}`" for suite, one in saved.items()])
     left = _least(pd.concat([_only(table, only_reuses) for table in bought.values()]))
     least = f" No cache here by itself leaves less than {_each(left)}, whatever it loses." if left else ""
     cache, chunk = map(text.listed, leads)
     return (
-        f"**With a loss that is shown to be under {100 * margin:.0f} points, the best reused cache saves {cache}, and "
-        f"the best kept chunk {chunk}.** That is of the inference per control step ({_first(bought).upper()}).{least}"
+        f"**With a loss that the first seed shows to be under {100 * margin:.0f} points, the best reused cache saves "
+        f"{cache}, and the best kept chunk {chunk}.** That is of the inference per control step "
+        f"({_first(bought).upper()}).{_confirmed(seen)}{least}"
     )
+
+
+def _confirmed(seen: Mapping[str, str | None]) -> str:
+    """Of how many settings, by their names, the verdict of the second seed is a loss inside the margin."""
+    shown = [name for name, verdict in seen.items() if verdict == margins.INSIDE]
+    which = f" ({'; '.join(shown)})" if shown else ""
+    return f" A second seed shows so small a loss in {len(shown) or 'none'} of {len(seen)}{which}." if seen else ""
 
 
 def _episodes(bought: Mapping[str, pd.DataFrame], records, times: Latency, confidence: float) -> str:
@@ -212,8 +229,9 @@ def _episodes(bought: Mapping[str, pd.DataFrame], records, times: Latency, confi
     cheaper = sum(ratio.high < 1 for ratio in found.values())
     dearer = sum(ratio.low > 1 for ratio in found.values())
     return (
-        f"**A solved episode is shown to take less inference with a reused cache in {cheaper or 'none'} of "
-        f"{text.count(len(found), 'row')}, more in {dearer or 'none'}.** A row is a setting in one suite."
+        f"**A solved episode is shown to take less inference with a cache reused and nothing else changed in "
+        f"{cheaper or 'none'} of {text.count(len(found), 'row')}, more in {dearer or 'none'}.** "
+        "A row is a setting in one suite."
     )
 
 
@@ -237,6 +255,17 @@ def _budget(records, machines) -> str:
         f"A replan that computes takes {waits}: reuse shortens the mean and not the longest wait "
         "([In real time](real_time.ipynb))."
     )
+
+
+def _of_100(ratio: Interval) -> str:
+    """A ratio in percent with its interval, whose ends have as many decimals as show on which side of 100 they are."""
+
+    def end(share: float) -> str:
+        percent = round(100 * share, 6)
+        shown = (d for d in range(7) if np.sign(round(percent, d) - 100) == np.sign(percent - 100))
+        return f"{percent:.{next(shown)}f}"
+
+    return f"{100 * ratio.estimate:.0f} ({end(ratio.low)} to {end(ratio.high)})"
 
 
 def _first(bought: Mapping[str, pd.DataFrame]) -> str:

@@ -30,7 +30,7 @@ def test_differences_are_of_the_same_episodes():
     found = devices.no_reuse(rows, HERE)
     assert devices.finding(found, 0.95) == (
         "**In closed loop no two programs are shown to differ: differences of over 41 points are excluded, one of 5 "
-        "is not in every pair.** Each ran 10 episodes of a suite without reuse, by its small policy."
+        "in none of 1 pair.** Each ran 10 episodes of a suite without reuse, by its small policy."
     )
     alike = devices.finding(closed(cpu=100, engine=100), 0.95)
     assert alike.startswith(
@@ -42,6 +42,11 @@ def test_differences_are_of_the_same_episodes():
     assert row["difference, points"].startswith("-10 (-4")
 
 
+def test_how_many_pairs_exclude_a_difference_of_5_points_is_said():
+    found = closed(cpu=100, cuda=100, engine=98)
+    assert ", one of 5 in 1 of 3 pairs.** Each" in devices.finding(found, 0.95)
+
+
 def closed(**wins):
     rows = [episodes(one.replace("_", "-"), [n < k for n in range(100)]) for one, k in wins.items()]
     return devices.no_reuse(pd.concat(rows), HERE)
@@ -49,7 +54,7 @@ def closed(**wins):
 
 def test_programs_that_are_shown_to_differ_are_counted():
     assert devices.finding(closed(cpu=99, engine=78), 0.95).startswith(
-        "**In closed loop 1 of 1 pair of programs differs: differences of over 30 points are excluded, one of 5 is"
+        "**In closed loop 1 of 1 pair of programs differs: differences of over 30 points are excluded, one of 5 in none"
     )
     assert "closed loop 2 of 3 pairs of programs differ: " in devices.finding(closed(cpu=99, cuda=98, engine=78), 0.95)
 

@@ -122,8 +122,8 @@ def in_eight(model, totals, errors, saved=1.0):
 def test_eight_bits_save_what_is_in_eight_bits():
     rows = in_eight("base", (15.4, 13.2), (0.0025, 0.075)) + in_eight("mini_spatial", (None, None), (0.004, 0.014))
     assert engine.eight_words(pd.DataFrame(rows)) == (
-        "In Pi0, eight bits save 1.0 ms of 15.4; the largest error of a chunk grows from 0.25 to 7.5 %. In the small "
-        "policy, with trained weights, it grows from 0.4 to 1.4 %."
+        "In Pi0 without reuse, eight bits save 1.0 ms of 15.4; the largest error of a chunk grows from 0.25 to 7.5 %. "
+        "In the small policy, with trained weights, it grows from 0.4 to 1.4 %."
     )
 
 
@@ -159,6 +159,9 @@ def test_the_run_of_each_model_has_a_column():
         {"base": of | {"new_words_ms": 2.25, "processor": "Xeon"}, "base_pi05": of | {"new_words_ms": 3.0}}
     )
     (words,) = [row for row in table.index if row.startswith("new words")]
+    assert engine.new_words({"new_words_ms": 2.96}).startswith(
+        "With images kept, a robot state in the prompt adds 3.0 ms"
+    )
     assert table.loc[words].tolist() == ["2.2 ms", "3.0 ms"] and table.loc["processor"].tolist() == [
         "Xeon",
         "not noted",

@@ -28,6 +28,10 @@ def test_each_run_has_a_row():
     assert table["same chunks as without it"].to_list() == ["yes", "yes", "no"]
 
 
+def test_letters_of_the_daemon_are_spelled_out():
+    assert "Multi-Process Service (MPS)" in gpu_studies.EXPLAINED
+
+
 def test_what_was_not_measured_is_said():
     runs = pd.DataFrame([run("engine", "plain", 3.0, bits=None) | {"replan_ms_p50": None}])
     (row,) = gpu_studies.table(runs).to_dict("records")

@@ -47,7 +47,7 @@ def test_what_is_recorded_is_counted(episodes, now, elsewhere):
     assert "of 2 settings are recorded, in 2 suites by 2 policies.**" in told and told.endswith("in 8 recordings.")
     assert "120 replans, in 2 recordings." in recorded and recordings.by_policy(episodes)["errors"].tolist() == [0]
     assert took.startswith("**To record everything from nothing would take 20 minutes with 1 process of an Intel Xeon.")
-    assert took.endswith("That adds up recorded times; it was not run in one go.")
+    assert took.endswith("These scale each processor's mean times; none was run in one go.")
     assert "Not counted here" not in recorded
     told = recordings.findings(episodes, now, elsewhere, {"in int8": 600, "elsewhere": 0, "on a GPU": 1})[0]
     assert told.endswith(" Not counted here: 600 episodes in int8 and 1 episode on a GPU.")
@@ -95,6 +95,12 @@ def test_the_first_that_differs_is_named_with_what_differs_between_the_machines(
 def test_what_no_processor_recorded_enough_of_has_no_time(episodes, now, elsewhere):
     few = episodes.head(ENOUGH - 1)
     assert "is not known" in recordings.findings(few, now, elsewhere, {})[2]
+
+
+def test_each_processor_would_do_by_itself(episodes, now, elsewhere):
+    both = pd.concat([episodes, episodes.assign(processor=EPYC)])
+    took = recordings.findings(both, now, elsewhere, {})[2]
+    assert "40 minutes with 1 process of an " in took and " or 40 minutes with 1 process of an " in took
 
 
 def test_machines_settings_and_worlds_are_told_apart(episodes):
