@@ -110,13 +110,14 @@ def beforehand(policies: Policies) -> str:
 def verdicts(counts: Judged, policies: Policies) -> pd.DataFrame:
     """A row for each finding: its verdict, and in how many further trainings it holds, by suite.
 
-    Where it is no finding, in how many of all policies of the suite. The last column counts the first policies too.
+    So it does in a suite where it is no finding. The last column counts the first policies too.
     """
     made, rows = claims(counts, policies), {}
     for finding, found in (made | conjectures(counts, policies)).items():
-        later, here = again(found, policies), {policies.suites[policy] for policy in found}
+        later, everywhere = again(found, policies), again(counts[finding], policies)
+        here = {policies.suites[policy] for policy in found}
         where = {
-            suite: _holds(_of_suite(later if suite in here else counts[finding], suite, policies), suite in here)
+            suite: _holds(_of_suite(later if suite in here else everywhere, suite, policies), suite in here)
             for suite in dict.fromkeys(policies.suites.values())
         }
         verdict = {"verdict": held(later) if later else "not trained again"}
@@ -194,17 +195,12 @@ def _idle(counts: Judged, policies: Policies) -> list[str]:
 
 
 def _verdicts(judged: Judged, verdict: str, policies: Policies, others: bool) -> str:
-    """The findings with a verdict; nothing where there is none. `others`: of some it is said elsewhere.
-
-    Of those that hold in most only what fails somewhere is named.
-    """
+    """The findings with a verdict; nothing where there is none. `others`: of some it is said elsewhere."""
     if not (some := _with(judged, verdict, policies)):
         return ""
     noun = "other finding" if others else "finding"
     lead = f"{text.count(len(some), noun)} {ONE[verdict] if len(some) == 1 else SEVERAL[verdict]}"
-    if verdict == MOST:
-        some = {finding: found for finding, found in some.items() if fails_in(again(found, policies))}
-    return f"**{lead}.** {_listed(some, policies)}".strip()
+    return f"**{lead}.** {_listed(some, policies)}"
 
 
 def _listed(some: Judged, policies: Policies) -> str:
@@ -230,29 +226,45 @@ def fails_in(found: Mapping[str, Prediction]) -> str:
 
 
 def _further(counts: Judged, policies: Policies, advised: Collection[Finding], confidence: float) -> str:
-    """Of how many findings but the `advised` a further policy's range lies where the finding puts it, by suite."""
+    """Of how many findings but the `advised` a further policy's range lies where the finding puts it, by suite.
+
+    And of how many it lies on the other side.
+    """
     made = claims(counts, policies)
     means = {finding: over_policies(found, policies, confidence) for finding, found in made.items()}
-    counted, unknown = [], []
+    counted, unknown, foretold = [], [], []
     for suite in policies.first:
         known = {one: over[suite].further for one, over in means.items() if suite in over and one not in advised}
-        sure = [one for one, there in known.items() if Prediction(there, one.side, one.nothing).holds]
+        there = [Prediction(one_range, one.side, one.nothing) for one, one_range in known.items()]
+        foretold += there
         if known:
             noun = text.count(len(known), "other finding" if advised else "finding")
-            many = len(sure) or "none"
+            many = sum(one.holds for one in there)
+            shown = f"{'are' if many > 1 else 'is'} shown to hold"
             counted.append(
-                f"in one of `{suite}` {many} of {len(known)}"
+                f"in one of `{suite}` {many or 'none'} of {len(known)}"
                 if counted
-                else f"In a further policy of `{suite}` {many} of {noun} would hold"
+                else f"In a further policy of `{suite}` {many or 'none'} of {noun} {shown}"
             )
         elif not any(suite in over for over in means.values()):
             unknown.append(f"`{suite}`")
     if not counted:
         return f"**What a further training would give is not known.** {too_few(counts, policies)}" if unknown else ""
-    lead = f"**{', '.join(counted)}, by means that count the first too.**"
+    lead = f"**{', '.join(counted)}, by means that count the first too.**{_left_open(foretold)}"
     if not unknown:
         return lead
     return f"{lead} Of {text.listed(unknown)} that cannot be judged: it takes {FEWEST} policies that ran a finding."
+
+
+def _left_open(foretold: Sequence[Prediction]) -> str:
+    """Where the ranges of a further policy lie in which a finding is not shown to hold."""
+    if not (rest := [one for one in foretold if not one.holds]):
+        return ""
+    if not (failed := sum(one.fails for one in rest)):
+        return " Each other range crosses its margin."
+    return (
+        f" {failed} of the other {text.count(len(rest), 'range')} {'lies' if failed == 1 else 'lie'} beyond its margin."
+    )
 
 
 def _unlearned(policies: Policies) -> str:

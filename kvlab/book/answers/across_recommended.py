@@ -45,8 +45,8 @@ def _said(one: Again, choice: Choice, found: Mapping[str, Prediction], policies:
 
 
 def _means(found: Mapping[str, Prediction], policies: Policies, confidence: float) -> list[str]:
-    """What the means expect of a further policy, and why that is no verdict."""
+    """What is expected of a further policy of each suite."""
     over = over_policies(found, policies, confidence)
     told = [f"{in_range(over[suite])} points on `{suite}`" for suite in policies.first if suite in over]
-    said = f"A mean over all policies expects of a further one {text.listed(told)}."
+    said = f"The range expected of a further policy of the suite, the first counted, is {text.listed(told)}."
     return [said] if told else []

@@ -83,6 +83,10 @@ def _judged(prediction: Prediction) -> str:
     return verdicts.verdict({"": prediction})
 
 
+def _ends(prediction: Prediction) -> str:
+    return "is shown" if prediction.holds else "is excluded" if prediction.fails else "is open"
+
+
 def _left(prediction: Prediction) -> str:
     """How large an effect on the claim's side is left."""
     return f"nothing above {text.count(round(100 * prediction.left), 'point')} is left"
@@ -123,17 +127,16 @@ def _cliff(records: Records, results: pd.DataFrame, confidence: float) -> Claim:
     shares = [row["reuse_rate"] for row in there]
     alike = [min(SWEPT, key=lambda setting: abs(reuse_share(records, setting) - share)) for share in shares]
     each = 1 - (1 - confidence) / 2
-    fallen = {
-        "between these thresholds": difference(records, CLIFF, SWEET, each),
-        "between settings of such shares": difference(records, *alike[::-1], each),
-    }
+    fallen = difference(records, CLIFF, SWEET, each), difference(records, *alike[::-1], each)
+    lost, apart = (Prediction(effect, side=-1, nothing=-0.5) for effect in fallen)
     return Claim(
         "There is a cliff: from 0.985 to 0.98 most of the success is lost.",
         f"{100 * there[0]['success']:.0f} to {100 * there[1]['success']:.0f} %; "
         f"reuse {100 * shares[0]:.0f} to {100 * shares[1]:.0f} %",
-        f"{_points(next(iter(fallen.values())))} between these thresholds. Between settings of such shares, "
-        f"{tables.gate(alike[0])} to {tables.gate(alike[1])}, {_k(records, alike[0])} to {_k(records, alike[1])}",
-        verdicts.verdict({words: Prediction(effect, side=-1, nothing=-0.5) for words, effect in fallen.items()}),
+        f"{100 * lost.effect.estimate:+z.0f} points between these thresholds: over 50 lost {_ends(lost)}. Between "
+        f"settings of such shares, {tables.gate(alike[0])} to {tables.gate(alike[1])}, {_k(records, alike[0])} to "
+        f"{_k(records, alike[1])}, {_points(apart.effect)}: over 50 lost {_ends(apart)}",
+        verdicts.verdict({"thresholds": lost, "shares": apart}),
         "more episodes",
     )
 
@@ -243,10 +246,13 @@ def _keeping(mode: str) -> str:
 
 
 def _no_one_rate(predictions: Mapping[str, Prediction], added: Mapping[str, Interval]) -> str:
-    """Of which modes one rate of growth for all steps, fitted to their distances, is refused by what they add."""
-    said = []
+    """Of which modes one rate of growth for all steps, fitted to their distances, is refused by what they add.
+
+    And of which not; nothing where none is refused.
+    """
+    refused, rest = [], []
     for mode, one in amplification.fitted_late(predictions, amplification.STEPS // 2).items():
-        if one.high < added[mode].low or one.low > added[mode].high:
-            allowed = f"with {_keeping(mode)} it would be {one.low:.2f} to {one.high:.2f} times"
-            said.append(f" One rate of growth for all steps does not fit: {allowed}.")
-    return "".join(said)
+        off = one.high < added[mode].low or one.low > added[mode].high
+        (refused if off else rest).append(f"{_keeping(mode)} (it gives {one.low:.2f} to {one.high:.2f} times)")
+    left = f", and is not ruled out with {text.listed(rest)}" if rest else ""
+    return f" One rate for all steps does not fit with {text.listed(refused)}{left}." if refused else ""

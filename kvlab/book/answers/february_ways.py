@@ -41,10 +41,11 @@ def better_ways(
     for way, chosen in WAYS.items():
         tried = _only(saving, chosen)
         choice = second.choose([*tried.index[tried["all", "inside"].astype(bool)]])
-        best, seeds = (choice.taken.setting, " by two seeds" * choice.confirmed) if choice else (None, "")
+        best, twice = (choice.taken.setting, choice.confirmed) if choice else (None, False)
+        once, first, both = ("", " by the first seed", " by two seeds") if twice else ("by the first seed, ", "", "")
         told = (
-            f"the cheapest that loses {limit}: of {way}{seeds} {_costs(best, saving, times.name)}; "
-            f"of reuse {_costs(reuse, saving, times.name)}"
+            f"{once}the cheapest that loses {limit}: of {way}{both} {_costs(best, saving, times.name)}; "
+            f"of reuse{first} {_costs(reuse, saving, times.name)}"
         )
         verdict, again = _way(tried, best, saving, reuse, times.name), ""
         if verdict == verdicts.SUPPORTED:

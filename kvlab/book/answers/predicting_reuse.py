@@ -20,14 +20,20 @@ FAMILIES = {  # in the look of a mode or gate, by what a gate has in its text
 }
 PLAIN = "images"
 OPPOSED = (
-    "Images older than one replan pass less often than predicted. A robot that has failed stands still, and then they "
-    "pass more often. "
+    "Images older than one replan pass less often than predicted; once no reuse had finished the episode, reuse is "
+    "allowed more often. "
 )
 
 
 def family(setting: Setting) -> str:
     """What a gate adds to a threshold on the images; `images` where that is all."""
     return next((name for name, (part, _) in FAMILIES.items() if part in setting.gate), PLAIN)
+
+
+def named(setting: Setting) -> str:
+    """A gate in the figure, short: what it compares and its threshold, or by which phase it changes that."""
+    said = tables.gate(setting)
+    return f"by {said.split(' by ')[1]}" if family(setting) == "phase" else said.replace("images of the ", "")
 
 
 def look(name: str) -> str:
@@ -128,8 +134,8 @@ def drifted(records: Records, matched: pd.DataFrame) -> str:
     )
 
 
-def pilot(found: pd.DataFrame, records: Mapping[str, Records], sizes: Sequence[int] = (3, 20)) -> str:
-    """How far the plain image gates are missed where only the first episodes are recorded without reuse."""
+def pilot(found: pd.DataFrame, records: Mapping[str, Records], sizes: Sequence[int] = (3, 20)) -> pd.DataFrame:
+    """How far the plain image gates are missed at most where only the first episodes are recorded without reuse."""
     plain = found[found["family"] == PLAIN]
     recorded = min(len(of_setting(rows.episodes, NO_REUSE)) for rows in records.values())
     missed = {}
@@ -137,9 +143,9 @@ def pilot(found: pd.DataFrame, records: Mapping[str, Records], sizes: Sequence[i
         few = {suite: first(rows, size) for suite, rows in records.items()}
         early = [prediction.from_control(few[suite], NO_REUSE, setting.gate) for suite, setting in plain.index]
         missed[size] = 100 * (early - plain["measured"].map(lambda share: share.estimate)).abs().max()
-    fewer = [f"{text.count(round(points), 'point')} with {size}" for size, points in missed.items()]
-    every = f"{text.count(round(100 * plain['error'].abs().max()), 'point')} with all episodes"
-    return f"Signals miss the share of an image gate by up to {text.listed([*fewer, every])}."
+    missed[recorded] = 100 * plain["error"].abs().max()
+    shown = {text.count(size, "episode"): f"{points:.0f}" for size, points in missed.items()}
+    return pd.DataFrame({"largest miss, points": shown}).rename_axis(columns="signals of")
 
 
 def _choose(found: pd.DataFrame, records: Mapping[str, Records], share: float) -> str:
@@ -181,9 +187,8 @@ def _less(less: pd.DataFrame, tolerance: float) -> str:
     """How well the same is predicted of a mode that keeps less, and whether it reuses more or less than predicted."""
     (mode,) = {setting.mode for _, setting in less.index}
     near, errors = int((less["error"].abs() <= tolerance).sum()), less["error"]
-    side = (
-        ", all by too high a share" if (errors > 0).all() else ", all by too low a share" if (errors < 0).all() else ""
-    )
+    sides = {"too high": (errors > 0).all(), "too low": (errors < 0).all()}
+    side = "".join(f", and every prediction was {one}" for one, so in sides.items() if so)
     return (
         f" With {tables.KEPT[mode].replace(', ', ' and ')} kept, {near or 'none'} of "
         f"{text.count(len(less), 'threshold')} {'are' if near > 1 else 'is'}; the worst is missed by "

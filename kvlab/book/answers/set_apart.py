@@ -86,7 +86,7 @@ LADDERS = (
     *_ages(SPATIAL, "full", ["every(14, 7)"], "vision >= 0.96"),
     *_ages(SPATIAL, "prefix", ["every(6, 3)"], "vision >= 0.945"),
     *_ages(TEN, "full", ["every(24, 12)"], "vision >= 0.97"),
-    *_ages(TEN, "prefix", ["every(4, 2)", "every(20, 10)"], "vision >= 0.96"),
+    *_ages(TEN, "prefix", ["every(20, 10)"], "vision >= 0.96"),
     _plans(SPATIAL),
     _plans(TEN),
 )
@@ -95,7 +95,7 @@ FURTHER = {  # told where they are recorded
         parse_setting(said)
         for said in (
             *("none seeing late(all, 1)", "none seeing late(vision, 1)", "full when every(24, 12)"),
-            *("prefix when every(4, 3)", "prefix when every(4, 2)"),
+            "prefix when every(4, 3)",
         )
     ]
 }

@@ -24,7 +24,13 @@ from kvlab.study.settings import Setting
 ROBOT, SAME, LUCK = "other episodes, as on a robot", "same episodes", "same episodes, 5 % flip by luck"
 FLIPS, POWER, ALPHA = 0.05, 0.8, 0.05
 NEAR = 0.05  # apart: bounds of intervals that nearly agree
-METHODS = {"exact": "clopper_pearson", "Wilson": "wilson", "bootstrap": "percentile"}
+TASKS, ALIKE = 10, 0.3  # of the simulated studies that are told: tasks, and the correlation within one
+POOLED = "bootstrap, pooled"
+METHODS = {"exact": "clopper_pearson", "Wilson": "wilson", POOLED: "percentile"}
+WORDS = {method: name for name, method in METHODS.items()} | {
+    "stratified": "bootstrap, within tasks",
+    "cluster": "bootstrap, whole tasks",
+}
 
 
 def smallest(sizes: Sequence[int], rate: float) -> pd.DataFrame:
@@ -54,7 +60,7 @@ def side_by_side(few: int, confidence: float) -> pd.DataFrame:
         found = {name: rate_interval(k, few, METHODS[name], confidence) for name in ("exact", "Wilson")}
         rows[f"{k} of {few}"] = {name: f"{100 * i.low:.0f} to {100 * i.high:.0f}" for name, i in found.items()}
         low, high = (k / few, k / few) if drawn.collapsed else (drawn.low, drawn.high)
-        rows[f"{k} of {few}"]["bootstrap"] = f"{100 * low:.0f} to {100 * high:.0f}"
+        rows[f"{k} of {few}"][POOLED] = f"{100 * low:.0f} to {100 * high:.0f}"
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="successes")
 
 
@@ -95,26 +101,35 @@ def collapsed(few: pd.DataFrame, many: pd.DataFrame) -> str:
     """In how many pilots the bootstrap has no width; how wide the exact intervals are."""
     wide = [max(100 * interval.width for interval in table.exact) for table in (few, many)]
     within = sum(interval.collapsed for interval in few.bootstrap)
+    since = ", since each task has one episode" if (few.n <= TASKS).all() else ""
     return (
-        f"The bootstrap, drawn within tasks, has no width in {within} of {text.count(len(few), 'pilot')}. An exact "
+        f"The bootstrap within tasks has no width in {within} of {text.count(len(few), 'pilot')}{since}. An exact "
         f"interval is up to {wide[0]:.0f} points wide after {text.count(int(few.n.iloc[0]), 'episode')}, "
         f"and up to {wide[1]:.0f} after {int(many.n.iloc[0])}."
     )
 
 
-def paired(differences: pd.DataFrame, episodes: int, confidence: float) -> str:
-    """The same of a difference on the same episodes, out of data/coverage: where nothing differs, and simulated."""
+def paired(episodes: int, confidence: float) -> str:
+    """What intervals of a difference on the same episodes say where nothing differs."""
     alike = Pairs(both=episodes, setting_only=0, control_only=0, neither=0)
     drawn = paired_bootstrap(alike, "episodes", confidence=confidence)
     told = "says nothing" if drawn.collapsed else "says something"
-    ten = differences[(differences["tasks"] == 10) & (differences["target"] == "these tasks")]
-    least = ten.groupby("method")["coverage"].min()
     return (
         f"A difference on the same episodes rests on those that end differently. Where none of {episodes} does, the "
-        f"bootstrap {told}; by Tango's interval a drop of {100 * -drawn.low:.0f} points is still possible. In "
-        f"simulated studies Tango's holds the true difference in at least "
-        f"{text.percent(least['tango'])}, the bootstrap in as few as {text.percent(least.drop('tango').min())}."
+        f"bootstrap {told}; by Tango's interval a drop of {100 * -drawn.low:.0f} points is still possible."
     )
+
+
+def least_coverage(differences: pd.DataFrame) -> pd.DataFrame:
+    """In what share of simulated studies each interval of a difference holds that of these tasks at least, in percent.
+
+    `differences`: data/coverage.
+    """
+    ten = differences[(differences["tasks"] == TASKS) & (differences["target"] == "these tasks")]
+    least = ten.groupby("method")["coverage"].min().rename({"tango": "Tango"} | WORDS)
+    named = [name for name in ("Tango", *WORDS.values()) if name in least.index]
+    shown = {name: text.percent(least[name]) for name in named}
+    return pd.DataFrame({"holds, at least": shown}).rename_axis(columns="interval")
 
 
 def orders(pilots: pd.DataFrame) -> pd.DataFrame:
@@ -129,8 +144,8 @@ def orders(pilots: pd.DataFrame) -> pd.DataFrame:
 
 def coverage_title(rates: pd.DataFrame, few: int) -> str:
     """The title of the figure of coverage."""
-    least = exact_coverage(METHODS["bootstrap"], few, np.linspace(0.01, 0.99, 99)).min()
-    new = rates[(rates["tasks"] == 10) & (rates["target"] == "new tasks") & (rates["icc"] > 0)]
+    least = exact_coverage(METHODS[POOLED], few, np.linspace(0.01, 0.99, 99)).min()
+    new = rates[(rates["tasks"] == TASKS) & (rates["target"] == "new tasks") & (rates["icc"] == ALIKE)]
     best = new.groupby("method")["coverage"].min().max()
     some = "no interval does so in 90 %" if best < 0.9 else "some interval does in 90 %"
     return (
@@ -163,25 +178,27 @@ def _collapse(few: int, rate: float) -> str:
     low = rate_interval(few, few).low
     return (
         f"**The bootstrap collapses to a point where everything succeeds.** Where {text.percent(rate)} succeed in "
-        f"truth, it holds the truth in {text.percent(held['bootstrap'])} of studies of {text.count(few, 'episode')}. "
-        f"Wilson's interval does in {text.percent(held['Wilson'])} and the exact one in {text.percent(held['exact'])}. "
-        f"By the exact one, the true rate behind {few} of {few} may be as low as {text.percent(low)}."
+        f"truth, the pooled one holds the truth in {text.percent(held[POOLED])} of studies of "
+        f"{text.count(few, 'episode')}. Wilson's interval does in {text.percent(held['Wilson'])} and the exact one in "
+        f"{text.percent(held['exact'])}. By the exact one, the true rate behind {few} of {few} may be as low as "
+        f"{text.percent(low)}."
     )
 
 
 def _agree(many: pd.DataFrame, rates: pd.DataFrame) -> str:
     ends = pd.DataFrame({end: _apart(many, end) for end in ("low", "high")}).max(axis=None)
-    ten = rates[(rates["tasks"] == 10) & (rates["icc"] > 0)].groupby(["target", "method"])["coverage"].min()
+    told = rates[(rates["tasks"] == TASKS) & (rates["icc"] == ALIKE)]
+    ten = told.groupby(["target", "method"])["coverage"].min()
     these, new = ten["these tasks"], ten["new tasks"]
     agree = "nearly agree" if ends <= NEAR else "do not agree"
     safest = ", and the exact one is right most often" if these.idxmax() == METHODS["exact"] else ""
     return (
         f"**With {text.count(int(many.n.iloc[0]), 'episode')} the three {agree}{safest}.** "
-        f"In {text.count(len(many), 'setting')} their bounds differ by at most {100 * ends:.0f} points. Where "
-        f"some tasks are harder than others, the exact interval holds the mean of these tasks in at least "
-        f"{text.percent(these['clopper_pearson'])} of simulated studies. The bootstrap within tasks does so in as few "
-        f"as {text.percent(these['stratified'])}. The mean of *new* tasks is held even by the exact one in as few as "
-        f"{text.percent(new['clopper_pearson'])}."
+        f"In {text.count(len(many), 'setting')} their bounds, of the bootstrap within tasks, differ by at most "
+        f"{100 * ends:.0f} points. Where some tasks are harder than others, the exact interval holds the mean of these "
+        f"tasks in at least {text.percent(these['clopper_pearson'])} of simulated studies. That bootstrap does so in "
+        f"as few as {text.percent(these['stratified'])}. The mean of *new* tasks is held even by the exact one in as "
+        f"few as {text.percent(new['clopper_pearson'])}."
     )
 
 

@@ -18,6 +18,7 @@ NO_REUSE = Setting("none")
 THUMBNAILS, IMAGES = "pixels >= 0.9", "vision >= 0.945"  # they allow about as much reuse
 GRASPS = " & gripper < 1"
 STRICTER = Setting("full", "pixels >= 0.93"), Setting("full", "vision >= 0.96")  # likewise, of less reuse
+NEAR = 0.05  # of replans: shares of reuse that differ by more are not equal
 MOMENTS, OLDER = "thumbnails miss grasps", "thumbnails let caches grow old"
 SMALL, PIXELS = "thumbnails are too small", "pixels tell less than image tokens"
 SHOWN = dict.fromkeys((OLDER, SMALL, PIXELS), wording.ratio)  # replans, and rank correlations; points otherwise
@@ -58,9 +59,10 @@ def explanations(
     in every suite, and the gap is smaller where both gates recompute there. If they let caches grow old, what they
     reuse is older, in each pair of `beside`. The gap is that of the first suite.
     """
-    first = next(iter(records.values()))
-    more = {f"{suite}: more changes of the gripper's command": near_grasps(rows) for suite, rows in records.items()}
-    more |= {"a smaller gap where both recompute near them": gains(first, *gates(GRASPS)) - gains(first, *gates())}
+    suite, first = next(iter(records.items()))
+    more = {f"{name}: more changes of the gripper's command": near_grasps(rows) for name, rows in records.items()}
+    smaller = gains(first, *gates(GRASPS)) - gains(first, *gates())
+    more |= {f"{suite}: a smaller gap where both gates recompute near grasps": smaller}
     older = {
         f"{suite}: {tables.gate(one)}: older than {tables.gate(two)}": _age(records[suite], one)
         - _age(records[suite], two)
@@ -106,9 +108,15 @@ def near_grasps(records: Records) -> pd.Series:
 def finding(
     records: Mapping[str, Records], explained: Mapping[str, Mapping[str, Prediction]], confidence: float = 0.95
 ) -> str:
-    """In how many pairs thumbnails are shown to do worse, and how many of the reasons are supported or refuted."""
+    """In how many pairs thumbnails are shown to do worse, and how many of the reasons are supported or refuted.
+
+    A pair counts where both gates reuse equally often, within NEAR.
+    """
     gaps = [
-        difference(records[suite], one, two, confidence) for suite, both in beside(records).items() for one, two in both
+        difference(records[suite], one, two, confidence)
+        for suite, both in beside(records).items()
+        for one, two in both
+        if abs(reuse_share(records[suite], one) - reuse_share(records[suite], two)) <= NEAR
     ]
     judged = [verdicts.verdict(predictions) for predictions in explained.values()]
     supported, refuted = (judged.count(one) or "none" for one in (verdicts.SUPPORTED, verdicts.REFUTED))
@@ -120,10 +128,16 @@ def finding(
 
 
 def _lead(gaps: Sequence[Interval]) -> str:
-    """In how many pairs thumbnails are shown to do worse, and better."""
+    """In how many pairs of equal reuse thumbnails are shown to do worse, and better."""
+    near = f"{100 * NEAR:.0f} points"
+    if not gaps:
+        return f"**No plain gate on thumbnails reuses as often as its image gate, within {near}.**"
     worse, better = (sum(test(gap) for gap in gaps) for test in (lambda g: g.high < 0, lambda g: g.low > 0))
     pairs = text.count(len(gaps), "pair of plain gates", "pairs of plain gates")
-    return f"**Thumbnails are shown to do worse in {worse or 'none'} of {pairs}, and better in {better or 'none'}.**"
+    return (
+        f"**Thumbnails are shown to do worse in {worse or 'none'} of {pairs} of equal reuse, within {near}, and better "
+        f"in {better or 'none'}.**"
+    )
 
 
 def table(records: Mapping[str, Records], confidence: float = 0.95) -> pd.DataFrame:

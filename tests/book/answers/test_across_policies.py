@@ -9,6 +9,7 @@ from kvlab.book.answers.buy_instead import LEVERS
 from kvlab.book.answers.stated import Policies
 from kvlab.book.recorded import comparable
 from kvlab.evidence.policies import OPEN, held
+from kvlab.evidence.stats import Interval
 from kvlab.evidence.verdicts import Prediction
 from kvlab.paths import BOOK, CHECKPOINTS
 from kvlab.study.records import Records
@@ -131,7 +132,7 @@ def test_a_finding_of_one_suite_is_judged_there_alone():
     found, table = said(records)
     assert f"Under 5 points lost: 2 denoising steps, in `{S}` (1 of 1) ({BUY})." in found[0]
     assert table.loc[str(ONE)].to_dict() == {
-        "verdict": "holds in all", S: "1 of 1", L: "no finding: 0 of 1", "with the first": "2 of 2",
+        "verdict": "holds in all", S: "1 of 1", L: "", "with the first": "2 of 2",
     }  # fmt: skip
     assert forest.wrapped(ONE, counts, policies).endswith("under 5 points lost, in\nlibero_spatial")
     assert forest.wrapped(LOST, counts, policies).endswith("every(2)\nover 5 points lost")
@@ -162,7 +163,7 @@ def test_a_finding_of_a_suite_that_was_not_trained_again_is_not_counted_as_teste
     records = {"a": policy(**LIKE | {"fewer": 87}), "b": policy(**LIKE), "c": policy(suite=L, **LIKE)}
     found, table = said(records)
     assert found[0].startswith(f"**1 further training of {S}: 2 of 2 findings hold in all that ran them.**")
-    assert table.loc[str(ONE)].tolist() == ["not trained again", "no finding: 1 of 2", "", "1 of 1"]
+    assert table.loc[str(ONE)].tolist() == ["not trained again", "no finding: 1 of 1", "", "1 of 1"]
 
 
 def test_a_further_training_without_the_settings_tests_nothing():
@@ -195,7 +196,7 @@ def test_what_holds_or_fails_in_most_names_the_policies_that_fail():
     )
     assert table.loc[str(ONE)].tolist() == ["holds in most", "2 of 3, fails in d", "3 of 4, fails in d"]
     found, _ = said({name: good for name in "abc"} | {"d": policy(**LIKE | {"fewer": 87})})
-    assert found[1] == "**1 finding holds in most.**"
+    assert found[1] == f"**1 finding holds in most.** Under 5 points lost: 2 denoising steps (2 of 3) ({BUY})."
     found, _ = said({"a": good, "b": bad, "c": bad})
     assert found[1].startswith("**3 findings fail in most.**")
     assert "2 denoising steps (0 of 2, fails in `b` and `c`)" in found[1]
@@ -228,17 +229,19 @@ def test_what_has_its_verdict_elsewhere_is_in_no_list_of_the_others():
     assert found[1] == "advice"
     assert found[2].startswith("**2 other findings are not decided.** Over 5 points lost: everything kept, every(2) (1")
     assert not any("2 denoising steps" in said for said in found[2:])
-    assert found[3].startswith(f"**In a further policy of `{S}` none of 2 other findings would hold, by means that")
+    assert found[3].startswith(f"**In a further policy of `{S}` none of 2 other findings is shown to hold, by means")
 
 
 def test_a_further_policy_is_told_from_three_on():
     """With three there is one degree of freedom, so that a loss under the margin is not foretold; with ten it is."""
     found, _ = said({name: policy(**LIKE) for name in "abcdefghij"})
-    assert (
-        found[-1] == f"**In a further policy of `{S}` 3 of 3 findings would hold, by means that count the first too.**"
+    assert found[-1] == (
+        f"**In a further policy of `{S}` 3 of 3 findings are shown to hold, by means that count the first too.**"
     )
     records = {name: policy(**LIKE) for name in "abc"}
-    assert said(records)[0][-1].startswith(f"**In a further policy of `{S}` 2 of 3 findings would hold, by means")
+    told = said(records)[0][-1]
+    assert told.startswith(f"**In a further policy of `{S}` 2 of 3 findings are shown to hold, by means")
+    assert told.endswith("** Each other range crosses its margin.")
     expected = further.means(*judged(records), 0.95).loc[(str(LOST), S), "a further policy"]
     low, high = map(int, expected.split(" to "))
     assert low < -50 < high < -5
@@ -246,6 +249,14 @@ def test_a_further_policy_is_told_from_three_on():
     assert said(spread)[0][-1].startswith(f"**In a further policy of `{S}` none of 3 findings")
     table = further.means(*judged(records), 0.95)
     assert table.loc[(str(ONE), S), ["policies", "spread"]].tolist() == ["3", "0"] and len(table) == 3
+
+
+def test_a_range_beyond_its_margin_is_told_from_one_that_crosses_it():
+    above, across = (Prediction(Interval(0.1, low, 0.2, 0.95, ""), -1) for low in (0.05, -0.05))
+    below = Prediction(Interval(-0.1, -0.2, -0.05, 0.95, ""), -1)
+    assert answers._left_open([below]) == ""
+    assert answers._left_open([below, across]) == " Each other range crosses its margin."
+    assert answers._left_open([below, across, above]) == " 1 of the other 2 ranges lies beyond its margin."
 
 
 def test_a_further_policy_is_judged_on_its_own_suite_alone():
@@ -257,10 +268,10 @@ def test_a_further_policy_is_judged_on_its_own_suite_alone():
     )
     assert further.means(*judged(records), 0.95).empty
     found, _ = said(records | {"e": policy(**LIKE)})
-    assert found[-1].startswith(f"**In a further policy of `{S}` 2 of 3 findings would hold, by means")
+    assert found[-1].startswith(f"**In a further policy of `{S}` 2 of 3 findings are shown to hold, by means")
     assert found[-1].endswith(f"Of `{L}` that cannot be judged: it takes 3 policies that ran a finding.")
     found, _ = said(records | {"e": policy(**LIKE), "f": policy(suite=L, **LIKE)})
-    assert f"**In a further policy of `{L}` 2 of 3 findings would hold, in one of `{S}` 2 of 3, by" in found[-1]
+    assert f"**In a further policy of `{L}` 2 of 3 findings are shown to hold, in one of `{S}` 2 of 3, by" in found[-1]
 
 
 def test_policy_and_suite_are_told_apart_by_three_policies_in_each():

@@ -96,6 +96,15 @@ def test_other_rows_end_a_claim_otherwise(number, changed, verdict):
     assert ends(changed=changed)[number - 1] == verdict
 
 
+@pytest.mark.parametrize(("low", "over"), [(45, "is open"), (10, "is shown"), (95, "is excluded")])
+def test_the_cliff_between_shares_has_its_interval_and_what_it_leaves(low, over):
+    """Of 99 of 100 at the one share so many are left at the other: over half lost?"""
+    said = judged(changed={claims.SWEPT[6]: (low, 13)})[1].found
+    assert re.search(rf"99 of 100 to {low} of 100, .\d+ points \([^()]*\): over 50 lost {over}$", said), said
+    assert len(re.findall(r"\(.* to .*\)", said)) == 1  # one interval a row
+    assert "points between these thresholds: over 50 lost is excluded." in said
+
+
 @pytest.mark.parametrize(("ten", "verdict"), [(20, "supported"), (75, "refuted"), (71, "not shown")])
 def test_whether_a_threshold_carries_over_is_a_difference_of_losses(ten, verdict):
     """In libero_spatial 0.98 loses 30 of 100, in libero_10 all but `ten` of 75."""
@@ -118,8 +127,13 @@ def test_what_the_steps_add_stands_beside_a_rate_that_does_not_allow_it():
     added = amplification.added_late(rows.assign(mode="prefix", episode=range(10)).pipe(_both_modes))
     assert {mode: round(ratio.estimate, 6) for mode, ratio in added.items()} == {"full": 1.2, "prefix": 1.2}
     flat = claims._no_one_rate(amplification.predictions(curves(0.001)), added)
-    assert flat.count("One rate of growth for all steps does not fit") == 2
-    assert "with images, instruction kept it would be 0.99 to 1.02 times." in flat
+    assert flat.startswith(
+        " One rate for all steps does not fit with everything kept (it gives 0.99 to 1.02 times) and"
+    )
+    assert flat.endswith(" images, instruction kept (it gives 0.99 to 1.02 times).")
+    added["full"] = amplification.added_late(amplification.young(curves(0.001)))["full"]
+    one = claims._no_one_rate(amplification.predictions(curves(0.001)), added)
+    assert ", and is not ruled out with everything kept (it gives" in one and one.count("images, instruction") == 1
     assert (
         claims._no_one_rate(
             amplification.predictions(curves(0.001)), amplification.added_late(amplification.young(curves(0.001)))
@@ -189,6 +203,9 @@ def test_what_a_second_seed_says_stands_beside_a_way_that_is_better(confirms, ve
         )
     )
     found = judged(levers={FEWER: (75, 0), KEPT: (75, 10)}, second=second)
+    both = "; of reuse by the first seed images" in found[8].found and "steps by two seeds 2" in found[8].found
+    assert both == confirms and found[8].found.startswith("by the first seed, the cheapest") != confirms
+    assert found[9].found.startswith("by the first seed, the cheapest that loses under")
     assert february_table.table(found)["ends as"].iloc[8] == f"{verdict}. The second says so of none steps=2."
     lead, said = answers.findings(found[8:], reported.load())[0].split("** ")
     once = "" if confirms else ", with the first seed alone"

@@ -68,7 +68,9 @@ def test_each_setting_has_one_verdict_and_what_means_expect_is_none():
     told = said((S, 90), (S, 87), (S, 90), choice=chosen(TWO, ONE), two=90)
     assert told.startswith("**2 denoising steps, which the book recommends: holds in all.** ")
     assert "**1 denoising step, cheaper, which a second seed does not confirm: not decided.** That" in told
-    assert told.count("**") == 4 and "A mean over all policies expects of a further one -" in told
+    assert (
+        told.count("**") == 4 and "The range expected of a further policy of the suite, the first counted, is -" in told
+    )
 
 
 def test_the_findings_that_have_their_verdict_here_are_those_of_the_choice():

@@ -68,7 +68,7 @@ def test_verdicts_follow_the_rows(solved, ends):
 
 
 @pytest.mark.parametrize(
-    ("further", "share", "late", "age", "moment"), [(0, 2, 2, 3, 3), (2, 2, 4, 3, 3), (3, 2, 4, 4, 4), (5, 3, 4, 4, 4)]
+    ("further", "share", "late", "age", "moment"), [(0, 2, 2, 3, 3), (2, 2, 4, 3, 3), (3, 2, 4, 4, 4), (4, 3, 4, 4, 4)]
 )
 def test_what_is_recorded_is_told(further, share, late, age, moment):
     rows = records(further)
@@ -80,6 +80,12 @@ def test_what_is_recorded_is_told(further, share, late, age, moment):
     assert [groups.count(name) for name in (set_apart.AGE, set_apart.MOMENT)] == [age, moment]
     same = "a cache of everything does as well as the old chunk from its start, within 5 points"
     assert groups.count(set_apart.PLAN) == groups.count(same) == 2
+
+
+def test_every_row_of_the_settings_serves_a_statement():
+    """A setting that is neither end of a ladder is compared with nothing, but for a share between two others."""
+    between = [(one.explanation, rung) for one in set_apart.LADDERS for rung in one.rungs if rung not in one.ends]
+    assert {name for name, _ in between} == {set_apart.SHARE}
 
 
 def test_a_comparison_has_both_settings_their_successes_and_the_difference():
@@ -168,7 +174,7 @@ def test_the_table_has_share_and_age_in_both_counts_and_late_inputs_reuse_nothin
     assert gate.tolist()[2:6] == ["33 %", "1.5", "0 %", ""]
     late = rows.loc[SPATIAL][rows.loc[SPATIAL]["setting"] == "no reuse, both late by 1"].iloc[0]
     assert late.tolist()[2:6] == ["0 %", "", "0 %", ""]
-    assert len(set_apart.table(records(5))) == len(set_apart.table(records())) + 6  # and the gate of the fifth
+    assert len(set_apart.table(records(4))) == len(set_apart.table(records())) + 5  # and the gate of the third
 
 
 def test_every_rung_is_a_setting_once():

@@ -16,7 +16,8 @@ FOUND = answers.smallest([3, 10, 100], 0.95)
 RATES = pd.DataFrame(
     [(10, 0.3, "these tasks", "clopper_pearson", 0.97), (10, 0.3, "these tasks", "stratified", 0.7)]
     + [(10, 0.3, "new tasks", "clopper_pearson", 0.57), (10, 0.3, "new tasks", "stratified", 0.5)]
-    + [(10, 0.0, "new tasks", "clopper_pearson", 0.1)],  # equal tasks are no question
+    + [(10, icc, which, "clopper_pearson", 0.1) for icc in (0.0, 0.5) for which in ("these tasks", "new tasks")]
+    + [(10, 0.5, "these tasks", "stratified", 0.2)],  # other correlations than the page shows
     columns=["tasks", "icc", "target", "method", "coverage"],
 )
 
@@ -49,18 +50,23 @@ def test_how_many_episodes_is_answered_first():
 def test_the_bootstrap_collapses_by_its_own_chances():
     """At 95 % a pilot of 3 ends as 3 of 3 with chance 0.857: only then is the interval the point 1, which misses."""
     claim = said(100, 97, 5)[1]
-    assert "It holds the truth" not in claim and "it holds the truth in 14 % of studies of 3 episodes" in claim
+    assert (
+        "It holds the truth" not in claim and "the pooled one holds the truth in 14 % of studies of 3 episodes" in claim
+    )
     assert "Wilson's interval does in 86 % and the exact one in 99 %." in claim
     assert claim.endswith("By the exact one, the true rate behind 3 of 3 may be as low as 29 %.")
     table = answers.side_by_side(3, 0.95)
-    assert list(table.bootstrap) == ["0 to 0", "0 to 100", "0 to 100", "100 to 100"]
+    assert list(table["bootstrap, pooled"]) == ["0 to 0", "0 to 100", "0 to 100", "100 to 100"]
     assert list(table.loc["3 of 3"]) == ["29 to 100", "44 to 100", "100 to 100"]
 
 
 def test_the_safe_interval_is_told_by_the_simulation():
     claim = said(100, 97, 5)[2]
-    assert "in at least 97 % of simulated studies. The bootstrap within tasks does so in as few as 70 %" in claim
-    assert "by the exact one in as few as 57 %" in claim and "In 3 settings their bounds differ by at most" in claim
+    assert "in at least 97 % of simulated studies. That bootstrap does so in as few as 70 %" in claim
+    assert (
+        "by the exact one in as few as 57 %" in claim
+        and "In 3 settings their bounds, of the bootstrap within tasks, differ" in claim
+    )
     title = answers.coverage_title(RATES, 3)
     least = "With 3 episodes the bootstrap holds the truth in as few as 3 % of studies"
     assert title == f"{least}; about new tasks no interval does so in 90 % at every rate"
@@ -100,7 +106,7 @@ def test_the_order_of_pairs_is_a_table_of_chances():
 
 def test_collapsed_pilots_are_counted():
     claim = answers.collapsed(*answers.both(study(100, 97, 2), [NO_REUSE, GOOD, BAD], 0.95, 3))
-    assert "drawn within tasks, has no width in 3 of 3 pilots. An exact interval is" in claim
+    assert "within tasks has no width in 3 of 3 pilots, since each task has one episode. An exact interval is" in claim
     assert claim.endswith("up to 90 points wide after 3 episodes, and up to 8 after 100.")
 
 
@@ -132,6 +138,7 @@ def test_a_difference_is_told_where_no_pair_differs():
     """0 of 100 pairs differ: Tango's bound is z^2 / (n + z^2), 3.7 points."""
     rows = [("tango", 0.94), ("percentile", 0.4), ("stratified", 0.35)]
     made_up = pd.DataFrame(rows, columns=["method", "coverage"]).assign(tasks=10, target="these tasks")
-    said = answers.paired(made_up, 100, 0.95)
-    assert "the bootstrap says nothing; by Tango's interval a drop of 4 points is still possible." in said
-    assert said.endswith("in at least 94 %, the bootstrap in as few as 35 %.")
+    said = answers.paired(100, 0.95)
+    assert said.endswith("the bootstrap says nothing; by Tango's interval a drop of 4 points is still possible.")
+    least = answers.least_coverage(made_up)["holds, at least"].to_dict()
+    assert least == {"Tango": "94 %", "bootstrap, pooled": "40 %", "bootstrap, within tasks": "35 %"}

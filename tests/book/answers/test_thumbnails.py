@@ -70,7 +70,8 @@ def test_the_share_near_grasps_is_that_of_the_replans_that_look_most_alike():
 def test_the_gap_is_told_with_how_many_of_its_reasons_are_supported():
     rows = records(near_gap=0, thumbnails_age=2)
     assert thumbnails.finding(rows, thumbnails.explanations(rows, looks())) == (
-        "**Thumbnails are shown to do worse in 2 of 2 pairs of plain gates, and better in none.** "
+        "**Thumbnails are shown to do worse in 2 of 2 pairs of plain gates of equal reuse, within 5 "
+        "points, and better in none.** "
         "**Of 4 reasons why they would do worse, 2 are supported and none refuted.**"
     )
     points = thumbnails.table(rows)["points"]
@@ -79,11 +80,20 @@ def test_the_gap_is_told_with_how_many_of_its_reasons_are_supported():
 
 @pytest.mark.parametrize(("gap", "worse", "better"), [(40, "2", "none"), (0, "none", "none"), (-10, "none", "2")])
 def test_whether_thumbnails_do_worse_is_counted(gap, worse, better):
-    rows = records(gap=gap)
+    rows = records(gap=gap, thumbnails_age=2)
     said = thumbnails.finding(rows, thumbnails.explanations(rows, looks()))
     assert said.startswith(
-        f"**Thumbnails are shown to do worse in {worse} of 2 pairs of plain gates, and better in {better}.**"
+        f"**Thumbnails are shown to do worse in {worse} of 2 pairs of plain gates of equal reuse, within 5 "
+        f"points, and better in {better}.**"
     )
+
+
+def test_a_pair_of_unequal_reuse_does_not_count():
+    """Thumbnails reuse 30 % of replans there, image tokens 50 %."""
+    rows = records(thumbnails_age=1)
+    assert [*thumbnails.table(rows)["replans that reuse"]][:2] == ["30 %", "50 %"]
+    said = thumbnails.finding(rows, thumbnails.explanations(rows, looks()))
+    assert said.startswith("**No plain gate on thumbnails reuses as often as its image gate, within 5 points.** **Of 4")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,7 @@ def elsewhere(*gates: str) -> dict[str, Records]:
 
 @pytest.mark.parametrize("gates", [(), ("pixels >= 0.9",), ("pixels >= 0.9", "pixels >= 0.93")])
 def test_another_suite_is_told_where_it_is_recorded(gates):
-    rows = records() | elsewhere(*gates)
+    rows = records(thumbnails_age=2) | elsewhere(*gates)
     explained = thumbnails.explanations(rows, looks())
     assert len(explained[OLDER]) == 2 + len(gates)
     assert f"of {2 + len(gates)} pairs" in thumbnails.finding(rows, explained)

@@ -43,7 +43,7 @@ def gains(gain: float, change: float) -> pd.DataFrame:
 def said(**changed) -> list[str]:
     records, found = explained(**changed)
     aged = {2: changed.get("young", 60), 4: changed.get("old", 0)}
-    apart = {set_apart.SHARE: found["staleness"], set_apart.AGE: found["seed"]}
+    apart = {set_apart.SHARE: found["staleness"], set_apart.AGE: found[answers.CONTROL]}
     return answers.findings(
         {1: answers.square(records, 1)},
         found,
@@ -92,12 +92,16 @@ def test_late_inputs_of_another_suite_are_told_where_they_can_be_compared(parts,
 
 def test_staleness_says_what_age_and_share_do_each_for_itself():
     claim = said()[1]
-    assert claim.startswith("**Staleness: supported, if age and share are taken together.**")
+    assert claim.startswith("**Staleness: supported, with age and share together.**")
     assert (
         "In `short`, a cache that is renewed every 4 replans solves 0 of 100 episodes. That is 60 points fewer" in claim
     )
-    assert "than one renewed every 2 (" in claim and "at one age: **supported**;" in claim
-    assert claim.endswith("that an older cache does at one share: **not shown**.")
+    assert "than one renewed every 2 (" in claim and claim.count("**") == 2  # one verdict leads
+    assert claim.endswith(
+        "Taken apart, that an older cache costs episodes at one share is not shown; that more frequent reuse does at "
+        "one age is supported."
+    )
+    assert claim != said(old=55)[1] and said(old=55)[1].endswith("at one age is not shown (1 of 2 predictions holds).")
     assert said(young=100, old=100)[1].startswith("**Staleness: not shown")
 
 
@@ -117,7 +121,11 @@ def test_the_table_has_every_prediction_under_its_verdict():
     assert table.to_html().split("</thead>")[0].count("<tr") == 1
     assert [*table.columns] == ["effect", "prediction"] and len(table) == 2 + 2 + 2 + 3 + 3 + 1
     assert table.loc["inconsistency: refuted"].effect.iloc[0].startswith("40 (")
-    assert table.loc["seed: not shown"].prediction.iloc[0] == "open"
+    assert table.loc["a control, another seed: no loss shown, as it should be"].prediction.iloc[0] == "open"
+    lost = answers.table(explained(again=50)[1])
+    assert lost.loc["a control, another seed: supported"].prediction.iloc[0] == "holds"
+    images = table.loc["cameras: supported"].index
+    assert images[1].startswith("always the episode's first images: fewer") and len(images) == 3
 
 
 def test_the_title_is_that_of_the_square():
