@@ -405,7 +405,7 @@ def test_what_it_saves_has_the_second_seed_of_what_the_first_chose():
         assert found[kind, suite] == ("under 5" if under else "open")
     assert found["lever", "libero_10"] == "not recorded"
     shown = [word == "under 5" for (kind, _), word in found.items() if kind != "lever" and word]
-    assert f"A second seed shows so small a loss in {sum(shown)} of {len(shown)} (" in answer("saves")
+    assert f"A second seed confirms {sum(shown)} of {len(shown)} (" in answer("saves")
 
 
 def test_every_way_of_seeing_that_is_recorded_is_explained():

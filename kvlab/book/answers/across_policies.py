@@ -250,7 +250,7 @@ def _further(counts: Judged, policies: Policies, advised: Collection[Finding], c
             unknown.append(f"`{suite}`")
     if not counted:
         return f"**What a further training would give is not known.** {too_few(counts, policies)}" if unknown else ""
-    lead = f"**{', '.join(counted)}, by means that count the first too.**{_left_open(foretold)}"
+    lead = f"**{', '.join(counted)}, the first policies counted.**{_left_open(foretold)}"
     if not unknown:
         return lead
     return f"{lead} Of {text.listed(unknown)} that cannot be judged: it takes {FEWEST} policies that ran a finding."

@@ -88,7 +88,7 @@ def _within(suite: str, table: pd.DataFrame, margin: float) -> str:
     others = "; ".join(f"{said} at {at[word]} %" for word, said in words.items() if word in at)
     others = f"The loss is {others}. " if others else ""
     setting, which = loosest(table, margin), "loosest threshold of which this is shown"
-    lead = "reuse at no share of replans is shown to lose under"
+    lead = "reuse at none of the shares tried here is shown to lose under"
     if setting is not None:
         lead = f"reuse at {at[f'under {points}']} % of replans is shown to lose, if anything, under"
     elif "open" in at:

@@ -195,7 +195,7 @@ def _whole_episodes(
         return ""
     nothing = [f"`{suite}`" for suite, ratio in ratios.items() if ratio and ratio.high >= 1]
     saves = f"; so in {text.listed(nothing)} no saving is shown" if nothing else ""
-    return f"Of the inference to solve an episode that both do ({first.name}), it takes {'; '.join(told)}{saves}."
+    return f"An episode that both solve takes {'; '.join(told)} of the inference ({first.name}){saves}."
 
 
 def _percent(ratio: Interval) -> str:
@@ -209,7 +209,9 @@ def _frontier(places: Mapping[str, pd.DataFrame]) -> str:
     suites = {}
     for suite, settings in best.items():
         suites.setdefault("; ".join(map(tables.lever, settings)), []).append(f"`{suite}`")
-    said = [f"In {text.listed(some)} these are unbeaten: {settings}." for settings, some in suites.items()]
+    said = [
+        f"In {text.listed(some)} these are unbeaten without training: {settings}." for settings, some in suites.items()
+    ]
     beaten = "." if reusing else " by one at least as cheap and as good, and better in one of these."
     return f"**{lead}**{beaten} {' '.join(said)}"
 

@@ -136,7 +136,7 @@ def _than_clocks(sides: Mapping[str, tuple[list[Gain], list[Gain], list[Gain]]])
         )
         return f"{than} that reuses as often"
     others = [f"`{suite}`" for suite in sides if f"`{suite}`" not in fewer]
-    where = f" in {text.listed(fewer)}; in {text.listed(others)} that is not shown" if others else ""
+    where = f" in {text.listed(fewer)}; in {text.listed(others)} that is not shown of the clocks here" if others else ""
     return f"An image gate does better than a clock that reuses as often{where}"
 
 

@@ -86,9 +86,11 @@ def _behind(setting: Setting, records: Mapping[str, Records]) -> str:
     gate = parse_setting(BEHIND[str(setting)]) if str(setting) in BEHIND else None
     if gate is None or not all(gate in recorded(rows) for rows in records.values()):
         return ""
-    shares = ", ".join(f"{100 * reuse_share(rows, gate):.0f}" for rows in records.values())
-    lost = [points(difference(rows, gate, NO_REUSE), margins.BUY) for rows in records.values()]
-    return f" Behind {tables.gate(gate)} ({shares} % of replans): {'; '.join(lost)}."
+    lost = [
+        f"`{suite}` {points(difference(rows, gate, NO_REUSE), margins.BUY)} at {text.percent(reuse_share(rows, gate))}"
+        for suite, rows in records.items()
+    ]
+    return f" Behind {tables.gate(gate)}: {'; '.join(lost)} of replans."
 
 
 def trained() -> str:

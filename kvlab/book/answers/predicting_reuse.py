@@ -191,7 +191,7 @@ def _less(less: pd.DataFrame, tolerance: float) -> str:
     side = "".join(f", and every prediction was {one}" for one, so in sides.items() if so)
     return (
         f" With {tables.KEPT[mode].replace(', ', ' and ')} kept, {near or 'none'} of "
-        f"{text.count(len(less), 'threshold')} {'are' if near > 1 else 'is'}; the worst is missed by "
+        f"{text.count(len(less), 'threshold')} {'are' if near > 1 else 'is'}; the worst misses by "
         f"{100 * errors.abs().max():.0f} points{side}."
     )
 

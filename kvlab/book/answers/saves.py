@@ -203,8 +203,8 @@ def _usable(bought: Mapping[str, pd.DataFrame], again: Mapping[str, SecondSeed],
     least = f" No cache here by itself leaves less than {_each(left)}, whatever it loses." if left else ""
     cache, chunk = map(text.listed, leads)
     return (
-        f"**With a loss that the first seed shows to be under {100 * margin:.0f} points, the best reused cache saves "
-        f"{cache}, and the best kept chunk {chunk}.** That is of the inference per control step "
+        f"**With a loss that the first seed shows to be under {100 * margin:.0f} points, the best reused cache listed "
+        f"here saves {cache}, and the best kept chunk {chunk}.** That is of the inference per control step "
         f"({_first(bought).upper()}).{_confirmed(seen)}{least}"
     )
 
@@ -213,7 +213,7 @@ def _confirmed(seen: Mapping[str, str | None]) -> str:
     """Of how many settings, by their names, the verdict of the second seed is a loss inside the margin."""
     shown = [name for name, verdict in seen.items() if verdict == margins.INSIDE]
     which = f" ({'; '.join(shown)})" if shown else ""
-    return f" A second seed shows so small a loss in {len(shown) or 'none'} of {len(seen)}{which}." if seen else ""
+    return f" A second seed confirms {len(shown) or 'none'} of {len(seen)}{which}." if seen else ""
 
 
 def _episodes(bought: Mapping[str, pd.DataFrame], records, times: Latency, confidence: float) -> str:

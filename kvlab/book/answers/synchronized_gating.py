@@ -55,7 +55,7 @@ def findings(
     first = next(iter(gained))
     said = [
         alike(gained, needed, margin),
-        second_condition(first, same[first], gained[first], needed[first]),
+        second_condition(first, same, gained[first], needed[first]),
         worse(gained, needed, off),
         clock(*clocks, records),
     ]
@@ -87,17 +87,22 @@ def stricter(records: Records, settings: Sequence[Setting], confidence: float) -
     return table.join(drift.refusals(records, list(rows))).sort_values("images_reuse", ascending=False)
 
 
-def second_condition(suite: str, same: pd.DataFrame, gained: pd.DataFrame, needed: pd.DataFrame) -> str | None:
-    """What asking for the robot state too does at one threshold (the one with the clearest gain) and at equal reuse."""
-    if same.empty:
+def second_condition(
+    suite: str, same: Mapping[str, pd.DataFrame], gained: pd.DataFrame, needed: pd.DataFrame
+) -> str | None:
+    """What asking for the robot state too does at one threshold, in all suites and where `suite` has the clearest gain,
+    and there at equal reuse.
+    """
+    if (here := same[suite]).empty:
         return None
-    best = max(same.index, key=lambda one: same.difference[one].low)
-    row, counts = same.loc[best], (gained.gain[best], needed.gain[best])
+    best = max(here.index, key=lambda one: here.difference[one].low)
+    row, counts = here.loc[best], (gained.gain[best], needed.gain[best])
     lead = "That a second condition helps is not shown"
     if row.difference.low > 0:
         equal = {BOTH_BETTER: "and at equal reuse", BOTH_WORSE: "but fewer at equal reuse"}
-        more = sum(one.low > 0 for one in same.difference)
-        lead = f"At one threshold a second condition solves more in {more} of {text.count(len(same), 'comparison')}, "
+        gaps = [gap for table in same.values() if len(table) for gap in table.difference]
+        more, many = sum(gap.low > 0 for gap in gaps), text.count(len(gaps), "comparison")
+        lead = f"At one threshold a second condition solves more in {more} of {many}, "
         lead += equal.get(in_both(*counts), "since it reuses less; at equal reuse that is open")
     said = (
         f"**{lead}.** In `{suite}` the gate {tables.gate(row.images)} allows reuse at {text.percent(row.images_reuse)} "
@@ -126,7 +131,7 @@ def alike(gained: Mapping[str, pd.DataFrame], needed: Mapping[str, pd.DataFrame]
     lead = "Where the images have changed little" if not better else "That depends on what the gate compares"
     return (
         f"**{lead}: at equal reuse {better or 'none'} of {text.count(len(gates), 'gate')} {_are(better)} shown to be "
-        f"better than the image gate, {worse or 'none'} worse.** Shown is what both counts of reuse agree on; for "
+        f"better than the image gate, {worse or 'none'} worse.** A verdict needs both counts of reuse to agree; for "
         f"{depends or 'none'} they disagree. {str(close or 'none').capitalize()} {_are(close)} shown to be within "
         f"{100 * margin:.0f} points in both; for {unknown or 'none'} more that is open.{far}"
     )

@@ -135,7 +135,7 @@ def _lead(gaps: Sequence[Interval]) -> str:
     worse, better = (sum(test(gap) for gap in gaps) for test in (lambda g: g.high < 0, lambda g: g.low > 0))
     pairs = text.count(len(gaps), "pair of plain gates", "pairs of plain gates")
     return (
-        f"**Thumbnails are shown to do worse in {worse or 'none'} of {pairs} of equal reuse, within {near}, and better "
+        f"**Thumbnails are shown to do worse in {worse or 'none'} of {pairs} with reuse within {near}, and better "
         f"in {better or 'none'}.**"
     )
 

@@ -229,18 +229,18 @@ def test_what_has_its_verdict_elsewhere_is_in_no_list_of_the_others():
     assert found[1] == "advice"
     assert found[2].startswith("**2 other findings are not decided.** Over 5 points lost: everything kept, every(2) (1")
     assert not any("2 denoising steps" in said for said in found[2:])
-    assert found[3].startswith(f"**In a further policy of `{S}` none of 2 other findings is shown to hold, by means")
+    assert found[3].startswith(f"**In a further policy of `{S}` none of 2 other findings is shown to hold, the first")
 
 
 def test_a_further_policy_is_told_from_three_on():
     """With three there is one degree of freedom, so that a loss under the margin is not foretold; with ten it is."""
     found, _ = said({name: policy(**LIKE) for name in "abcdefghij"})
     assert found[-1] == (
-        f"**In a further policy of `{S}` 3 of 3 findings are shown to hold, by means that count the first too.**"
+        f"**In a further policy of `{S}` 3 of 3 findings are shown to hold, the first policies counted.**"
     )
     records = {name: policy(**LIKE) for name in "abc"}
     told = said(records)[0][-1]
-    assert told.startswith(f"**In a further policy of `{S}` 2 of 3 findings are shown to hold, by means")
+    assert told.startswith(f"**In a further policy of `{S}` 2 of 3 findings are shown to hold, the first")
     assert told.endswith("** Each other range crosses its margin.")
     expected = further.means(*judged(records), 0.95).loc[(str(LOST), S), "a further policy"]
     low, high = map(int, expected.split(" to "))
@@ -268,10 +268,10 @@ def test_a_further_policy_is_judged_on_its_own_suite_alone():
     )
     assert further.means(*judged(records), 0.95).empty
     found, _ = said(records | {"e": policy(**LIKE)})
-    assert found[-1].startswith(f"**In a further policy of `{S}` 2 of 3 findings are shown to hold, by means")
+    assert found[-1].startswith(f"**In a further policy of `{S}` 2 of 3 findings are shown to hold, the first")
     assert found[-1].endswith(f"Of `{L}` that cannot be judged: it takes 3 policies that ran a finding.")
     found, _ = said(records | {"e": policy(**LIKE), "f": policy(suite=L, **LIKE)})
-    assert f"**In a further policy of `{L}` 2 of 3 findings are shown to hold, in one of `{S}` 2 of 3, by" in found[-1]
+    assert f"**In a further policy of `{L}` 2 of 3 findings are shown to hold, in one of `{S}` 2 of 3, the" in found[-1]
 
 
 def test_policy_and_suite_are_told_apart_by_three_policies_in_each():

@@ -73,7 +73,9 @@ def test_a_strict_gate_loses_less_than_the_margin():
 )
 def test_a_smaller_margin_or_fewer_episodes_leave_it_open(episodes, successes, shown):
     within = said(study(*successes, episodes=episodes), margin=0.05)[0]
-    assert within.startswith(f"**`short`: reuse at no share of replans is shown to lose under 5 points.** {shown}")
+    assert within.startswith(
+        f"**`short`: reuse at none of the shares tried here is shown to lose under 5 points.** {shown}"
+    )
 
 
 def test_a_looser_threshold_may_lose_less_than_a_stricter_one():

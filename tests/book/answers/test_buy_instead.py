@@ -51,15 +51,15 @@ def test_the_cheapest_lever_and_the_cheapest_reuse_are_named():
     unconfirmed = f"No second seed is recorded that could confirm it. {points}"
     assert unconfirmed in lever and f"{unconfirmed}, 100 episodes each." in reuse
     assert reuse.endswith(
-        "Of the inference to solve an episode that both do (a machine), it takes 82 % (82 to 82) in `short`; 82 % (82 "
-        "to 82) in `long`."
+        "An episode that both solve takes 82 % (82 to 82) in `short`; 82 % (82 to 82) in `long` of the inference (a "
+        "machine)."
     )
     assert reuse.startswith(
         "**If you reuse: the candidate is images, instruction kept, every(2).** A control step takes"
     )
     assert "Of the settings listed here that reuse it is the cheapest" in reuse
     assert unbeaten.startswith("**Every setting that reuses is beaten** by one at least as cheap and as good, and")
-    assert unbeaten.endswith("In `short` and `long` these are unbeaten: 2 denoising steps.")
+    assert unbeaten.endswith("In `short` and `long` these are unbeaten without training: 2 denoising steps.")
     assert longer.startswith("**Episodes are not shown to take longer with 2 denoising steps.**")
 
 

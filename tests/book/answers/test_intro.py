@@ -116,7 +116,7 @@ def test_what_a_clock_loses_stands_beside_what_an_image_gate_does(recorded):
     bought = frontier.within_margin({"short": rows}, [*won], NO_REUSE, MACHINES)
     claim = intro.findings(bought, {"short": rows}, MACHINES, SecondSeed(()))[-1]
     assert claim.startswith("**Keeping images and instruction alone every second replan loses over 5 points.** ")
-    assert claim.endswith(" Behind images ≥ 0.945 (75 % of replans): -10 (-17 to -6)." * recorded or "-22).")
+    assert claim.endswith(" Behind images ≥ 0.945: `short` -10 (-17 to -6) at 75 % of replans." * recorded or "-22).")
 
 
 def test_what_points_are_of_is_said_once_where_the_suites_are_alike():

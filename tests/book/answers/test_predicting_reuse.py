@@ -86,15 +86,15 @@ def test_how_far_the_prediction_reaches_follows_the_misses(loose, lead, many):
         (
             (0.23, 0.2),
             (0.86, 0.72),
-            "1 of 2 thresholds is; the worst is missed by 14 points, and every prediction was too high.",
+            "1 of 2 thresholds is; the worst misses by 14 points, and every prediction was too high.",
         ),
-        ((0.19, 0.2), (0.86, 0.72), "1 of 2 thresholds is; the worst is missed by 14 points."),
+        ((0.19, 0.2), (0.86, 0.72), "1 of 2 thresholds is; the worst misses by 14 points."),
         (
             (0.1, 0.2),
             (0.6, 0.72),
-            "none of 2 thresholds is; the worst is missed by 12 points, and every prediction was too low.",
+            "none of 2 thresholds is; the worst misses by 12 points, and every prediction was too low.",
         ),
-        ((0.2, 0.2), (0.7, 0.72), "2 of 2 thresholds are; the worst is missed by 2 points."),
+        ((0.2, 0.2), (0.7, 0.72), "2 of 2 thresholds are; the worst misses by 2 points."),
     ],
 )
 def test_how_well_a_mode_that_keeps_less_is_predicted_is_said_beside(strict, loose, said_of):

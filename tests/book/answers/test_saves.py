@@ -52,11 +52,11 @@ def test_what_reuse_saves_is_said_at_the_share_in_use():
         "18 % and 45 % in long (CPU)"
     )
     assert usable.startswith(
-        "**With a loss that the first seed shows to be under 5 points, the best reused cache saves 18 % in `short` and "
-        "18 % in `long`, and the best kept chunk nothing that is shown in `short` and nothing that is shown in "
-        "`long`.**"
+        "**With a loss that the first seed shows to be under 5 points, the best reused cache listed here saves 18 % in "
+        "`short` and 18 % in `long`, and the best kept chunk nothing that is shown in `short` and nothing that is "
+        "shown in `long`.**"
     )
-    assert "of the inference per control step (CPU). A second seed shows so small a loss in none of 2. No" in usable
+    assert "of the inference per control step (CPU). A second seed confirms none of 2. No" in usable
     assert usable.endswith("No cache here by itself leaves less than 82 % (CPU), whatever it loses.")
     assert solved == LESS.format(2, "2 rows", "none")
 
@@ -68,7 +68,10 @@ def test_every_machine_has_its_own_most():
     bought = saves.bought({"short": rows}, {"short": SETTINGS}, machines, 0.05, 0.95)
     assert saves.headline(bought, 0.05).endswith("save 18 % and 45 % in short (CPU)")  # as the figure's bars are
     _, usable, *_ = saves.findings(SLOW, bought, {"short": rows}, AGAIN, machines, 0.05, 0.95)
-    assert "the best reused cache saves 18 % in `short`, and the best kept chunk nothing that is shown" in usable
+    assert (
+        "the best reused cache listed here saves 18 % in `short`, and the best kept chunk nothing that is shown"
+        in usable
+    )
     best = saves.best(bought, AGAIN, 0.05)
     assert best.columns.to_list() == ["suite", "setting", "saves, cpu", "saves, h100", saves.COMPARED, saves.AGAIN]
     assert best.loc["reused cache"].to_list() == ["short", KEPT, "18 %", "42 %", "0 (-4 to 4)", "not recorded"]
@@ -82,7 +85,9 @@ def test_a_kept_chunk_stands_beside_a_reused_cache():
     rows = made({NO_REUSE: [(True, 20, [N] * 4)] * 100, chunk: [(True, 20, [N, Y] * 2)] * 100})
     bought = saves.bought({"short": rows}, {"short": [NO_REUSE, chunk]}, MACHINES, 0.05, 0.95)
     _, usable, solved, _ = saves.findings(SLOW, bought, {"short": rows}, AGAIN, MACHINES, 0.05, 0.95)
-    assert "cache saves nothing that is shown in `short`, and the best kept chunk 50 % in `short`.**" in usable
+    assert (
+        "cache listed here saves nothing that is shown in `short`, and the best kept chunk 50 % in `short`.**" in usable
+    )
     assert saves.best(bought, AGAIN, 0.05).loc["kept chunk", "setting"] == "chunk kept, every(2)"
     assert "whatever it loses" not in usable
     assert solved == "**No reused cache has enough solved episodes to compare.**"
@@ -91,7 +96,10 @@ def test_a_kept_chunk_stands_beside_a_reused_cache():
 def test_what_loses_too_much_saves_nothing_and_what_it_would_save_is_said():
     title, _, usable, solved, _ = said(study(reuse=60))
     assert title.endswith("and the best lever save nothing that is shown and 45 % in short (CPU)")
-    assert "the best reused cache saves nothing that is shown in `short`, and the best kept chunk nothing" in usable
+    assert (
+        "the best reused cache listed here saves nothing that is shown in `short`, and the best kept chunk nothing"
+        in usable
+    )
     assert usable.endswith("No cache here by itself leaves less than 82 % (CPU), whatever it loses.")
     assert "every(2)" not in solved  # 60 episodes are solved, and the cache is cheaper in these
     assert solved == LESS.format(1, "1 row", "none")
@@ -134,7 +142,7 @@ def test_what_a_second_seed_shows_of_the_chosen_is_said(verdicts, told, column):
     records = {"short": study(), "long": study()}
     bought = saves.bought(records, dict.fromkeys(records, SETTINGS), MACHINES, 0.05, 0.95)
     usable = saves.findings(SLOW, bought, records, again, MACHINES, 0.05, 0.95)[1]
-    assert f"A second seed shows so small a loss in {told} No cache here" in usable
+    assert f"A second seed confirms {told} No cache here" in usable
     assert saves.best(bought, again, 0.05).loc["reused cache", saves.AGAIN].to_list() == column
 
 

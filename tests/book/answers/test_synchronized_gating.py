@@ -89,7 +89,7 @@ def test_all_gates_but_clocks_are_counted_once():
     (claim,) = said({BOTH: NEAR, STATE: ALIKE, CLOCK: LOSS}, {BOTH: NEAR, STATE: None, CLOCK: None})
     assert claim == (
         "**Where the images have changed little: at equal reuse none of 2 gates is shown to be better than the image "
-        "gate, none worse.** Shown is what both counts of reuse agree on; for none they disagree. 1 is shown to be "
+        "gate, none worse.** A verdict needs both counts of reuse to agree; for none they disagree. 1 is shown to be "
         "within 10 points in both; for 1 more that is open."
     )
     claim = said({BOTH: GAIN, SMALL: LOSS, STATE: ALIKE, CLOCK: ALIKE, BEFORE: None})[0]

@@ -70,7 +70,7 @@ def test_the_share_near_grasps_is_that_of_the_replans_that_look_most_alike():
 def test_the_gap_is_told_with_how_many_of_its_reasons_are_supported():
     rows = records(near_gap=0, thumbnails_age=2)
     assert thumbnails.finding(rows, thumbnails.explanations(rows, looks())) == (
-        "**Thumbnails are shown to do worse in 2 of 2 pairs of plain gates of equal reuse, within 5 "
+        "**Thumbnails are shown to do worse in 2 of 2 pairs of plain gates with reuse within 5 "
         "points, and better in none.** "
         "**Of 4 reasons why they would do worse, 2 are supported and none refuted.**"
     )
@@ -83,7 +83,7 @@ def test_whether_thumbnails_do_worse_is_counted(gap, worse, better):
     rows = records(gap=gap, thumbnails_age=2)
     said = thumbnails.finding(rows, thumbnails.explanations(rows, looks()))
     assert said.startswith(
-        f"**Thumbnails are shown to do worse in {worse} of 2 pairs of plain gates of equal reuse, within 5 "
+        f"**Thumbnails are shown to do worse in {worse} of 2 pairs of plain gates with reuse within 5 "
         f"points, and better in {better}.**"
     )
 
