@@ -438,7 +438,7 @@ def test_inside_the_engine_quotes_what_was_measured():
     (bounds,) = [html for html in outputs("engine", "text/html") if "times the floor" in html]
     assert all(f"<td>{one:.1f}</td>" in bounds for one in times)
     error = pd.read_csv(DATA / "latency" / "gpu_base_errors.csv")["error"].max()
-    assert f"**Its chunks are at most {100 * error:.2f} % from the eager model's" in said
+    assert f"**Pi0's chunks at the published size are at most {100 * error:.2f} % from the eager model's" in said
     words = json.loads((DATA / "latency" / "gpu_base_pi05.json").read_text())["new_words_ms"]
     assert f"a robot state in the prompt adds {words:.1f} ms (*What bounds it*)" in said
     (programs,) = [html for html in outputs("engine", "text/html") if "only the first succeeds" in html]

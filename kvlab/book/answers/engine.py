@@ -213,7 +213,7 @@ def loops(by_loop: pd.DataFrame) -> pd.DataFrame:
 
 def _exactness(table: pd.DataFrame) -> str:
     own, eager = _largest(table, "error"), "the eager model's in bfloat16"
-    lead = f"**Its chunks are at most {own} from {eager}.**"
+    lead = f"**Pi0's chunks at the published size are at most {own} from {eager}.**"
     if not {"engine_float32", "eager_float32"} <= {*table}:
         return f"{lead} How far both are from float32 was not measured in this run."
     own, eager = _largest(table, "engine_float32"), _largest(table, "eager_float32")
