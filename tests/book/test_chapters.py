@@ -110,6 +110,10 @@ class TestChapter:
         hidden = [cell for cell in code(name) if cell not in visible(name)]
         assert all(cell.metadata.get("jupyter", {}).get("source_hidden") for cell in hidden)
 
+    def test_no_output_is_an_object_without_words(self, name):
+        data = [output.get("data", {}) for cell in code(name) for output in cell.outputs]
+        assert [one for one in data if not "".join(one.get("text/markdown", "said"))] == []
+
     def test_results_are_not_typed(self, name):
         assert [match for text in markdown(name) for match in RESULT.findall(text)] == []
 

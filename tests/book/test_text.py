@@ -58,6 +58,11 @@ def test_a_difference_names_its_direction(bounds, said):
     assert text.difference(Interval(*bounds, 0.95, "tango"), "no reuse") == said
 
 
+def test_where_nothing_is_said_nothing_is_shown():
+    assert text.say() is None and text.say("", "") is None
+    assert text.say("", "one", "", "two").data == "one\n\ntwo"
+
+
 def test_an_answer_is_a_list_of_one_to_four():
     assert text.findings(["A.", "B."]).data == "1. A.\n2. B."
     for claims in ([], ["A."] * 5):

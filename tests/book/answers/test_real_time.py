@@ -85,6 +85,14 @@ def test_the_row_of_each_recorded_machine_is_named_and_where_another_setting_rou
     assert delay.count("control step, not recorded.") == 1 and stake.rounded({"short": {400: speed(9, 9)}}) == ""
 
 
+def test_no_reuse_beside_itself_in_a_world_that_waits():
+    table = stake.table(
+        {"short": {0: speed(90, 90), 50: speed(90, 90), 200: speed(60, 90)}, "long": {50: speed(9, 9)}}, 0.95
+    )
+    assert [*table.index] == ["short", "short"] and table["inference, ms"].to_list() == ["50", "200"]
+    assert table["points"].to_list() == ["0 (-4 to 4)", "-30 (-40 to -22)"]
+
+
 def test_a_lever_that_wins_without_any_delay_is_said_to():
     _, winner, _ = said(short={0: speed(60, 90), 50: speed(60, 90)})
     assert " more is solved with 2 denoising steps in a world that waits, too." in winner

@@ -5,6 +5,7 @@ import pytest
 
 from kvlab.book.answers import clocks, gate_kinds, gate_tables
 from kvlab.book.answers import synchronized_gating as answers
+from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
 from made import TIMES, gained, made
@@ -60,6 +61,13 @@ def test_a_second_condition_is_told_at_one_threshold_and_at_equal_reuse(same):
         "At equal reuse that is 1 point more than with images alone (5 fewer to 6 more) over all replans; 1 point more "
         "than with images alone (5 fewer to 6 more) over needed replans."
     )
+
+
+def test_a_second_condition_is_counted_in_every_suite(same):
+    alike = same.assign(difference=[Interval(0.0, -0.1, 0.1, 0.95, "tango")])
+    tables = gained({BOTH: NEAR})
+    claim = answers.second_condition("short", {"short": same, "long": alike, "none": pd.DataFrame()}, tables, tables)
+    assert claim.startswith("**At one threshold a second condition solves more in 1 of 2 comparisons, since")
 
 
 @pytest.mark.parametrize(
