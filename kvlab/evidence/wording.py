@@ -1,5 +1,7 @@
 """How numbers are written: in tables, and in sentences that conclude from them."""
 
+import numpy as np
+
 from kvlab.evidence import margins
 from kvlab.evidence.stats import Interval
 
@@ -25,3 +27,14 @@ def ratio(interval: Interval | None) -> str:
     if interval is None:
         return "fewer than two solved"
     return f"{interval.estimate:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+
+
+def of_100(ratio: Interval) -> str:
+    """A ratio in percent with its interval, whose ends have as many decimals as show on which side of 100 they are."""
+
+    def end(share: float) -> str:
+        percent = round(100 * share, 6)
+        shown = (d for d in range(7) if np.sign(round(percent, d) - 100) == np.sign(percent - 100))
+        return f"{percent:.{next(shown)}f}"
+
+    return f"{100 * ratio.estimate:.0f} ({end(ratio.low)} to {end(ratio.high)})"

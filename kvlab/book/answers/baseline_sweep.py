@@ -6,7 +6,7 @@ from math import inf
 import pandas as pd
 
 from kvlab.book import tables, text
-from kvlab.evidence import cost, margins, summary, survival
+from kvlab.evidence import cost, margins, summary, survival, wording
 from kvlab.evidence.stats import Interval
 from kvlab.study.records import Records
 from kvlab.study.settings import Setting
@@ -141,13 +141,13 @@ def _time(compared: Mapping[str, pd.DataFrame], records: Mapping[str, Records], 
         step = cost.savings(records[suite], [setting], NO_REUSE, times).of_control[setting]
         ratios[suite] = ratio = cost.inference_ratio(records[suite], setting, NO_REUSE, times)
         solved = (
-            f"an episode that both solve {ratio.estimate:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"
+            f"an episode that both solve {wording.of_100(ratio)}"
             if ratio
             else "and no episode is solved both with and without reuse"
         )
         said.append(
-            f"In `{suite}` with {tables.gate(setting)} a control step takes {step:.2f} times the inference without "
-            f"reuse, {solved}."
+            f"In `{suite}` with {tables.gate(setting)} a control step takes {text.percent(step)} of the inference "
+            f"without reuse, {solved}."
         )
     return f"**{_saves(ratios)}.** {' '.join(said)} These are times of {times.name}; more in {SAVES}."
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from kvlab.book import tables, text
 from kvlab.book.answers import programs
 from kvlab.book.answers.second_seed import SecondSeed
-from kvlab.evidence import frontier, margins
+from kvlab.evidence import frontier, margins, wording
 from kvlab.evidence.cost import CONTROL_STEP_MS, cost, inference_ratio
 from kvlab.evidence.rows import successes
 from kvlab.evidence.share import reuse_share
@@ -134,7 +133,7 @@ def by_setting(
             "successes": f"{int(solved.sum())} of {len(solved)}",
             "replans that reuse": text.percent(reuse_share(rows, setting)),
             **{f"{name}, of no reuse": text.percent(share) for name, share in step.items()},
-            "solved episode, % of no reuse": _of_100(ratio) if ratio else "too few solved",
+            "solved episode, % of no reuse": wording.of_100(ratio) if ratio else "too few solved",
         }
 
     which = [(suite, setting) for suite, some in settings.items() for setting in some if setting != NO_REUSE]
@@ -255,17 +254,6 @@ def _budget(records, machines) -> str:
         f"A replan that computes takes {waits}: reuse shortens the mean and not the longest wait "
         "([In real time](real_time.ipynb))."
     )
-
-
-def _of_100(ratio: Interval) -> str:
-    """A ratio in percent with its interval, whose ends have as many decimals as show on which side of 100 they are."""
-
-    def end(share: float) -> str:
-        percent = round(100 * share, 6)
-        shown = (d for d in range(7) if np.sign(round(percent, d) - 100) == np.sign(percent - 100))
-        return f"{percent:.{next(shown)}f}"
-
-    return f"{100 * ratio.estimate:.0f} ({end(ratio.low)} to {end(ratio.high)})"
 
 
 def _first(bought: Mapping[str, pd.DataFrame]) -> str:

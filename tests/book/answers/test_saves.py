@@ -7,7 +7,7 @@ import pytest
 
 from kvlab.book.answers import saves
 from kvlab.book.answers.second_seed import SecondSeed
-from kvlab.evidence import margins
+from kvlab.evidence import margins, wording
 from kvlab.evidence.stats import Interval
 from kvlab.study.settings import Setting, parse_setting
 from kvlab.study.times import Latency
@@ -148,9 +148,9 @@ def test_what_a_second_seed_shows_of_the_chosen_is_said(verdicts, told, column):
 
 def test_ends_of_a_ratio_show_on_which_side_of_100_they_are():
     """An interval that is counted as dearer must not be printed as one that reaches 100."""
-    assert saves._of_100(Interval(1.0451, 1.0034, 1.0873, 0.95, "made")) == "105 (100.3 to 109)"
-    assert saves._of_100(Interval(0.96, 0.92, 0.99996, 0.95, "made")) == "96 (92 to 99.996)"
-    assert saves._of_100(Interval(1.0, 1.0, 1.0, 0.95, "made")) == "100 (100 to 100)"
+    assert wording.of_100(Interval(1.0451, 1.0034, 1.0873, 0.95, "made")) == "105 (100.3 to 109)"
+    assert wording.of_100(Interval(0.96, 0.92, 0.99996, 0.95, "made")) == "96 (92 to 99.996)"
+    assert wording.of_100(Interval(1.0, 1.0, 1.0, 0.95, "made")) == "100 (100 to 100)"
 
 
 def few_longer(tasks, steps=40):
